@@ -1,0 +1,26 @@
+// Sums, copies and layouts.
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace halftone::kernels {
+
+void add(const Tensor& a, const Tensor& b, Tensor& y);       // float32, same shape
+void accumulate(const Tensor& x, Tensor& y);                 // y += x
+void mul(const Tensor& a, const Tensor& b, Tensor& y);
+void scale(const Tensor& x, float factor, Tensor& y);
+void concat_channels(const std::vector<Tensor>& xs, Tensor& y);              // last axis; any dtype
+void split_channels(const Tensor& dy, std::vector<Tensor>& dxs);
+// (N, H, W, C) <-> (N, C, H, W); any dtype. Also OHWI <-> OIHW.
+void nhwc_to_nchw(const Tensor& x, Tensor& y);
+void nchw_to_nhwc(const Tensor& x, Tensor& y);
+// Every second pixel (stride) and zero channels at the end: ResNet option A. y (N, OH, OW, CY), CY >= C;
+// `fill` is written to the new channels, half of them before and half after as torch's F.pad in the CIFAR ResNet.
+void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y);
+void subsample_pad_backward(const Tensor& dy, int stride, int pad_before, Tensor& dx);
+double sum(const Tensor& x);                                  // float32, fixed chunks
+bool all_finite(const Tensor& x);
+
+}  // namespace halftone::kernels

@@ -1,0 +1,30 @@
+// Pooling over (N, H, W, C).
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace halftone {
+
+struct Pool2dOptions {
+  int kernel_h = 2, kernel_w = 2;
+  int stride_h = 2, stride_w = 2;
+  int pad_h = 0, pad_w = 0;
+  bool ceil_mode = false;
+  bool count_include_pad = true;  // average only
+};
+
+Shape pool2d_shape(const Shape& x, const Pool2dOptions& options);
+
+namespace kernels {
+// float32 or uint8 (codes). First maximum wins, as in PyTorch. NaN propagates.
+void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
+// Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8 (kernels up to 15 x 15).
+void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps);
+void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptions& options, Tensor& dx);
+void avg_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
+void avg_pool2d_backward(const Tensor& dy, const Pool2dOptions& options, Tensor& dx);
+// PyTorch's adaptive average pooling: y (N, OH, OW, C), window i = [floor(i H / OH), ceil((i + 1) H / OH)).
+void adaptive_avg_pool2d(const Tensor& x, Tensor& y);
+void adaptive_avg_pool2d_backward(const Tensor& dy, Tensor& dx);
+}  // namespace kernels
+}  // namespace halftone

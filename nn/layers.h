@@ -1,0 +1,99 @@
+// The layers. Names, arguments, defaults and initialisation are PyTorch's (torch.nn).
+#pragma once
+
+#include "autograd/ops.h"
+#include "nn/module.h"
+
+namespace halftone {
+
+struct Conv2dArgs {
+  int in_channels = 0, out_channels = 0;
+  int kernel_size = 3;  // square; kernel_w overrides the width when positive
+  int kernel_w = 0;
+  int stride = 1, padding = 0, dilation = 1, groups = 1;
+  bool bias = true;
+};
+class Conv2d : public Module {
+ public:
+  Conv2d(const Context& context, const Conv2dArgs& args);
+  std::string type_name() const override { return "Conv2d"; }
+  std::string describe() const override;
+  Variable forward(const std::vector<Variable>& inputs) override;
+  Variable weight, bias;  // (O, kh, kw, I/groups) in memory; bias undefined without one
+  const Conv2dOptions& options() const { return options_; }
+  const Conv2dArgs& args() const { return args_; }
+  Slot& input_transform() { return input_; }
+  Slot& weight_transform() { return weight_; }
+
+ private:
+  Conv2dArgs args_;
+  Conv2dOptions options_;
+  Slot &input_, &weight_;
+};
+
+class Linear : public Module {
+ public:
+  Linear(const Context& context, int in_features, int out_features, bool bias = true);
+  std::string type_name() const override { return "Linear"; }
+  std::string describe() const override;
+  Variable forward(const std::vector<Variable>& inputs) override;
+  Variable weight, bias;  // (out, in)
+  Slot& input_transform() { return input_; }
+  Slot& weight_transform() { return weight_; }
+
+ private:
+  Slot &input_, &weight_;
+};
+
+struct BatchNormArgs {
+  float eps = 1e-5f, momentum = 0.1f;
+  bool affine = true;
+};
+// BatchNorm1d for (N, C), BatchNorm2d for (N, H, W, C).
+class BatchNorm : public Module {
+ public:
+  BatchNorm(const Context& context, int features, int spatial_rank, const BatchNormArgs& args = {});
+  std::string type_name() const override { return rank_ == 2 ? "BatchNorm2d" : "BatchNorm1d"; }
+  std::string describe() const override;
+  Variable forward(const std::vector<Variable>& inputs) override;
+  Variable weight, bias;              // undefined without affine
+  Tensor *running_mean, *running_var; // buffers
+  Tensor* num_batches_tracked;        // int64 scalar
+  const BatchNormArgs& args() const { return args_; }
+  // An activation computed with the normalisation (a fusing pass sets it).
+  ActivationOptions fused_activation;
+
+ private:
+  int rank_, features_;
+  BatchNormArgs args_;
+};
+
+// ReLU, ReLU6, Hardtanh, LeakyReLU, Sigmoid.
+class ActivationLayer : public Module {
+ public:
+  ActivationLayer(const Context& context, const ActivationOptions& options) : Module(context), options_(options) {}
+  std::string type_name() const override;
+  std::string describe() const override;
+  Variable forward(const std::vector<Variable>& inputs) override;
+  const ActivationOptions& options() const { return options_; }
+
+ private:
+  ActivationOptions options_;
+};
+
+class MaxPool2d : public Module {
+ public:
+  MaxPool2d(const Context& context, const Pool2dOptions& options) : Module(context), options_(options) {}
+  std::string type_name() const override { return "MaxPool2d"; }
+  std::string describe() const override;
+  Variable forward(const std::vector<Variable>& inputs) override;
+  const Pool2dOptions& options() const { return options_; }
+
+ private:
+  Pool2dOptions options_;
+};
+
+// Declared likewise by the implementer: AvgPool2d, AdaptiveAvgPool2d, Dropout, Flatten, Identity, Softmax, LogSoftmax,
+// Add (two inputs), Concat (any number), SubsamplePad, Sequential (children "0", "1", ...; append()).
+
+}  // namespace halftone

@@ -1,0 +1,51 @@
+// Tensor memory: 64-byte aligned blocks, and a plan that later steps replay.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace halftone {
+
+struct MemoryStats {
+  size_t live_bytes = 0;        // heap blocks and the arena
+  size_t peak_bytes = 0;
+  size_t arena_bytes = 0;       // of the largest plan so far
+  uint64_t heap_allocations = 0;  // calls that reached the system allocator, ever
+  uint64_t replayed = 0;          // allocations served from a plan, ever
+};
+
+// Step 1 with a key records every allocation and release of the calling thread; a planner then
+// fixes offsets (greedy by size, first fit over lifetimes) and later steps with that key replay
+// them from one arena. A block that outlives its step is never placed in the arena. The moment a
+// replay departs from the record (another size, another order) the rest of that step comes from
+// the heap and the next step with that key records anew: correct always, free in steady state.
+class MemoryPool {
+ public:
+  MemoryPool();
+  ~MemoryPool();
+
+  // Scope of one step. Key: whatever decides the shapes, e.g. "train 64x28x28x1 warm-up".
+  void begin_step(const std::string& key);
+  void end_step();
+  void* allocate(size_t bytes);
+  void release(void* block);
+  MemoryStats stats() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// begin_step / end_step as a scope.
+class MemoryStep {
+ public:
+  MemoryStep(MemoryPool& pool, const std::string& key) : pool_(pool) { pool_.begin_step(key); }
+  ~MemoryStep() { pool_.end_step(); }
+
+ private:
+  MemoryPool& pool_;
+};
+
+}  // namespace halftone

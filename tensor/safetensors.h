@@ -1,0 +1,24 @@
+// Named-tensor files in the safetensors format, with PyTorch's names and layouts.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace halftone {
+
+struct TensorFile {
+  std::map<std::string, Tensor> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+// Writes PATH.tmp-PID in the same folder, syncs it, renames it to PATH, syncs the folder.
+// Throws Error (nothing left behind) when the folder is missing or unwritable or the disk is full.
+void save_safetensors(const std::string& path, const TensorFile& file);
+
+// Checks header length, JSON, dtypes, offsets (no hole, no overlap, full cover) and sizes before it
+// reads a tensor; every fault is an Error that names the file, the tensor and what was found.
+TensorFile load_safetensors(const Context& context, const std::string& path);
+
+}  // namespace halftone
