@@ -26,6 +26,7 @@ class Error : public std::exception {
   const char* what() const noexcept override { return text_.c_str(); }
 
  private:
+  Error& set(std::string* field, std::string text);
   void compose();
   std::string op_, what_, expected_, found_, fix_, at_, module_path_, source_, text_;
 };
@@ -35,7 +36,12 @@ class Error : public std::exception {
 // While alive, names what runs on this thread: "features.3 (Conv2d 128->128)".
 class ErrorScope {
  public:
+  // Refers to the caller's string, which must outlive the scope and not change: no allocation.
+  explicit ErrorScope(const std::string& module_path);
+  // These keep their own copy.
+  explicit ErrorScope(std::string&& module_path);
   explicit ErrorScope(std::string_view module_path);
+  explicit ErrorScope(const char* module_path);
   ~ErrorScope();
   ErrorScope(const ErrorScope&) = delete;
   ErrorScope& operator=(const ErrorScope&) = delete;

@@ -1,4 +1,5 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
+// easy as 1, 2, 3").
 #pragma once
 
 #include <array>
@@ -15,7 +16,8 @@ struct Philox {
   uint32_t bits(uint64_t i) const { return (*this)(i / 4)[i % 4]; }
   float uniform(uint64_t i) const;                   // [0, 1), 24 bits
   float normal(uint64_t i) const;                    // mean 0, standard deviation 1
-  uint64_t below(uint64_t i, uint64_t bound) const;  // [0, bound)
+  // [0, bound). Takes the whole counter i, so give it a stream of its own.
+  uint64_t below(uint64_t i, uint64_t bound) const;
 };
 
 // Hands out streams; two integers that a checkpoint holds.
