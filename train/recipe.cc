@@ -1,0 +1,181 @@
+#include "train/recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "tensor/nearest.h"
+#include "train/yaml_fields.h"
+#include "train/yaml_json.h"
+
+namespace halftone {
+namespace {
+
+constexpr int kMany = 1 << 30;
+
+// A text that must be one of a few.
+void get_choice(YamlFields& f, const std::string& key, std::string& value, const std::vector<std::string>& allowed) {
+  f.get(key, value);
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
+  Error e = f.error(key, fmt::format("one of {}", fmt::join(allowed, ", ")));
+  const std::string near = nearest_name(value, allowed);
+  throw near.empty() ? e : e.fix("did you mean '" + near + "'?");
+}
+
+void read_data(YamlFields f, DataRecipe& r) {
+  f.get("name", r.name);
+  f.get("dir", r.dir);
+  f.get("train_samples", r.train_samples, 0, kMany);
+  f.get("test_samples", r.test_samples, 0, kMany);
+  f.get("workers", r.workers, 1, 64);
+  f.get("pad_crop", r.pad_crop, 0, 64);
+  f.get("flip", r.flip);
+  f.finish();
+}
+
+void read_model(YamlFields f, ModelRecipe& r) {
+  f.get("name", r.name);
+  f.get("num_classes", r.num_classes, 2, 100000);
+  f.get("batch_norm", r.batch_norm);
+  get_choice(f, "init", r.init, {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
+  f.get("weights", r.weights);
+  f.finish();
+}
+
+void read_loss(YamlFields f, LossRecipe& r) {
+  get_choice(f, "name", r.name, {"cross_entropy", "nll", "mse", "squared_hinge"});
+  f.get("label_smoothing", r.label_smoothing, 0.0, 0.999);
+  if (r.label_smoothing > 0 && r.name != "cross_entropy") {
+    throw f.error("label_smoothing", "0 with loss '" + r.name + "' (only cross_entropy smooths labels)");
+  }
+  f.finish();
+}
+
+void read_group(YamlFields f, GroupRecipe& r) {
+  f.get("params", r.params);
+  f.get("lr", r.lr, 0.0, 1e6);
+  f.get("weight_decay", r.weight_decay, 0.0, 1e6);
+  f.finish();
+}
+
+void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
+  get_choice(f, "name", r.name, {"SGD", "Adam", "AdamW"});
+  f.get("lr", r.lr, 0.0, 1e6);
+  if (r.name == "AdamW") r.weight_decay = 1e-2;  // as torch.optim.AdamW
+  f.get("weight_decay", r.weight_decay, 0.0, 1e6);
+  if (r.name == "SGD") {
+    f.get("momentum", r.momentum, 0.0, 1.0);
+    f.get("dampening", r.dampening, 0.0, 1.0);
+    f.get("nesterov", r.nesterov);
+    if (r.nesterov && (r.momentum <= 0 || r.dampening != 0)) {
+      throw f.error("nesterov", "false, or a momentum above 0 and no dampening");
+    }
+  } else {
+    f.get("beta1", r.beta1, 0.0, 0.999999);
+    f.get("beta2", r.beta2, 0.0, 0.999999);
+    f.get("eps", r.eps, 0.0, 1.0);
+  }
+  const YAML::Node groups = f.raw("groups");
+  if (groups.IsDefined()) {
+    if (!groups.IsSequence()) throw f.error("groups", "a list of {params, lr, weight_decay}");
+    r.groups.clear();
+    for (const auto& item : groups) {
+      r.groups.emplace_back();
+      read_group(YamlFields(file, fmt::format("optimizer.groups[{}]", r.groups.size() - 1), item), r.groups.back());
+    }
+  }
+  f.finish();
+}
+
+void read_schedule(YamlFields f, ScheduleRecipe& r) {
+  get_choice(f, "name", r.name, {"constant", "step", "multi_step", "exponential", "cosine"});
+  get_choice(f, "per", r.per, {"epoch", "step"});
+  f.get("warmup_epochs", r.warmup_epochs, 0.0, 1e6);
+  f.get("warmup_factor", r.warmup_factor, 0.0, 1.0);
+  if (r.name == "step") f.get("step_size", r.step_size, 1, kMany);
+  if (r.name == "multi_step") f.get("milestones", r.milestones);
+  if (r.name != "constant" && r.name != "cosine") f.get("gamma", r.gamma, 0.0, 1.0);
+  if (r.name == "cosine") f.get("min_lr", r.min_lr, 0.0, 1e6);
+  f.finish();
+}
+
+void read_quantizer(YamlFields f, QuantizerRecipe& r) {
+  f.get("name", r.name);
+  f.get("float_epochs", r.float_epochs, 0.0, 1e6);
+  const YAML::Node list = f.raw("config_list");
+  if (list.IsDefined()) {
+    if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
+    r.config_list = yaml_to_json(list).dump();
+  }
+  if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
+  f.finish();
+}
+
+void read_training(YamlFields& f, Recipe& r) {
+  f.get("name", r.name);
+  f.get("seed", r.seed, 0, kMany);
+  f.get("threads", r.threads, 0, 4096);
+  f.get("epochs", r.epochs, 1, kMany);
+  f.get("batch_size", r.batch_size, 1, kMany);
+  f.get("test_batch_size", r.test_batch_size, 1, kMany);
+  f.get("accumulate", r.accumulate, 1, kMany);
+  f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
+  f.get("grad_clip", r.grad_clip, 0.0, 1e30);
+}
+
+// Sets the scalar or list at a dotted key: "optimizer.lr=0.01", "quantizer.config_list.0.quant_bits=4".
+void apply_override(YAML::Node root, const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw HALFTONE_ERROR("--set").expected("KEY=VALUE, as in optimizer.lr=0.01").found("'" + text + "'");
+  }
+  std::istringstream keys(text.substr(0, equals));
+  std::vector<YAML::Node> chain{root};  // Node's own assignment would overwrite the parent
+  try {
+    for (std::string key; std::getline(keys, key, '.');) {
+      const bool index = chain.back().IsSequence() && key.find_first_not_of("0123456789") == std::string::npos;
+      chain.push_back(index ? chain.back()[std::stoul(key)] : chain.back()[key]);
+    }
+    chain.back() = YAML::Load(text.substr(equals + 1));
+  } catch (const YAML::Exception& e) {
+    throw HALFTONE_ERROR("--set " + text).expected("a key of the recipe and a YAML value behind '='").found(e.what());
+  }
+}
+
+}  // namespace
+
+Recipe parse_recipe(const std::string& yaml, const std::string& file, const std::vector<std::string>& overrides) {
+  YAML::Node root;
+  try {
+    root = YAML::Load(yaml);
+  } catch (const YAML::Exception& e) {
+    throw HALFTONE_ERROR("recipe").at(fmt::format("{}:{}", file, e.mark.line + 1)).expected("YAML").found(e.msg);
+  }
+  if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
+  for (const std::string& o : overrides) apply_override(root, o);
+  Recipe r;
+  YamlFields f(file, "", root);
+  read_training(f, r);
+  read_data(f.map("data"), r.data);
+  read_model(f.map("model"), r.model);
+  read_loss(f.map("loss"), r.loss);
+  read_optimizer(f.map("optimizer"), file, r.optimizer);
+  read_schedule(f.map("schedule"), r.schedule);
+  read_quantizer(f.map("quantizer"), r.quantizer);
+  f.finish();
+  return r;
+}
+
+Recipe load_recipe(const std::string& file, const std::vector<std::string>& overrides) {
+  std::ifstream in(file);
+  std::stringstream text;
+  if (!in || !(text << in.rdbuf())) {
+    throw HALFTONE_ERROR("recipe").at(file).expected("a readable YAML file").found("none").fix(
+        "examples/recipes/ holds recipes to start from");
+  }
+  return parse_recipe(text.str(), file, overrides);
+}
+
+}  // namespace halftone

@@ -1,0 +1,88 @@
+// A recipe: everything that decides a run, read from YAML.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace halftone {
+
+struct DataRecipe {
+  std::string name = "generated-digits";  // `halftone list datasets`
+  std::string dir;                        // where its files lie; "" looks in $HALFTONE_DATA/NAME and the cache
+  int train_samples = 0, test_samples = 0;  // 0: all; otherwise the first so many
+  int workers = 1;                          // loader threads
+  int pad_crop = 0;                         // pixels of zero padding before a random crop to the old size
+  bool flip = false;                        // horizontal, with probability 1/2
+};
+
+struct ModelRecipe {
+  std::string name = "lenet5";  // `halftone list models`
+  int num_classes = 10;
+  bool batch_norm = true;
+  std::string init = "pytorch";  // or kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
+  std::string weights;           // a safetensors file to start from, PyTorch's names
+};
+
+struct LossRecipe {
+  std::string name = "cross_entropy";  // nll, mse, squared_hinge
+  double label_smoothing = 0.0;
+};
+
+struct GroupRecipe {
+  std::string params;  // glob over parameter names: "*.bias"
+  double lr = -1.0, weight_decay = -1.0;  // negative: the optimizer's
+};
+
+struct OptimizerRecipe {
+  std::string name = "Adam";  // SGD, Adam, AdamW
+  double lr = 1e-3, weight_decay = 0.0;
+  double momentum = 0.0, dampening = 0.0;
+  bool nesterov = false;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  std::vector<GroupRecipe> groups;
+};
+
+struct ScheduleRecipe {
+  std::string name = "constant";  // step, multi_step, exponential, cosine
+  std::string per = "epoch";      // or step: the unit in which the rate changes
+  double warmup_epochs = 0.0;     // linear, from warmup_factor times the rate
+  double warmup_factor = 0.0;
+  int step_size = 1;              // epochs
+  std::vector<int> milestones;    // epochs
+  double gamma = 0.1;
+  double min_lr = 0.0;            // cosine
+};
+
+struct QuantizerRecipe {
+  std::string name;                // "" trains in float; `halftone list quantizers`
+  double float_epochs = 0.0;       // quantization starts after so many epochs: NNI's quant_start_step in epochs
+  std::string config_list = "[]";  // JSON, NNI's form
+};
+
+struct Recipe {
+  std::string name = "run";
+  int seed = 0;
+  int threads = 0;  // 0: all cores
+  int epochs = 1;
+  int batch_size = 64;
+  int test_batch_size = 500;
+  int accumulate = 1;              // batches whose gradients are added before a step
+  double checkpoint_minutes = 5;   // and at the end of every epoch
+  double grad_clip = 0.0;          // largest global L2 norm; 0: off
+  DataRecipe data;
+  ModelRecipe model;
+  LossRecipe loss;
+  OptimizerRecipe optimizer;
+  ScheduleRecipe schedule;
+  QuantizerRecipe quantizer;
+};
+
+// Reads FILE and then the overrides "key.path=value" in order. Throws Error with FILE:LINE, the dotted key, what is
+// allowed and what was found; an unknown key names its nearest neighbour.
+Recipe load_recipe(const std::string& file, const std::vector<std::string>& overrides = {});
+Recipe parse_recipe(const std::string& yaml, const std::string& file, const std::vector<std::string>& overrides = {});
+
+// The complete recipe as YAML, defaults included: parse_recipe(to_yaml(r)) equals r.
+std::string to_yaml(const Recipe& recipe);
+
+}  // namespace halftone

@@ -1,0 +1,111 @@
+// Recipe -> YAML.
+#include <yaml-cpp/yaml.h>
+
+#include "train/recipe.h"
+
+namespace halftone {
+namespace {
+
+// The shortest text that reads back as the same double.
+std::string number(double value) {
+  for (int digits = 6; digits < 17; ++digits) {
+    char text[40];
+    std::snprintf(text, sizeof text, "%.*g", digits, value);
+    if (std::strtod(text, nullptr) == value) return text;
+  }
+  char text[40];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  return text;
+}
+
+YAML::Node data_node(const DataRecipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["dir"] = r.dir;
+  n["train_samples"] = r.train_samples;
+  n["test_samples"] = r.test_samples;
+  n["workers"] = r.workers;
+  n["pad_crop"] = r.pad_crop;
+  n["flip"] = r.flip;
+  return n;
+}
+
+YAML::Node model_node(const ModelRecipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["num_classes"] = r.num_classes;
+  n["batch_norm"] = r.batch_norm;
+  n["init"] = r.init;
+  n["weights"] = r.weights;
+  return n;
+}
+
+YAML::Node optimizer_node(const OptimizerRecipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["lr"] = number(r.lr);
+  n["weight_decay"] = number(r.weight_decay);
+  if (r.name == "SGD") {
+    n["momentum"] = number(r.momentum);
+    n["dampening"] = number(r.dampening);
+    n["nesterov"] = r.nesterov;
+  } else {
+    n["beta1"] = number(r.beta1);
+    n["beta2"] = number(r.beta2);
+    n["eps"] = number(r.eps);
+  }
+  for (const GroupRecipe& g : r.groups) {
+    YAML::Node group;
+    group["params"] = g.params;
+    if (g.lr >= 0) group["lr"] = number(g.lr);
+    if (g.weight_decay >= 0) group["weight_decay"] = number(g.weight_decay);
+    n["groups"].push_back(group);
+  }
+  return n;
+}
+
+YAML::Node schedule_node(const ScheduleRecipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["per"] = r.per;
+  n["warmup_epochs"] = number(r.warmup_epochs);
+  n["warmup_factor"] = number(r.warmup_factor);
+  if (r.name == "step") n["step_size"] = r.step_size;
+  if (r.name == "multi_step") n["milestones"] = r.milestones;
+  if (r.name != "constant" && r.name != "cosine") n["gamma"] = number(r.gamma);
+  if (r.name == "cosine") n["min_lr"] = number(r.min_lr);
+  return n;
+}
+
+YAML::Node quantizer_node(const QuantizerRecipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["float_epochs"] = number(r.float_epochs);
+  n["config_list"] = YAML::Load(r.config_list);  // JSON is YAML
+  return n;
+}
+
+}  // namespace
+
+std::string to_yaml(const Recipe& r) {
+  YAML::Node n;
+  n["name"] = r.name;
+  n["seed"] = r.seed;
+  n["threads"] = r.threads;
+  n["epochs"] = r.epochs;
+  n["batch_size"] = r.batch_size;
+  n["test_batch_size"] = r.test_batch_size;
+  n["accumulate"] = r.accumulate;
+  n["checkpoint_minutes"] = number(r.checkpoint_minutes);
+  n["grad_clip"] = number(r.grad_clip);
+  n["data"] = data_node(r.data);
+  n["model"] = model_node(r.model);
+  n["loss"]["name"] = r.loss.name;
+  n["loss"]["label_smoothing"] = number(r.loss.label_smoothing);
+  n["optimizer"] = optimizer_node(r.optimizer);
+  n["schedule"] = schedule_node(r.schedule);
+  if (!r.quantizer.name.empty()) n["quantizer"] = quantizer_node(r.quantizer);
+  return YAML::Dump(n) + "\n";
+}
+
+}  // namespace halftone

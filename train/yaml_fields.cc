@@ -1,0 +1,122 @@
+#include "train/yaml_fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "tensor/nearest.h"
+
+namespace halftone {
+namespace {
+
+std::string text_of(const YAML::Node& node) {
+  if (node.IsScalar()) return "'" + node.Scalar() + "'";
+  if (node.IsSequence()) return "a list";
+  if (node.IsMap()) return "a mapping";
+  return "nothing";
+}
+
+template <class T>
+std::string range_text(const char* kind, T low, T high) {
+  const bool below = low > std::numeric_limits<T>::lowest() && std::abs(double(low)) < 1e300;
+  const bool above = high < std::numeric_limits<T>::max() && std::abs(double(high)) < 1e300;
+  if (below && above) return fmt::format("{} from {} to {}", kind, low, high);
+  if (below) return fmt::format("{} of at least {}", kind, low);
+  if (above) return fmt::format("{} of at most {}", kind, high);
+  return kind;
+}
+
+}  // namespace
+
+std::string yaml_location(const std::string& file, const YAML::Node& node) {
+  const YAML::Mark mark = node.Mark();
+  return mark.is_null() || mark.line < 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
+}
+
+YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)
+    : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)) {
+  if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) {
+    throw HALFTONE_ERROR(path_.empty() ? "recipe" : path_)
+        .at(yaml_location(file_, node_))
+        .expected("a mapping of keys to values")
+        .found(text_of(node_));
+  }
+}
+
+std::string YamlFields::dotted(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+
+bool YamlFields::has(const std::string& key) const {
+  return node_.IsMap() && node_[key].IsDefined() && !node_[key].IsNull();
+}
+
+YAML::Node YamlFields::take(const std::string& key) {
+  known_.push_back(key);
+  return has(key) ? node_[key] : YAML::Node(YAML::NodeType::Undefined);
+}
+
+Error YamlFields::error(const std::string& key, const std::string& expected) const {
+  const YAML::Node value = node_[key];
+  Error e = HALFTONE_ERROR(dotted(key));
+  return e.at(yaml_location(file_, value)).expected(expected).found(text_of(value));
+}
+
+template <class T>
+bool YamlFields::read(const std::string& key, T& value, const char* kind) {
+  const YAML::Node node = take(key);
+  if (!node.IsDefined()) return false;
+  if (!node.IsScalar() || !YAML::convert<T>::decode(node, value)) throw error(key, kind);
+  return true;
+}
+
+void YamlFields::get(const std::string& key, std::string& value) { read(key, value, "a text"); }
+void YamlFields::get(const std::string& key, bool& value) { read(key, value, "true or false"); }
+
+void YamlFields::get(const std::string& key, double& value, double low, double high) {
+  if (read(key, value, "a number") && !(value >= low && value <= high)) {
+    throw error(key, range_text("a number", low, high));
+  }
+}
+
+void YamlFields::get(const std::string& key, float& value, double low, double high) {
+  double wide = value;
+  get(key, wide, low, high);
+  value = static_cast<float>(wide);
+}
+
+void YamlFields::get(const std::string& key, int& value, int low, int high) {
+  if (read(key, value, "an integer") && !(value >= low && value <= high)) {
+    throw error(key, range_text("an integer", low, high));
+  }
+}
+
+void YamlFields::get(const std::string& key, std::vector<double>& values) {
+  const YAML::Node node = take(key);
+  if (node.IsDefined() && !YAML::convert<std::vector<double>>::decode(node, values)) throw error(key, "a list of numbers");
+}
+
+void YamlFields::get(const std::string& key, std::vector<int>& values) {
+  const YAML::Node node = take(key);
+  if (node.IsDefined() && !YAML::convert<std::vector<int>>::decode(node, values)) throw error(key, "a list of integers");
+}
+
+YamlFields YamlFields::map(const std::string& key) { return YamlFields(file_, dotted(key), take(key)); }
+
+YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
+
+void YamlFields::finish() const {
+  if (!node_.IsMap()) return;
+  for (const auto& item : node_) {
+    const std::string key = item.first.Scalar();
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+    const std::string near = nearest_name(key, known_);
+    throw HALFTONE_ERROR(dotted(key))
+        .at(yaml_location(file_, item.first))
+        .what_happened("unknown key")
+        .expected(fmt::format("one of {}", fmt::join(known_, ", ")))
+        .found("'" + key + "'")
+        .fix(near.empty() ? "remove it" : "did you mean '" + near + "'?");
+  }
+}
+
+}  // namespace halftone
