@@ -43,9 +43,13 @@ class GraphRecorder {
  public:
   explicit GraphRecorder(const Variable& input);
   ~GraphRecorder();
+  GraphRecorder(const GraphRecorder&) = delete;
+  GraphRecorder& operator=(const GraphRecorder&) = delete;
   Graph finish(const Variable& output, uint64_t version);
 
   static GraphRecorder* current();
+  // A module starts to run (Module says so): its ops carry the number of this call from now on.
+  void begin_call(const std::string& module_path);
   void record(const std::string& op, const std::vector<Variable>& inputs, const Variable& output);
 
  private:

@@ -46,8 +46,7 @@ class Variable {
   struct Impl;
   friend class GradSink;
   friend struct Engine;
-  friend Variable make_result(struct OpRecord, Tensor);
-  friend Variable make_result(struct OpRecord, Codes);
+  Impl& impl() const;  // throws when undefined
   std::shared_ptr<Impl> impl_;
 };
 
@@ -66,16 +65,36 @@ class GradSink {
   friend struct Engine;
   struct Slot;
   std::vector<Slot>* slots_ = nullptr;
+  const Tensor* upstream_ = nullptr;
 };
 
 using BackwardFn = std::function<void(const Tensor& upstream, GradSink& sink)>;
 
+// Where the gradient of one input goes: to the producing node, or to the leaf; empty when it wants none.
+// Holds no intermediate value: an op keeps alive only what its closure saved.
+struct GradEdge {
+  std::shared_ptr<Node> producer;
+  Variable leaf;
+  Shape shape;
+  bool wanted() const { return producer != nullptr || leaf.defined(); }
+};
+
 struct Node {
+  Node() = default;
+  ~Node();  // iterative: a graph of any depth may be dropped
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
   std::string op;
-  std::vector<Variable> inputs;
+  std::vector<GradEdge> inputs;
   BackwardFn backward;
   std::string module_path;  // at creation
   uint64_t sequence = 0;    // creation order: backward runs in descending order
+
+  // The engine's: the gradient collected so far, the last pass that saw this node, whether it has run.
+  Tensor gradient;
+  uint64_t visit = 0;
+  bool freed = false;
 };
 
 // What an op says about itself: builds the node when gradients are on and some input requires one, and
@@ -94,6 +113,8 @@ class NoGrad {
  public:
   NoGrad();
   ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
 
  private:
   bool previous_;
