@@ -15,10 +15,10 @@ void MarkSkipped(const std::string& reason, const char* file, int line);
 }  // namespace halftone
 
 // For use in the body of a TEST_CASE (it returns from the function it stands in).
-#define HALFTONE_SKIP(reason)                                  \
-  do {                                                         \
+#define HALFTONE_SKIP(reason)                                    \
+  do {                                                           \
     ::halftone::test::MarkSkipped((reason), __FILE__, __LINE__); \
-    return;                                                    \
+    return;                                                      \
   } while (false)
 
 #endif  // TEST_CATCH_SKIP_H_

@@ -3,22 +3,17 @@ import contextlib
 import gzip
 import hashlib
 import http.server
-import importlib.machinery
-import importlib.util
 import io
 import os
 import resource
-import sys
 import tarfile
 import tempfile
 import threading
 import unittest
 
-sys.dont_write_bytecode = True
-TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "get_data")
-loader = importlib.machinery.SourceFileLoader("get_data", os.environ.get("GET_DATA", TOOL))
-get_data = importlib.util.module_from_spec(importlib.util.spec_from_loader("get_data", loader))
-loader.exec_module(get_data)
+import tool_case
+
+get_data = tool_case.load("get_data")
 
 PLAIN = {"images": bytes(range(256)) * 2000, "labels": os.urandom(3000)}
 PACKED = {n: gzip.compress(d, 1) for n, d in PLAIN.items()}
@@ -261,10 +256,4 @@ class GetDataTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    result = unittest.main(exit=False, verbosity=1).result
-    bad = len(result.failures) + len(result.errors)
-    skipped = len(result.skipped)
-    sys.stdout.flush()
-    print("halftone-tests: %d passed, %d failed, %d skipped"
-          % (result.testsRun - bad - skipped, bad, skipped))
-    sys.exit(bad != 0)
+    tool_case.main()

@@ -1,0 +1,17 @@
+"""py_tool_test: a Python unittest of a tool (Bazel 4's py_test would want rules_python)."""
+
+def py_tool_test(name, tools):
+    """Runs NAME.py, which imports tool_case, with the tools it tests beside it.
+
+    Args:
+      name: the test, and its source file less ".py".
+      tools: labels of the files under test.
+    """
+    native.sh_test(
+        name = name,
+        size = "small",
+        srcs = ["py_test.sh"],
+        args = ["$(location %s.py)" % name],
+        data = [name + ".py", "tool_case.py"] + tools,
+        tags = ["tools"],
+    )

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# tools/quickstart.sh, behind tools/quickstart: sets up, builds and runs //tools:quickstart. See --help.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+here=$PWD
+setup=() data='' args=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --help | -h)
+      cat <<'E'
+usage: tools/quickstart [--no-install] [--data DIR] [--out DIR] [OPTION ...]
+
+Installs what is missing (tools/setup), builds Halftone, and trains a first quantized
+network on handwritten digits.
+
+  --no-install   install nothing; stop and say what is missing
+  --data DIR     the folder with the four MNIST files (plain or .gz)
+  --out DIR      where results go
+  OPTION ...     passed on to the program: its own --help is printed below if it is built
+
+Without --data, MNIST is looked for in $HALFTONE_DATA/mnist, then in
+${XDG_CACHE_HOME:-~/.cache}/halftone/mnist; if it is in neither, tools/get_data tries to
+download it there (11 MB). Without a network, digits drawn by the program itself are used.
+E
+      if [ -x "$root/bazel-bin/tools/quickstart" ]; then
+        echo
+        exec "$root/bazel-bin/tools/quickstart" --help
+      fi
+      exit 0
+      ;;
+    --no-install) setup=(--no-install) ;;
+    --data) [ $# -ge 2 ] || { echo "quickstart: --data needs a folder; try --help" >&2; exit 2; }
+      data=$2
+      shift
+      ;;
+    --data=*) data=${1#--data=} ;;
+    *) args+=("$1") ;;
+  esac
+  shift
+done
+
+"$root/tools/setup" ${setup[@]+"${setup[@]}"}
+(cd "$root" && bazel build //tools:quickstart)
+
+has_mnist() {
+  local f
+  for f in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
+    [ -f "$1/$f-ubyte" ] || [ -f "$1/$f-ubyte.gz" ] || return 1
+  done
+}
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/halftone/mnist
+if [ -z "$data" ]; then
+  if [ -n "${HALFTONE_DATA:-}" ] && has_mnist "$HALFTONE_DATA/mnist"; then
+    data=$HALFTONE_DATA/mnist
+  elif has_mnist "$cache" || "$root/tools/get_data" mnist "$cache" --timeout 5 --tries 2 >&2; then
+    data=$cache
+  else
+    echo "quickstart: MNIST is not here and could not be downloaded; using generated digits" >&2
+  fi
+fi
+
+cd "$here"
+exec "$root/bazel-bin/tools/quickstart" ${data:+--data "$data"} ${args[@]+"${args[@]}"}
