@@ -13,7 +13,7 @@
 namespace halftone {
 namespace {
 
-constexpr int kMany = 1 << 30;
+constexpr int kMany = std::numeric_limits<int>::max();  // no upper limit
 
 // A text that must be one of a few.
 void get_choice(YamlFields& f, const std::string& key, std::string& value, const std::vector<std::string>& allowed) {
@@ -138,7 +138,7 @@ void apply_override(YAML::Node root, const std::string& text) {
       const bool index = chain.back().IsSequence() && key.find_first_not_of("0123456789") == std::string::npos;
       chain.push_back(index ? chain.back()[std::stoul(key)] : chain.back()[key]);
     }
-    chain.back() = YAML::Load(text.substr(equals + 1));
+    chain.back() = YAML::Clone(YAML::Load(text.substr(equals + 1)));  // a clone has no line numbers
   } catch (const YAML::Exception& e) {
     throw HALFTONE_ERROR("--set " + text).expected("a key of the recipe and a YAML value behind '='").found(e.what());
   }

@@ -31,7 +31,8 @@ std::string range_text(const char* kind, T low, T high) {
 
 std::string yaml_location(const std::string& file, const YAML::Node& node) {
   const YAML::Mark mark = node.Mark();
-  return mark.is_null() || mark.line < 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
+  // No value can stand at the very beginning of a file: a key or a bracket comes first. Cloned nodes do.
+  return mark.pos <= 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
 }
 
 YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)

@@ -1,0 +1,96 @@
+#include "train/recipe.h"
+
+#include <catch2/catch.hpp>
+
+#include "tensor/error.h"
+
+using namespace halftone;
+
+namespace {
+
+std::string message_of(const std::string& yaml, const std::vector<std::string>& set = {}) {
+  try {
+    parse_recipe(yaml, "r.yaml", set);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("an empty recipe holds the defaults") {
+  const Recipe r = parse_recipe("", "r.yaml");
+  CHECK(r.model.name == "lenet5");
+  CHECK(r.optimizer.beta2 == 0.999);
+  CHECK(r.quantizer.name.empty());
+}
+
+TEST_CASE("a recipe written as YAML reads back as the same recipe") {
+  const char* text = R"(
+name: x
+epochs: 3
+data: {name: mnist, flip: true, pad_crop: 2}
+optimizer: {name: SGD, lr: 0.1, momentum: 0.9, nesterov: true, groups: [{params: "*.bias", weight_decay: 0}]}
+schedule: {name: multi_step, milestones: [5, 10], gamma: 0.3}
+quantizer:
+  name: QAT_Quantizer
+  float_epochs: 0.5
+  config_list: [{quant_types: [weight, input], quant_bits: {weight: 8, input: 8}, op_types: [Conv2d], exclude: false}]
+)";
+  const Recipe r = parse_recipe(text, "r.yaml");
+  CHECK(r.schedule.milestones == std::vector<int>{5, 10});
+  CHECK(r.optimizer.groups.at(0).weight_decay == 0);
+  CHECK(r.optimizer.groups.at(0).lr < 0);
+  CHECK(r.quantizer.config_list ==
+        R"([{"exclude":false,"op_types":["Conv2d"],"quant_bits":{"input":8,"weight":8},"quant_types":["weight","input"]}])");
+  const std::string once = to_yaml(r);
+  CHECK(to_yaml(parse_recipe(once, "again.yaml")) == once);
+}
+
+TEST_CASE("--set changes what the file says, in order") {
+  const Recipe r = parse_recipe("optimizer: {lr: 1}\nquantizer: {name: QAT_Quantizer, config_list: [{quant_bits: 8}]}",
+                                "r.yaml", {"optimizer.lr=0.5", "optimizer.lr=0.25", "data.name=mnist",
+                                           "quantizer.config_list.0.quant_bits=4"});
+  CHECK(r.optimizer.lr == 0.25);
+  CHECK(r.data.name == "mnist");
+  CHECK(r.quantizer.config_list == R"([{"quant_bits":4}])");
+}
+
+TEST_CASE("an unknown key names its line and the nearest key") {
+  const std::string m = message_of("epochs: 1\noptimizer:\n  name: SGD\n  momentun: 0.9\n");
+  CHECK_THAT(m, Catch::Contains("r.yaml:4") && Catch::Contains("optimizer.momentun") &&
+                    Catch::Contains("did you mean 'momentum'?"));
+  CHECK_THAT(message_of("epochz: 1"), Catch::Contains("r.yaml:1") && Catch::Contains("'epochs'"));
+}
+
+TEST_CASE("a key that the chosen optimizer does not take is unknown") {
+  CHECK_THAT(message_of("optimizer: {name: Adam, momentum: 0.9}"), Catch::Contains("optimizer.momentum"));
+  CHECK_THAT(message_of("schedule: {name: cosine, gamma: 0.1}"), Catch::Contains("schedule.gamma"));
+}
+
+TEST_CASE("a wrong type or range names line, key, what is allowed and what was found") {
+  const std::string type = message_of("\nepochs: many\n");
+  CHECK_THAT(type, Catch::Contains("r.yaml:2") && Catch::Contains("epochs") && Catch::Contains("an integer") &&
+                       Catch::Contains("'many'"));
+  const std::string range = message_of("batch_size: 0");
+  CHECK_THAT(range, Catch::Contains("an integer of at least 1") && Catch::Contains("'0'"));
+  CHECK_THAT(message_of("optimizer: {lr: -1}"), Catch::Contains("a number from 0 to"));
+  CHECK_THAT(message_of("optimizer: {name: adam}"), Catch::Contains("SGD, Adam, AdamW") && Catch::Contains("'Adam'?"));
+  CHECK_THAT(message_of("data: mnist"), Catch::Contains("a mapping") && Catch::Contains("'mnist'"));
+  CHECK_THAT(message_of("schedule: {name: multi_step, milestones: 5}"), Catch::Contains("a list of integers"));
+}
+
+TEST_CASE("broken YAML names its line") {
+  CHECK_THAT(message_of("epochs: 1\ndata: {name: [}\n"), Catch::Contains("r.yaml:2"));
+}
+
+TEST_CASE("a bad override says so") {
+  CHECK_THAT(message_of("", {"epochs"}), Catch::Contains("--set") && Catch::Contains("KEY=VALUE"));
+  CHECK_THAT(message_of("", {"epochs=x"}), Catch::Contains("r.yaml (--set)") && Catch::Contains("'x'"));
+  CHECK_THAT(message_of("epochs: 2", {"epochs.deep=1"}), Catch::Contains("--set epochs.deep=1"));
+}
+
+TEST_CASE("a missing recipe file is named") {
+  CHECK_THROWS_WITH(load_recipe("/nonexistent/r.yaml"), Catch::Contains("/nonexistent/r.yaml"));
+}
