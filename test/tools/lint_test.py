@@ -39,6 +39,8 @@ class LayeringTest(unittest.TestCase):
         self.assertTrue(self.allowed("kernels/integer/a.cc", "kernels/integer/a.h"))
         self.assertTrue(self.allowed("deploy/runtime/a_test.cc", "test/catch_skip.h"))
         self.assertFalse(self.allowed("deploy/runtime/a.cc", "deploy/d.h"))
+        self.assertFalse(self.allowed("deploy/runtime/a.cc", "tensor/t.h"))
+        self.assertTrue(self.allowed("deploy/runtime/a.cc", "kernels/integer/q.h"))
 
     def test_test_folder_is_for_tests(self):
         self.assertTrue(self.allowed("nn/a_test.cc", "test/catch_skip.h"))
