@@ -112,7 +112,8 @@ void YamlFields::finish() const {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     const std::string near = nearest_name(key, known_);
     throw HALFTONE_ERROR(dotted(key))
-        .at(yaml_location(file_, item.first))
+        .at(item.second.Mark().pos > 0 ? fmt::format("{}:{}", file_, item.first.Mark().line + 1)
+                                       : yaml_location(file_, item.second))
         .what_happened("unknown key")
         .expected(fmt::format("one of {}", fmt::join(known_, ", ")))
         .found("'" + key + "'")
