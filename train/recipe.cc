@@ -122,7 +122,6 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("test_batch_size", r.test_batch_size, 1, kMany);
   f.get("accumulate", r.accumulate, 1, kMany);
   f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
-  f.get("grad_clip", r.grad_clip, 0.0, 1e30);
 }
 
 // Sets the scalar or list at a dotted key: "optimizer.lr=0.01", "quantizer.config_list.0.quant_bits=4".

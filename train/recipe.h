@@ -68,7 +68,6 @@ struct Recipe {
   int test_batch_size = 500;
   int accumulate = 1;              // batches whose gradients are added before a step
   double checkpoint_minutes = 5;   // and at the end of every epoch
-  double grad_clip = 0.0;          // largest global L2 norm; 0: off
   DataRecipe data;
   ModelRecipe model;
   LossRecipe loss;

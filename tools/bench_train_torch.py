@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""One network's fp32 training step in PyTorch: the reference of //tools:bench_train.
+
+usage: bench_train_torch.py NETWORK BATCH THREADS STEPS FORM...
+
+NETWORK is lenet5, resnet20 or bnn_vgg, built as bench_train builds it: LeNet-5 without batch norm, ResNet-20 with option A,
+the BNN VGG as conv - batch norm - Hardtanh - pool. A FORM is eager, channels_last, compile or channels_last+compile. Every
+step is forward, cross-entropy, backward and fused Adam. Prints one JSON object per form: median milliseconds and peak RSS.
+"""
+import json
+import resource
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+def lenet5():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)), (1, 28, 28)
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.pad = (outputs - inputs) // 2
+
+    def forward(self, x):
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.pad:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+        return F.relu(out + x)
+
+
+def resnet20():
+    layers = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    inputs = 16
+    for outputs in (16, 32, 64):
+        for i in range(3):
+            layers.append(Block(inputs, outputs, 2 if i == 0 and outputs > 16 else 1))
+            inputs = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)), (3, 32, 32)
+
+
+def bnn_vgg():
+    layers, inputs = [], 3
+    for outputs, pool in ((128, False), (128, True), (256, False), (256, True), (512, False), (512, True)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.Hardtanh()]
+        layers += [nn.MaxPool2d(2)] if pool else []
+        inputs = outputs
+    layers.append(nn.Flatten())
+    for inputs, outputs in ((8192, 1024), (1024, 1024)):
+        layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.Hardtanh()]
+    return nn.Sequential(*layers, nn.Linear(1024, 10, bias=False), nn.BatchNorm1d(10)), (3, 32, 32)
+
+
+def measure(network, batch, steps, form):
+    torch.manual_seed(0)
+    model, shape = {"lenet5": lenet5, "resnet20": resnet20, "bnn_vgg": bnn_vgg}[network]()
+    x, labels = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
+    if "channels_last" in form:
+        model = model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    run = torch.compile(model) if "compile" in form else model
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(run(x), labels).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times), 1e3 * min(times)
+
+
+def main():
+    network, batch, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    torch.set_num_threads(threads)
+    for form in sys.argv[5:]:
+        try:
+            median, best = measure(network, batch, steps, form)
+        except Exception as error:  # torch.compile needs a C++ compiler, for one
+            print(json.dumps({"form": form, "error": str(error).splitlines()[0][:200]}), flush=True)
+            continue
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"form": form, "ms": median, "best_ms": best, "peak_bytes": peak,
+                          "torch": torch.__version__}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

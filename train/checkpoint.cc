@@ -1,0 +1,86 @@
+#include "train/checkpoint.h"
+
+#include <nlohmann/json.hpp>
+
+namespace halftone {
+namespace {
+
+constexpr const char* kKey = "halftone_checkpoint";
+constexpr int kVersion = 1;
+const std::string kModel = "model.", kOptimizer = "optimizer.";
+
+nlohmann::json header_of(const Checkpoint& c) {
+  return {{"version", kVersion},
+          {"recipe", c.recipe},
+          {"step", c.step},
+          {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
+          {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
+          {"metrics", {{"json_bytes", c.metrics.json_bytes}, {"event_bytes", c.metrics.event_bytes}}},
+          {"window",
+           {{"loss", c.window.loss},
+            {"steps", c.window.steps},
+            {"correct", c.window.correct},
+            {"images", c.window.images}}},
+          {"threads", c.threads},
+          {"seconds", c.seconds},
+          {"finished", c.finished}};
+}
+
+void read_header(const nlohmann::json& j, Checkpoint& c) {
+  c.recipe = j.at("recipe");
+  c.step = j.at("step");
+  c.loader = {j.at("loader").at("epoch"), j.at("loader").at("batch")};
+  c.random = {j.at("random").at("seed"), j.at("random").at("next")};
+  c.metrics = {j.at("metrics").at("json_bytes"), j.at("metrics").at("event_bytes")};
+  const nlohmann::json& w = j.at("window");
+  c.window = {w.at("loss"), w.at("steps"), w.at("correct"), w.at("images")};
+  c.threads = j.at("threads");
+  c.seconds = j.at("seconds");
+  c.finished = j.at("finished");
+}
+
+void move_prefixed(TensorFile& file, const std::string& prefix, std::map<std::string, Tensor>& out) {
+  for (auto& [name, tensor] : file.tensors) {
+    if (name.rfind(prefix, 0) == 0) out.emplace(name.substr(prefix.size()), tensor);
+  }
+}
+
+}  // namespace
+
+bool is_checkpoint(const TensorFile& file) { return file.metadata.count(kKey) > 0; }
+
+void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
+  TensorFile file;
+  for (const auto& [name, tensor] : checkpoint.model) file.tensors.emplace(kModel + name, tensor);
+  for (const auto& [name, tensor] : checkpoint.optimizer) file.tensors.emplace(kOptimizer + name, tensor);
+  file.metadata[kKey] = header_of(checkpoint).dump();
+  save_safetensors(path, file);
+}
+
+Checkpoint load_checkpoint(const Context& context, const std::string& path) {
+  TensorFile file = load_safetensors(context, path);
+  if (!is_checkpoint(file)) {
+    throw HALFTONE_ERROR("checkpoint").at(path).expected("a checkpoint of a Halftone run").found(
+        "a safetensors file without '" + std::string(kKey) + "' in its metadata");
+  }
+  Checkpoint c;
+  try {
+    const nlohmann::json header = nlohmann::json::parse(file.metadata[kKey]);
+    const int version = header.at("version");
+    if (version > kVersion) {
+      throw HALFTONE_ERROR("checkpoint")
+          .at(path)
+          .expected("version " + std::to_string(kVersion) + " or older")
+          .found("version " + std::to_string(version))
+          .fix("use the newer Halftone that wrote it");
+    }
+    read_header(header, c);
+  } catch (const nlohmann::json::exception& e) {
+    throw HALFTONE_ERROR("checkpoint").at(path).expected("a complete header").found(e.what());
+  }
+  move_prefixed(file, kModel, c.model);
+  move_prefixed(file, kOptimizer, c.optimizer);
+  return c;
+}
+
+}  // namespace halftone
