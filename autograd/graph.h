@@ -1,4 +1,5 @@
-// What one dummy forward recorded: the one graph for pairs to fold, fusion, scale groups, printing and export.
+// What one dummy forward recorded: the one graph for pairs to fold, fusion, scale groups, printing
+// and export.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,6 @@
 // Differentiable operations. Images NHWC; formulas and defaults are PyTorch's.
+// max_pool2d, flatten, reshape and concat keep codes where their inputs hold them; the others see
+// dequantized values. The gradient of codes is with respect to the dequantized value.
 #pragma once
 
 #include <vector>
@@ -11,7 +13,8 @@
 namespace halftone {
 
 // x (N, H, W, C), w (O, kh, kw, C/groups), bias (O) or undefined.
-Variable conv2d(const Variable& x, const Variable& w, const Variable& bias, const Conv2dOptions& options);
+Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
+                const Conv2dOptions& options);
 // x (N, in), w (out, in), bias (out) or undefined.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias);
 
@@ -21,25 +24,29 @@ struct BatchNormOptions {
   bool training = true;
   ActivationOptions act;  // fused behind it
 };
-// x (N, ..., C); weight, bias (C) or undefined. Training: batch statistics, and the running ones are updated in place.
-Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias, Tensor& running_mean,
-                    Tensor& running_var, const BatchNormOptions& options);
+// x (N, ..., C); weight, bias (C) or undefined. Training: batch statistics, and the running ones
+// are updated in place.
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options);
 
 Variable activation(const Variable& x, const ActivationOptions& options);
 Variable relu(const Variable& x);
 Variable max_pool2d(const Variable& x, const Pool2dOptions& options);
 Variable avg_pool2d(const Variable& x, const Pool2dOptions& options);
 Variable adaptive_avg_pool2d(const Variable& x, int out_h, int out_w);
-Variable dropout(const Variable& x, float p, bool training);  // stream from the context's random state
-Variable flatten(const Variable& x);                          // (N, H, W, C) -> (N, C*H*W) in PyTorch's order
+// Takes a stream from the context's random state; x itself in evaluation.
+Variable dropout(const Variable& x, float p, bool training);
+// (N, H, W, C) -> (N, C*H*W) in PyTorch's order; rank 2 passes through.
+Variable flatten(const Variable& x);
 Variable reshape(const Variable& x, const Shape& shape);
 Variable add(const Variable& a, const Variable& b);
 Variable mul(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, float factor);
-Variable sum(const Variable& x);   // scalar
-Variable mean(const Variable& x);  // scalar
-Variable concat(const std::vector<Variable>& xs);             // channels
-Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after);  // ResNet option A
+Variable sum(const Variable& x);                   // scalar
+Variable mean(const Variable& x);                  // scalar
+Variable concat(const std::vector<Variable>& xs);  // channels
+// ResNet option A: every stride-th pixel, zero channels before and after.
+Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after);
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 

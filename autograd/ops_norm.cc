@@ -1,0 +1,83 @@
+#include "autograd/op_support.h"
+#include "autograd/ops.h"
+#include "kernels/batch_norm.h"
+
+namespace halftone {
+namespace {
+
+struct Statistics {
+  Tensor mean, variance;
+};
+
+// Values per channel; PyTorch refuses a single one as well.
+int64_t check_count(const Shape& x) {
+  const int64_t channels = x.dim(-1);
+  const int64_t count = channels == 0 ? 0 : x.numel() / channels;
+  if (count > 1) return count;
+  throw HALFTONE_ERROR("batch_norm")
+      .expected("more than one value per channel in training")
+      .found(std::to_string(count) + " (input " + x.str() + ", NHWC)")
+      .fix("use a larger batch, or drop the last incomplete one");
+}
+
+Statistics of_batch(const Tensor& x, float momentum, Tensor& running_mean, Tensor& running_var) {
+  const int64_t count = check_count(x.shape());
+  const Shape shape{x.dim(-1)};
+  Statistics batch{Tensor::empty(x.context(), shape), Tensor::empty(x.context(), shape)};
+  kernels::batch_norm_statistics(x, batch.mean, batch.variance);
+  if (running_mean.defined()) {
+    kernels::batch_norm_update(batch.mean, batch.variance, count, momentum, running_mean,
+                               running_var);
+  }
+  return batch;
+}
+
+// A copy where a backward will read them: a later training step writes the running ones.
+Statistics of_running(const Tensor& mean, const Tensor& variance, bool saved) {
+  if (!mean.defined() || !variance.defined()) {
+    throw HALFTONE_ERROR("batch_norm").expected("running statistics in evaluation").found("none");
+  }
+  return saved ? Statistics{mean.clone(), variance.clone()} : Statistics{mean, variance};
+}
+
+// What backward needs besides the sink.
+struct Saved {
+  Tensor x, y;  // y only for an activation's mask
+  Statistics statistics;
+  Tensor weight;
+  BatchNormOptions options;
+
+  void backward(const Tensor& dy, GradSink& sink) const {
+    Tensor scratch;
+    Tensor& dx = out_or_scratch(sink, 0, dy.context(), x.shape(), scratch);
+    kernels::batch_norm_backward(dy, x, y.defined() ? y : x, statistics.mean, statistics.variance,
+                                 options.eps, weight.defined() ? &weight : nullptr, options.act,
+                                 options.training, dx, out_or_null(sink, 1), out_or_null(sink, 2));
+  }
+};
+
+}  // namespace
+
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options) {
+  const Tensor& xv = x.value();
+  const bool saves = wants_grad(x) || wants_grad(weight) || wants_grad(bias);
+  const Statistics statistics = options.training
+                                    ? of_batch(xv, options.momentum, running_mean, running_var)
+                                    : of_running(running_mean, running_var, saves);
+  Tensor y = Tensor::empty(xv.context(), xv.shape());
+  kernels::batch_norm_apply(xv, statistics.mean, statistics.variance, options.eps,
+                            value_or_null(weight), value_or_null(bias), options.act, y);
+  OpRecord record{"batch_norm", {x, weight, bias}, {}};
+  if (saves) {
+    const bool masked = options.act.kind != Activation::kIdentity;
+    Saved saved{xv, saved_if(masked, y), statistics, weight.defined() ? weight.value() : Tensor(),
+                options};
+    record.backward = [saved = std::move(saved)](const Tensor& dy, GradSink& sink) {
+      saved.backward(dy, sink);
+    };
+  }
+  return make_result(std::move(record), std::move(y));
+}
+
+}  // namespace halftone

@@ -1,0 +1,74 @@
+// Ops that move values: on codes they move the codes.
+#include "autograd/op_support.h"
+#include "autograd/ops.h"
+#include "kernels/elementwise.h"
+
+namespace halftone {
+namespace {
+
+// Applies a move of elements to whatever x holds; the gradient is that of the float op.
+template <class Move>
+Variable moved(OpRecord record, const Variable& x, Move move) {
+  const Codes* codes = x.codes();
+  if (codes != nullptr) {
+    return make_result(std::move(record), Codes{move(codes->values), codes->params});
+  }
+  return make_result(std::move(record), move(x.value()));
+}
+
+// True when (H, W, C) and (C, H, W) have the same order of elements.
+bool order_is_same(const Shape& nhwc) { return nhwc[3] == 1 || nhwc[1] * nhwc[2] == 1; }
+
+Tensor to_channels_first(const Tensor& x, const Shape& flat) {
+  if (order_is_same(x.shape())) return x.reshape(flat);
+  Tensor y = Tensor::empty(x.context(), {x.dim(0), x.dim(3), x.dim(1), x.dim(2)}, x.dtype());
+  kernels::nhwc_to_nchw(x, y);
+  return y.reshape(flat);
+}
+
+void flatten_backward(const Tensor& dy, const Shape& nhwc, GradSink& sink) {
+  if (order_is_same(nhwc)) return sink.put(0, dy.reshape(nhwc));
+  kernels::nchw_to_nhwc(dy.reshape({nhwc[0], nhwc[3], nhwc[1], nhwc[2]}), sink.out(0));
+}
+
+}  // namespace
+
+Variable flatten(const Variable& x) {
+  const Shape nhwc = x.shape();
+  if (nhwc.rank() == 2) return x;
+  if (nhwc.rank() != 4) {
+    throw HALFTONE_ERROR("flatten").expected("(N, C, H, W) or (N, features)").found(nhwc.str());
+  }
+  const Shape flat{nhwc[0], nhwc[1] * nhwc[2] * nhwc[3]};
+  auto backward = [nhwc](const Tensor& dy, GradSink& sink) { flatten_backward(dy, nhwc, sink); };
+  return moved({"flatten", {x}, std::move(backward)}, x,
+               [&](const Tensor& t) { return to_channels_first(t, flat); });
+}
+
+Variable reshape(const Variable& x, const Shape& shape) {
+  auto backward = [from = x.shape()](const Tensor& dy, GradSink& sink) {
+    sink.put(0, dy.reshape(from));
+  };
+  return moved({"reshape", {x}, std::move(backward)}, x,
+               [&](const Tensor& t) { return t.reshape(shape); });
+}
+
+Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after) {
+  const Tensor& xv = x.value();
+  if (xv.rank() != 4 || stride < 1 || pad_before < 0 || pad_after < 0) {
+    throw HALFTONE_ERROR("subsample_pad")
+        .expected("an image batch of rank 4, stride >= 1, padding >= 0")
+        .found("input " + xv.shape().str() + " (NHWC), stride " + std::to_string(stride) +
+               ", padding " + std::to_string(pad_before) + " and " + std::to_string(pad_after));
+  }
+  const auto every = [stride](int64_t n) { return (n + stride - 1) / stride; };
+  const int64_t channels = xv.dim(3) + pad_before + pad_after;
+  Tensor y = Tensor::empty(xv.context(), {xv.dim(0), every(xv.dim(1)), every(xv.dim(2)), channels});
+  kernels::subsample_pad(xv, stride, pad_before, y);
+  auto backward = [stride, pad_before](const Tensor& dy, GradSink& sink) {
+    kernels::subsample_pad_backward(dy, stride, pad_before, sink.out(0));
+  };
+  return make_result({"subsample_pad", {x}, std::move(backward)}, std::move(y));
+}
+
+}  // namespace halftone
