@@ -72,7 +72,8 @@ def system_libs():
     _lib(
         name = "eigen",
         apt = "libeigen3-dev",
-        defines = ["EIGEN_MPL2_ONLY"],
+        # Its own threads stay out: kernels split work over the one pool.
+        defines = ["EIGEN_DONT_PARALLELIZE", "EIGEN_MPL2_ONLY"],
         dirs = ["/usr/include/eigen3", "/usr/local/include/eigen3"],
         header = "Eigen/Core",
         roots = ["Eigen", "unsupported"],

@@ -17,15 +17,21 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dOptions& options)
 
 namespace kernels {
 // float32. `bias` (O) may be null.
-void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options, Tensor& y);
-void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx);
+void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
+            Tensor& y);
+void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                          Tensor& dx);
 // `dbias` (O) may be null.
-void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options, Tensor& dw, Tensor* dbias);
+void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,
+                            Tensor& dw, Tensor* dbias);
 
 namespace reference {  // plain loops, double accumulators: the oracle
-void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options, Tensor& y);
-void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx);
-void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options, Tensor& dw, Tensor* dbias);
+void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
+            Tensor& y);
+void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                          Tensor& dx);
+void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,
+                            Tensor& dw, Tensor* dbias);
 }  // namespace reference
 }  // namespace kernels
 }  // namespace halftone

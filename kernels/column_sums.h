@@ -1,0 +1,12 @@
+// Bias gradients.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace halftone::kernels {
+
+// out (C) = sum over rows of x (..., C), float32. Rows are summed in fixed chunks and the chunks
+// in double, in order: the same bits for every thread count.
+void column_sums(const Tensor& x, Tensor& out);
+
+}  // namespace halftone::kernels

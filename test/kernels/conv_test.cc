@@ -1,0 +1,150 @@
+// Every body of conv.h against the plain reference.
+#include <catch2/catch.hpp>
+
+#include "kernels/conv_bodies.h"
+#include "test/kernels/conv_cases.h"
+
+namespace halftone {
+namespace {
+
+using kernels::ConvBodies;
+using namespace test;
+
+// float32 sums of up to 128 * 9 products (or N * OH * OW, in the weight gradient) in another order
+// than the oracle's doubles: the error grows as the square root of the length times 2^-24.
+constexpr double kTolerance = 5e-6;
+
+struct Operands {
+  Operands(const Context& context, const ConvCase& c, bool integers)
+      : x(random_values(context, c.x(), 1, integers)),
+        w(random_values(context, c.weight(), 2, integers)),
+        bias(random_values(context, {c.o}, 3, integers)),
+        dy(random_values(context, c.y(), 4, integers)) {}
+  Tensor x, w, bias, dy;
+};
+
+struct Results {
+  Results(const Context& context, const ConvCase& c)
+      : y(unwritten(context, c.y())),
+        y_plain(unwritten(context, c.y())),
+        dx(unwritten(context, c.x())),
+        dw(unwritten(context, c.weight())),
+        dw_plain(unwritten(context, c.weight())),
+        dbias(unwritten(context, {c.o})) {}
+  std::vector<Tensor> all() const { return {y, y_plain, dx, dw, dw_plain, dbias}; }
+  Tensor y, y_plain, dx, dw, dw_plain, dbias;
+};
+
+Results expected(const Context& context, const ConvCase& c, const Operands& in) {
+  namespace reference = kernels::reference;
+  Results out(context, c);
+  reference::conv2d(in.x, in.w, &in.bias, c.options, out.y);
+  reference::conv2d(in.x, in.w, nullptr, c.options, out.y_plain);
+  reference::conv2d_backward_data(in.dy, in.w, c.options, out.dx);
+  reference::conv2d_backward_weight(in.x, in.dy, c.options, out.dw, &out.dbias);
+  reference::conv2d_backward_weight(in.x, in.dy, c.options, out.dw_plain, nullptr);
+  return out;
+}
+
+Results run(const ConvBodies& bodies, const Context& context, const ConvCase& c,
+            const Operands& in) {
+  const auto g = kernels::conv_geometry("test", c.x(), c.weight(), c.options);
+  Results out(context, c);
+  bodies.forward(g, in.x, in.w, &in.bias, out.y);
+  bodies.forward(g, in.x, in.w, nullptr, out.y_plain);
+  bodies.backward_data(g, in.dy, in.w, out.dx);
+  bodies.backward_weight(g, in.x, in.dy, out.dw, &out.dbias);
+  bodies.backward_weight(g, in.x, in.dy, out.dw_plain, nullptr);
+  return out;
+}
+
+// The public entry points as a table of bodies.
+const ConvBodies& chosen() {
+  static const ConvBodies bodies{
+      [](const kernels::ConvGeometry& g, const Tensor& x, const Tensor& w, const Tensor* bias,
+         Tensor& y) { kernels::conv2d(x, w, bias, g.options, y); },
+      [](const kernels::ConvGeometry& g, const Tensor& dy, const Tensor& w, Tensor& dx) {
+        kernels::conv2d_backward_data(dy, w, g.options, dx);
+      },
+      [](const kernels::ConvGeometry& g, const Tensor& x, const Tensor& dy, Tensor& dw,
+         Tensor* dbias) { kernels::conv2d_backward_weight(x, dy, g.options, dw, dbias); }};
+  return bodies;
+}
+
+void check_body(const ConvBodies& bodies, int threads) {
+  const Context context = context_with(threads);
+  for (const ConvCase& c : conv_cases()) {
+    INFO(c.str() << ", " << threads << " threads");
+    for (const bool integers : {false, true}) {
+      const Operands in(context, c, integers);
+      const auto got = run(bodies, context, c, in).all();
+      const auto want = expected(context, c, in).all();
+      const auto again = run(bodies, context, c, in).all();
+      for (size_t i = 0; i < got.size(); ++i) {
+        INFO("result " << i << " of y, y without bias, dx, dw, dw without dbias, dbias");
+        CHECK(same_values(got[i], again[i]));
+        if (integers) CHECK(same_values(got[i], want[i]));
+        CHECK(relative_error(got[i], want[i]) < kTolerance);
+      }
+    }
+  }
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("convolution: the portable body, exact on integers, same bits twice") {
+  check_body(kernels::portable_conv(), 1);
+  check_body(kernels::portable_conv(), 2);
+}
+
+TEST_CASE("convolution: the body chosen by shape, exact on integers, same bits twice") {
+  check_body(chosen(), 1);
+  check_body(chosen(), 2);
+}
+
+TEST_CASE("convolution: an empty batch") {
+  const Context context = context_with(2);
+  const ConvCase c{0, 6, 6, 3, 4, 3, 3, {}};
+  const Operands in(context, c, false);
+  Results out(context, c);
+  kernels::conv2d(in.x, in.w, &in.bias, c.options, out.y);
+  kernels::conv2d_backward_data(in.dy, in.w, c.options, out.dx);
+  kernels::conv2d_backward_weight(in.x, in.dy, c.options, out.dw, &out.dbias);
+  CHECK(out.dw.to_vector<float>() == std::vector<float>(out.dw.numel(), 0.0f));
+  CHECK(out.dbias.to_vector<float>() == std::vector<float>(4, 0.0f));
+}
+
+TEST_CASE("convolution: shape errors speak NCHW and OIHW") {
+  const Shape x{2, 28, 30, 3}, w{8, 5, 3, 3};
+  const auto error = [](const Shape& xs, const Shape& ws, const Conv2dOptions& o) {
+    return message_of([&] { conv2d_shape(xs, ws, o); });
+  };
+  CHECK_THAT(error({2, 28, 30, 4}, w, {}), Catch::Contains("3 channels") &&
+                                               Catch::Contains("[8, 3, 5, 3]") &&
+                                               Catch::Contains("[2, 4, 28, 30]"));
+  CHECK_THAT(error(x, {8, 5, 3, 1}, {1, 1, 0, 0, 1, 1, 3}), Catch::Contains("3 groups"));
+  CHECK_THAT(error(x, {8, 29, 3, 3}, {}),
+             Catch::Contains("28 x 30") && Catch::Contains("[8, 3, 29, 3]"));
+  CHECK_THAT(error(x, w, {0, 1}), Catch::Contains("stride"));
+  CHECK_THAT(error(x, w, {1, 1, -1, 0}), Catch::Contains("padding"));
+  CHECK_THAT(error(x, w, {1, 1, 0, 0, 0, 1}), Catch::Contains("dilation"));
+  CHECK_THAT(error(x, w, {1, 1, 0, 0, 1, 1, 0}), Catch::Contains("group"));
+  CHECK_THAT(error({28, 30, 3}, w, {}), Catch::Contains("4 axes (N, C, H, W)"));
+
+  const Context context;
+  const Tensor xt = Tensor::zeros(context, x), wt = Tensor::zeros(context, w);
+  Tensor y = Tensor::zeros(context, {2, 24, 27, 8});
+  CHECK_THAT(message_of([&] { kernels::conv2d(xt, wt, nullptr, {}, y); }),
+             Catch::Contains("[2, 8, 24, 28]") && Catch::Contains("[2, 8, 24, 27]"));
+}
+
+}  // namespace halftone
