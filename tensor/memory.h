@@ -9,11 +9,13 @@
 namespace halftone {
 
 struct MemoryStats {
-  size_t live_bytes = 0;        // heap blocks and the arena
-  size_t peak_bytes = 0;
-  size_t arena_bytes = 0;       // of the largest plan so far
+  size_t live_bytes = 0;          // heap blocks in use and the arena
+  size_t cached_bytes = 0;        // released heap blocks kept for later
+  size_t peak_bytes = 0;          // most that was ever held from the system: live and cached
+  size_t arena_bytes = 0;         // of the largest plan so far
   uint64_t heap_allocations = 0;  // calls that reached the system allocator, ever
-  uint64_t replayed = 0;          // allocations served from a plan, ever
+  uint64_t replayed = 0;          // allocations served from the arena, ever
+  uint64_t departures = 0;        // replays that left their record, ever
 };
 
 // Step 1 with a key records every allocation and release of the calling thread; a planner then

@@ -29,9 +29,7 @@ std::array<uint32_t, 4> Philox::operator()(uint64_t counter) const {
   return c;
 }
 
-float Philox::uniform(uint64_t i) const {
-  return static_cast<float>(bits(i) >> 8) * 0x1p-24f;
-}
+float Philox::uniform(uint64_t i) const { return static_cast<float>(bits(i) >> 8) * 0x1p-24f; }
 
 // Box-Muller on the word pairs (0, 1) and (2, 3) of a counter: even elements take the cosine, odd
 // ones the sine. In double, so that the last bit of a platform's libm rarely reaches the result.

@@ -14,8 +14,8 @@ struct Philox {
   std::array<uint32_t, 4> operator()(uint64_t counter) const;
   // Element i of the stream: four elements share one counter.
   uint32_t bits(uint64_t i) const { return (*this)(i / 4)[i % 4]; }
-  float uniform(uint64_t i) const;                   // [0, 1), 24 bits
-  float normal(uint64_t i) const;                    // mean 0, standard deviation 1
+  float uniform(uint64_t i) const;  // [0, 1), 24 bits
+  float normal(uint64_t i) const;   // mean 0, standard deviation 1
   // [0, bound). Takes the whole counter i, so give it a stream of its own.
   uint64_t below(uint64_t i, uint64_t bound) const;
 };

@@ -37,11 +37,13 @@ class Tensor {
   size_t nbytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
 
   // Pointer to the first element; throws when T is not the dtype.
-  template <class T> T* data() {
+  template <class T>
+  T* data() {
     check_dtype(DTypeOf<T>::value);
     return reinterpret_cast<T*>(data_);
   }
-  template <class T> const T* data() const {
+  template <class T>
+  const T* data() const {
     check_dtype(DTypeOf<T>::value);
     return reinterpret_cast<const T*>(data_);
   }
@@ -57,8 +59,10 @@ class Tensor {
   bool unique() const;  // the only handle: may be written in place
   bool same_memory(const Tensor& other) const { return data_ == other.data_; }
 
-  template <class T> std::vector<T> to_vector() const;
-  template <class T> T item() const;  // the only element
+  template <class T>
+  std::vector<T> to_vector() const;
+  template <class T>
+  T item() const;  // the only element
 
  private:
   void check_dtype(DType wanted) const;

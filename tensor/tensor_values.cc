@@ -12,13 +12,20 @@ namespace {
 template <class F>
 void visit(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kFloat32: return f(static_cast<float*>(nullptr));
-    case DType::kBFloat16: return f(static_cast<BFloat16*>(nullptr));
-    case DType::kInt8: return f(static_cast<int8_t*>(nullptr));
-    case DType::kUInt8: return f(static_cast<uint8_t*>(nullptr));
-    case DType::kInt32: return f(static_cast<int32_t*>(nullptr));
-    case DType::kInt64: return f(static_cast<int64_t*>(nullptr));
-    case DType::kBool: return f(static_cast<bool*>(nullptr));
+    case DType::kFloat32:
+      return f(static_cast<float*>(nullptr));
+    case DType::kBFloat16:
+      return f(static_cast<BFloat16*>(nullptr));
+    case DType::kInt8:
+      return f(static_cast<int8_t*>(nullptr));
+    case DType::kUInt8:
+      return f(static_cast<uint8_t*>(nullptr));
+    case DType::kInt32:
+      return f(static_cast<int32_t*>(nullptr));
+    case DType::kInt64:
+      return f(static_cast<int64_t*>(nullptr));
+    case DType::kBool:
+      return f(static_cast<bool*>(nullptr));
   }
 }
 
@@ -110,9 +117,9 @@ T Tensor::item() const {
   return *data<T>();
 }
 
-#define HALFTONE_INSTANTIATE(T)                                                               \
+#define HALFTONE_INSTANTIATE(T)                                                         \
   template Tensor Tensor::from<T>(const Context&, const Shape&, const std::vector<T>&); \
-  template std::vector<T> Tensor::to_vector<T>() const;                                       \
+  template std::vector<T> Tensor::to_vector<T>() const;                                 \
   template T Tensor::item<T>() const;
 HALFTONE_INSTANTIATE(float)
 HALFTONE_INSTANTIATE(BFloat16)
