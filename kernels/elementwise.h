@@ -16,9 +16,9 @@ void split_channels(const Tensor& dy, std::vector<Tensor>& dxs);
 // (N, H, W, C) <-> (N, C, H, W); any dtype. Also OHWI <-> OIHW.
 void nhwc_to_nchw(const Tensor& x, Tensor& y);
 void nchw_to_nhwc(const Tensor& x, Tensor& y);
-// Every second pixel (stride) and zero channels at the end: ResNet option A. y (N, OH, OW, CY), CY >= C;
-// `fill` is written to the new channels, half of them before and half after as torch's F.pad in the CIFAR ResNet.
-void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y);
+// ResNet option A: y (N, ceil(H / stride), ceil(W / stride), CY) takes every stride-th pixel; x's channels stand at
+// [pad_before, pad_before + C), the others hold `fill` (for codes: the code of zero). Any dtype but bfloat16.
+void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y, int fill = 0);
 void subsample_pad_backward(const Tensor& dy, int stride, int pad_before, Tensor& dx);
 double sum(const Tensor& x);                                  // float32, fixed chunks
 bool all_finite(const Tensor& x);

@@ -5,8 +5,9 @@
 
 namespace halftone::kernels {
 
+// Options are double, as Python's are: 1 - 0.999f is 1.3e-5 off 0.001, and Adam uses it.
 struct SgdOptions {
-  float lr = 1e-3f, momentum = 0.0f, dampening = 0.0f, weight_decay = 0.0f;
+  double lr = 1e-3, momentum = 0.0, dampening = 0.0, weight_decay = 0.0;
   bool nesterov = false;
   bool first_step = false;  // the momentum buffer is set, not updated
 };
@@ -14,10 +15,11 @@ struct SgdOptions {
 void sgd_step(const SgdOptions& options, const Tensor& grad, Tensor& p, Tensor& momentum_buffer);
 
 struct AdamOptions {
-  float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0.0f;
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
   bool decoupled = false;  // AdamW
   int64_t step = 1;        // 1 on the first call
 };
-void adam_step(const AdamOptions& options, const Tensor& grad, Tensor& p, Tensor& exp_avg, Tensor& exp_avg_sq);
+void adam_step(const AdamOptions& options, const Tensor& grad, Tensor& p, Tensor& exp_avg,
+               Tensor& exp_avg_sq);
 
 }  // namespace halftone::kernels

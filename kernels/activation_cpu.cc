@@ -1,0 +1,75 @@
+#include <string>
+
+#include "kernels/activation_math.h"
+#include "kernels/check.h"
+#include "kernels/parallel.h"
+
+namespace halftone::kernels {
+namespace {
+
+constexpr int64_t kGrain = 32768;  // elements: below it a second thread costs more than it saves
+
+}  // namespace
+
+void check_activation(const ActivationOptions& options, bool backward) {
+  if (options.kind == Activation::kHardtanh && !(options.low < options.high)) {
+    throw HALFTONE_ERROR("hardtanh")
+        .expected("low < high")
+        .found("low " + std::to_string(options.low) + ", high " + std::to_string(options.high));
+  }
+  if (backward && options.kind == Activation::kLeakyReLU && !(options.slope >= 0.0f)) {
+    throw HALFTONE_ERROR("leaky_relu backward")
+        .expected("a slope of at least 0: the gradient is computed from the output's sign")
+        .found(std::to_string(options.slope));
+  }
+}
+
+void activation(const Tensor& x, const ActivationOptions& options, Tensor& y) {
+  check_same("activation", x, y);
+  check_activation(options, false);
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  with_rule(options, [&](auto rule) {
+    parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) out[i] = rule.forward(in[i]);
+    });
+  });
+}
+
+void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOptions& options,
+                         Tensor& dx) {
+  check_same("activation backward", dy, y);
+  check_same("activation backward", dy, dx);
+  check_activation(options, true);
+  const float *g = dy.data<float>(), *out = y.data<float>();
+  float* result = dx.data<float>();
+  with_rule(options, [&](auto rule) {
+    parallel_for(dy.context(), dy.numel(), kGrain, [=](int64_t begin, int64_t end) {
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) result[i] = rule.backward(g[i], out[i]);
+    });
+  });
+}
+
+void dropout(const Tensor& x, float p, const Philox& stream, Tensor& y) {
+  check_same("dropout", x, y);
+  if (!(p >= 0.0f && p <= 1.0f)) {
+    throw HALFTONE_ERROR("dropout").expected("p in [0, 1]").found(std::to_string(p));
+  }
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  const float factor = p < 1.0f ? 1.0f / (1.0f - p) : 0.0f;
+  const int64_t n = x.numel();
+  parallel_for(x.context(), (n + 3) / 4, kGrain / 16, [=](int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) {
+      const auto words = stream(static_cast<uint64_t>(q));
+      for (int64_t i = 4 * q; i < std::min(n, 4 * q + 4); ++i) {
+        const float u = static_cast<float>(words[i % 4] >> 8) * 0x1p-24f;
+        out[i] = u < p ? 0.0f : in[i] * factor;
+      }
+    }
+  });
+}
+
+}  // namespace halftone::kernels

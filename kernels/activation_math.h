@@ -1,0 +1,76 @@
+// The activations as inline rules, for loops that the compiler vectorises.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/activation.h"
+#include "tensor/error.h"
+
+namespace halftone::kernels {
+
+// A rule has forward(x) and backward(dy, y): the gradient from the output. NaN passes through
+// forward, and where PyTorch lets the gradient through at a NaN, so does backward.
+struct IdentityRule {
+  static constexpr bool kReadsOutput = false;
+  float forward(float x) const { return x; }
+  float backward(float dy, float) const { return dy; }
+};
+
+struct ReLURule {
+  static constexpr bool kReadsOutput = true;
+  float forward(float x) const { return x < 0.0f ? 0.0f : x; }
+  float backward(float dy, float y) const { return y <= 0.0f ? 0.0f : dy; }
+};
+
+struct ClampRule {
+  static constexpr bool kReadsOutput = true;
+  float low, high;
+  float forward(float x) const {
+    const float raised = x < low ? low : x;
+    return raised > high ? high : raised;
+  }
+  // Two selects: gcc makes one masked blend of them, branches of `||`.
+  float backward(float dy, float y) const {
+    const float kept = y <= low ? 0.0f : dy;
+    return y >= high ? 0.0f : kept;
+  }
+};
+
+struct LeakyReLURule {
+  static constexpr bool kReadsOutput = true;
+  float slope;
+  float forward(float x) const { return x > 0.0f ? x : x * slope; }
+  float backward(float dy, float y) const { return y > 0.0f ? dy : dy * slope; }
+};
+
+struct SigmoidRule {
+  static constexpr bool kReadsOutput = true;
+  float forward(float x) const { return 1.0f / (1.0f + std::exp(-x)); }
+  float backward(float dy, float y) const { return dy * (1.0f - y) * y; }
+};
+
+// Calls body(rule) with the rule of the options.
+template <class Body>
+void with_rule(const ActivationOptions& options, Body body) {
+  switch (options.kind) {
+    case Activation::kIdentity:
+      return body(IdentityRule{});
+    case Activation::kReLU:
+      return body(ReLURule{});
+    case Activation::kReLU6:
+      return body(ClampRule{0.0f, 6.0f});
+    case Activation::kHardtanh:
+      return body(ClampRule{options.low, options.high});
+    case Activation::kLeakyReLU:
+      return body(LeakyReLURule{options.slope});
+    case Activation::kSigmoid:
+      return body(SigmoidRule{});
+  }
+}
+
+// Throws for options that no derivative, or no function, belongs to.
+void check_activation(const ActivationOptions& options, bool backward);
+
+}  // namespace halftone::kernels

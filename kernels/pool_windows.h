@@ -1,0 +1,52 @@
+// One axis of a pooling: which inputs a window covers, and which windows cover an input.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/pool.h"
+
+namespace halftone::kernels {
+
+// Window o covers the inputs [o * stride - pad, ... + kernel), cut to [0, in).
+struct StridedAxis {
+  int64_t in, out, kernel, stride, pad;
+  bool count_pad;
+
+  int64_t begin(int64_t o) const { return std::max<int64_t>(0, o * stride - pad); }
+  int64_t end(int64_t o) const { return std::min(in, o * stride - pad + kernel); }
+  // What an average divides by along this axis: padding counts, but not what ceil_mode adds.
+  int64_t divisor(int64_t o) const {
+    if (!count_pad) return end(o) - begin(o);
+    return std::min(in + pad, o * stride - pad + kernel) - (o * stride - pad);
+  }
+  // Windows [first, last) cover input i.
+  int64_t first(int64_t i) const {
+    const int64_t reach = i + pad - kernel;  // the last window that ends before i
+    return reach < 0 ? 0 : reach / stride + 1;
+  }
+  int64_t last(int64_t i) const { return std::min(out, (i + pad) / stride + 1); }
+};
+
+// PyTorch's adaptive windows: [floor(o in / out), ceil((o + 1) in / out)).
+struct AdaptiveAxis {
+  int64_t in, out;
+
+  int64_t begin(int64_t o) const { return o * in / out; }
+  int64_t end(int64_t o) const { return ((o + 1) * in + out - 1) / out; }
+  int64_t divisor(int64_t o) const { return end(o) - begin(o); }
+  int64_t first(int64_t i) const { return i * out / in; }
+  int64_t last(int64_t i) const { return ((i + 1) * out + in - 1) / in; }
+};
+
+inline StridedAxis height_axis(const Shape& x, const Shape& y, const Pool2dOptions& o) {
+  return {x[1], y[1], o.kernel_h, o.stride_h, o.pad_h, o.count_include_pad};
+}
+inline StridedAxis width_axis(const Shape& x, const Shape& y, const Pool2dOptions& o) {
+  return {x[2], y[2], o.kernel_w, o.stride_w, o.pad_w, o.count_include_pad};
+}
+
+// Throws unless y is what pooling x gives, both of x's dtype.
+void check_pool(const char* op, const Tensor& x, const Pool2dOptions& options, const Tensor& y);
+
+}  // namespace halftone::kernels
