@@ -2,7 +2,10 @@
 #pragma once
 
 #include "autograd/ops.h"
+#include "nn/layers_pool.h"
+#include "nn/layers_shape.h"
 #include "nn/module.h"
+#include "nn/sequential.h"
 
 namespace halftone {
 
@@ -18,6 +21,7 @@ class Conv2d : public Module {
   Conv2d(const Context& context, const Conv2dArgs& args);
   std::string type_name() const override { return "Conv2d"; }
   std::string describe() const override;
+  std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
   Variable weight, bias;  // (O, kh, kw, I/groups) in memory; bias undefined without one
   const Conv2dOptions& options() const { return options_; }
@@ -36,6 +40,7 @@ class Linear : public Module {
   Linear(const Context& context, int in_features, int out_features, bool bias = true);
   std::string type_name() const override { return "Linear"; }
   std::string describe() const override;
+  std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
   Variable weight, bias;  // (out, in)
   Slot& input_transform() { return input_; }
@@ -55,11 +60,13 @@ class BatchNorm : public Module {
   BatchNorm(const Context& context, int features, int spatial_rank, const BatchNormArgs& args = {});
   std::string type_name() const override { return rank_ == 2 ? "BatchNorm2d" : "BatchNorm1d"; }
   std::string describe() const override;
+  std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
   Variable weight, bias;              // undefined without affine
   Tensor *running_mean, *running_var; // buffers
   Tensor* num_batches_tracked;        // int64 scalar
   const BatchNormArgs& args() const { return args_; }
+  int features() const { return features_; }
   // An activation computed with the normalisation (a fusing pass sets it).
   ActivationOptions fused_activation;
 
@@ -81,19 +88,28 @@ class ActivationLayer : public Module {
   ActivationOptions options_;
 };
 
-class MaxPool2d : public Module {
+// Over the channels of (N, C).
+class Softmax : public Module {
  public:
-  MaxPool2d(const Context& context, const Pool2dOptions& options) : Module(context), options_(options) {}
-  std::string type_name() const override { return "MaxPool2d"; }
-  std::string describe() const override;
+  using Module::Module;
+  std::string type_name() const override { return "Softmax"; }
+  std::string describe() const override { return "dim=1"; }
   Variable forward(const std::vector<Variable>& inputs) override;
-  const Pool2dOptions& options() const { return options_; }
-
- private:
-  Pool2dOptions options_;
 };
 
-// Declared likewise by the implementer: AvgPool2d, AdaptiveAvgPool2d, Dropout, Flatten, Identity, Softmax, LogSoftmax,
-// Add (two inputs), Concat (any number), SubsamplePad, Sequential (children "0", "1", ...; append()).
+class LogSoftmax : public Module {
+ public:
+  using Module::Module;
+  std::string type_name() const override { return "LogSoftmax"; }
+  std::string describe() const override { return "dim=1"; }
+  Variable forward(const std::vector<Variable>& inputs) override;
+};
+
+// The activation named as PyTorch names it, with PyTorch's defaults.
+ModulePtr make_relu(const Context& context);
+ModulePtr make_relu6(const Context& context);
+ModulePtr make_hardtanh(const Context& context, float low = -1.0f, float high = 1.0f);
+ModulePtr make_leaky_relu(const Context& context, float slope = 0.01f);
+ModulePtr make_sigmoid(const Context& context);
 
 }  // namespace halftone

@@ -55,8 +55,9 @@ class Module {
 
   virtual std::string type_name() const = 0;              // PyTorch's class name: "Conv2d"
   virtual std::string describe() const { return ""; }     // arguments, as PyTorch's extra_repr
+  virtual std::string summary() const { return type_name(); }  // for errors: "Conv2d 128->128"
 
-  // Runs executor or forward inside an ErrorScope of path(), then the output transform.
+  // Runs executor or forward inside an ErrorScope "PATH (SUMMARY)", then the output transform.
   Variable operator()(const Variable& x) { return run({x}); }
   Variable operator()(const std::vector<Variable>& inputs) { return run(inputs); }
 
@@ -66,17 +67,19 @@ class Module {
   void eval() { train(false); }
 
   // Depth first, in registration order, with dotted names; the root's own name is "". Transform slots come
-  // after the children, under the name they were set with. A shared module is visited once.
+  // after the children, under the name they were set with. A shared module is visited once; in
+  // state_dict() it appears under each of its names, as in PyTorch.
   std::vector<std::pair<std::string, Module*>> named_modules();
   std::vector<std::pair<std::string, Variable>> named_parameters();
   std::vector<std::pair<std::string, Tensor*>> named_buffers();
   Module* find(const std::string& path);  // null when absent
   const std::string& path() const { return path_; }  // set by refresh_paths(root)
-  uint64_t tree_version() const;           // changes when any slot below changes
+  uint64_t tree_version();                 // changes when any slot below changes
 
   // Everything that a file must hold, under PyTorch's names and layouts (NCHW, OIHW).
   std::map<std::string, Tensor> state_dict();
   // Strict: throws one Error that lists every missing, unexpected and mis-shaped name; nothing is loaded then.
+  // A buffer without elements takes the shape that the file has.
   void load_state_dict(const std::map<std::string, Tensor>& state);
 
   Slot& output_transform() { return output_; }
@@ -86,6 +89,8 @@ class Module {
   virtual Variable forward(const std::vector<Variable>& inputs) = 0;
 
   std::deque<Slot>& children() { return children_; }
+  // Children, then transform slots, then the output transform; empty ones too.
+  std::vector<Slot*> slots();
 
  protected:
   Variable register_parameter(const std::string& name, Tensor value, DiskLayout layout = DiskLayout::kAsIs);
@@ -95,13 +100,17 @@ class Module {
 
  private:
   friend class Slot;
+  friend class TraceGuard;
   friend void refresh_paths(Module& root);
+  // One name of the state and where its value lives.
+  struct StateEntry { std::string name; Tensor* value; DiskLayout layout; };
   Variable run(const std::vector<Variable>& inputs);
+  void collect_state(const std::string& prefix, std::vector<StateEntry>& entries);
   struct NamedParameter { std::string name; Variable variable; DiskLayout layout; };
   Context context_;
   bool training_ = true;
   uint64_t version_ = 0;
-  std::string path_;
+  std::string path_, scope_;  // scope_: path and summary, as errors show them
   std::deque<Slot> children_;
   std::deque<Slot> transforms_;
   std::vector<NamedParameter> parameters_;
@@ -119,7 +128,8 @@ std::shared_ptr<M> make(Args&&... args) {
 // (trace and the trainer do).
 void refresh_paths(Module& root);
 
-// Records the Graph of one forward in evaluation mode, without gradients; no state is touched.
+// Records the Graph of one forward in evaluation mode, without gradients and without executors (so
+// that the graph does not depend on what has been fused); no state is touched.
 Graph trace(Module& model, const Variable& dummy_input);
 
 // An indented listing like PyTorch's print(model).

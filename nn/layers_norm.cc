@@ -1,0 +1,50 @@
+// BatchNorm1d and BatchNorm2d.
+#include "nn/input_check.h"
+#include "nn/layers.h"
+
+namespace halftone {
+
+BatchNorm::BatchNorm(const Context& context, int features, int spatial_rank,
+                     const BatchNormArgs& args)
+    : Module(context), rank_(spatial_rank == 2 ? 2 : 1), features_(features), args_(args) {
+  if (features <= 0 || (spatial_rank != 0 && spatial_rank != 1 && spatial_rank != 2)) {
+    throw HALFTONE_ERROR("batch_norm")
+        .expected("features > 0, and 1 (BatchNorm1d) or 2 (BatchNorm2d)")
+        .found(std::to_string(features) + " and " + std::to_string(spatial_rank));
+  }
+  if (args.affine) {
+    weight = register_parameter("weight", Tensor::full(context, {features}, 1.0f));
+    bias = register_parameter("bias", Tensor::zeros(context, {features}));
+  }
+  running_mean = &register_buffer("running_mean", Tensor::zeros(context, {features}));
+  running_var = &register_buffer("running_var", Tensor::full(context, {features}, 1.0f));
+  num_batches_tracked =
+      &register_buffer("num_batches_tracked", Tensor::zeros(context, Shape{}, DType::kInt64));
+}
+
+std::string BatchNorm::describe() const {
+  return std::to_string(features_) + ", eps=" + short_number(args_.eps) +
+         ", momentum=" + short_number(args_.momentum) +
+         ", affine=" + (args_.affine ? "True" : "False") + ", track_running_stats=True";
+}
+
+std::string BatchNorm::summary() const { return type_name() + " " + std::to_string(features_); }
+
+Variable BatchNorm::forward(const std::vector<Variable>& inputs) {
+  const Variable& x = only_input("batch_norm", inputs);
+  const int rank = rank_ == 2 ? 4 : 2;
+  if (x.shape().rank() != rank || x.shape()[rank - 1] != features_) {
+    check_channels("batch_norm", x.shape(), rank, features_,
+                   "weight (" + std::to_string(features_) + ",)");
+  }
+  BatchNormOptions options;
+  options.eps = args_.eps;
+  options.momentum = args_.momentum;
+  options.training = training();
+  options.act = fused_activation;
+  Variable y = batch_norm(x, weight, bias, *running_mean, *running_var, options);
+  if (training()) ++*num_batches_tracked->data<int64_t>();
+  return y;
+}
+
+}  // namespace halftone
