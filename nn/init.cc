@@ -4,7 +4,7 @@
 
 #include "kernels/parallel.h"
 #include "nn/layers.h"
-#include "nn/nearest.h"
+#include "nn/names.h"
 
 namespace halftone::init {
 namespace {
@@ -52,9 +52,7 @@ Rule find_rule(const std::string& name) {
   for (const auto& [known, rule] : rules()) {
     if (known == name) return rule;
   }
-  throw HALFTONE_ERROR("init")
-      .expected("one of " + short_list(names()))
-      .found("\"" + name + "\"" + did_you_mean(name, names()));
+  throw_unknown_name("init", name, names());
 }
 
 }  // namespace

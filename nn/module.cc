@@ -47,7 +47,8 @@ Variable Slot::operator()(const Variable& x) const { return module_ ? (*module_)
 
 Variable Module::run(const std::vector<Variable>& inputs) {
   if (scope_.empty()) scope_ = "(" + summary() + ")";
-  ErrorScope scope(scope_);
+  ErrorScope scope(scope_);  // refers to scope_: no copy
+  if (GraphRecorder* recorder = GraphRecorder::current()) recorder->begin_call(path_);
   return output_(executor_ ? executor_(*this, inputs) : forward(inputs));
 }
 

@@ -1,0 +1,137 @@
+#include "nn/optimizer.h"
+
+#include <algorithm>
+
+#include "nn/names.h"
+
+namespace halftone {
+namespace {
+
+bool matches(const char* pattern, const char* name) {
+  if (*pattern == '\0') return *name == '\0';
+  if (*pattern == '*') {
+    return matches(pattern + 1, name) || (*name != '\0' && matches(pattern, name + 1));
+  }
+  return *name != '\0' && (*pattern == '?' || *pattern == *name) && matches(pattern + 1, name + 1);
+}
+
+void check_rates(const ParameterGroup& g) {
+  if (g.lr >= 0.0 && g.weight_decay >= 0.0) return;
+  throw HALFTONE_ERROR("optimizer")
+      .expected("lr >= 0 and weight_decay >= 0 for \"" + g.pattern + "\"")
+      .found(std::to_string(g.lr) + " and " + std::to_string(g.weight_decay));
+}
+
+std::vector<ParameterGroup> make_groups(const OptimizerOptions& options, double weight_decay) {
+  std::vector<ParameterGroup> groups;
+  for (const ParameterGroupOptions& g : options.groups) {
+    const double lr = g.lr.value_or(options.lr);
+    groups.push_back({g.pattern, lr, lr, g.weight_decay.value_or(weight_decay)});
+  }
+  groups.push_back({"*", options.lr, options.lr, weight_decay});
+  for (const ParameterGroup& g : groups) check_rates(g);
+  return groups;
+}
+
+int find_group(const std::vector<ParameterGroup>& groups, const std::string& name) {
+  int i = 0;
+  while (!matches(groups[i].pattern.c_str(), name.c_str())) ++i;  // the last one is "*"
+  return i;
+}
+
+// A pattern that no parameter matches is a mistake, never a wish.
+void check_all_used(const std::vector<ParameterGroup>& groups, const std::vector<int>& group_of) {
+  for (size_t g = 0; g + 1 < groups.size(); ++g) {
+    bool used = false;
+    for (int i : group_of) used = used || i == static_cast<int>(g);
+    if (!used) {
+      throw HALFTONE_ERROR("optimizer")
+          .expected("parameters that match \"" + groups[g].pattern + "\"")
+          .found("none that an earlier group has not taken");
+    }
+  }
+}
+
+void check_state(const std::string& name, const std::map<std::string, Tensor>& state,
+                 const Shape& shape, DType dtype) {
+  const auto found = state.find(name);
+  if (found != state.end() && found->second.shape() == shape && found->second.dtype() == dtype) {
+    return;
+  }
+  throw HALFTONE_ERROR("optimizer")
+      .at(name)
+      .expected(name_of(dtype) + " " + shape.str())
+      .found(found == state.end() ? "nothing"
+                                  : name_of(found->second.dtype()) + " " + found->second.shape().str())
+      .fix("resume with the optimizer and the model of the checkpoint");
+}
+
+}  // namespace
+
+Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options, double weight_decay,
+                     std::vector<std::string> buffer_names)
+    : store_(store),
+      groups_(make_groups(options, weight_decay)),
+      steps_(store.entries().size(), 0),
+      buffer_names_(std::move(buffer_names)) {
+  for (const auto& entry : store.entries()) group_of_.push_back(find_group(groups_, entry.name));
+  check_all_used(groups_, group_of_);
+  const Tensor& values = store.values();
+  for (size_t i = 0; i < buffer_names_.size(); ++i) {
+    buffers_.push_back(Tensor::zeros(values.context(), values.shape()));
+  }
+}
+
+void Optimizer::step() {
+  const auto& entries = store_.entries();
+  Range range{nullptr, 0, 0, 0};
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].variable.grad().defined()) continue;
+    const ParameterGroup* group = &groups_[group_of_[i]];
+    const int64_t end = i + 1 < entries.size() ? entries[i + 1].offset : store_.values().numel();
+    ++steps_[i];
+    if (range.group == group && range.step == steps_[i] && range.end == entries[i].offset) {
+      range.end = end;
+      continue;
+    }
+    launch(range);
+    range = {group, entries[i].offset, end, steps_[i]};
+  }
+  launch(range);
+}
+
+void Optimizer::launch(const Range& range) {
+  if (range.group == nullptr) return;
+  Tensor value = store_.values().slice(range.begin, range.end);
+  std::vector<Tensor> buffers;
+  for (Tensor& b : buffers_) buffers.push_back(b.slice(range.begin, range.end));
+  update(range, store_.grads().slice(range.begin, range.end), value, buffers);
+}
+
+void Optimizer::schedule(const Schedule& schedule, int64_t t) {
+  for (ParameterGroup& g : groups_) g.lr = schedule(g.base_lr, t);
+}
+
+std::map<std::string, Tensor> Optimizer::state_dict() const {
+  std::map<std::string, Tensor> state;
+  const Context& context = store_.values().context();
+  state["steps"] = Tensor::from<int64_t>(context, {static_cast<int64_t>(steps_.size())}, steps_);
+  for (size_t i = 0; i < buffers_.size(); ++i) state[buffer_names_[i]] = buffers_[i].clone();
+  return state;
+}
+
+void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
+  const Shape counts{static_cast<int64_t>(steps_.size())};
+  check_state("steps", state, counts, DType::kInt64);
+  for (const std::string& name : buffer_names_) {
+    check_state(name, state, store_.values().shape(), DType::kFloat32);
+  }
+  for (const auto& [name, tensor] : state) {
+    if (name == "steps" || std::count(buffer_names_.begin(), buffer_names_.end(), name) > 0) continue;
+    throw HALFTONE_ERROR("optimizer").at(name).what_happened("this optimizer has no such state");
+  }
+  steps_ = state.at("steps").to_vector<int64_t>();
+  for (size_t i = 0; i < buffers_.size(); ++i) buffers_[i].copy_from(state.at(buffer_names_[i]));
+}
+
+}  // namespace halftone

@@ -1,0 +1,79 @@
+// Optimizers over a ParameterStore: one launch per contiguous range of parameters.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/parameter_store.h"
+#include "nn/schedule.h"
+
+namespace halftone {
+
+// Parameters whose name matches the pattern ('*' any text, '?' one letter) take these values instead
+// of the optimizer's; the first pattern that matches counts.
+struct ParameterGroupOptions {
+  std::string pattern;
+  std::optional<double> lr, weight_decay;
+};
+
+// What is not set takes PyTorch's default for the optimizer; what the optimizer does not have throws.
+struct OptimizerOptions {
+  std::string name = "adam";  // see optimizer_names()
+  double lr = 1e-3;
+  std::optional<double> weight_decay;         // 0; adamw 0.01
+  std::optional<double> momentum, dampening;  // sgd: 0, 0
+  std::optional<bool> nesterov;               // sgd: false
+  std::optional<double> beta1, beta2, eps;    // adam, adamw: 0.9, 0.999, 1e-8
+  std::vector<ParameterGroupOptions> groups;
+};
+
+struct ParameterGroup {
+  std::string pattern;
+  double base_lr, lr, weight_decay;  // lr: now; base_lr: what schedules start from
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  // Updates every parameter that has a gradient (PyTorch: whose grad is not None).
+  void step();
+  void zero_grad() { store_.zero_grad(); }
+  // Sets every group's learning rate to that of step t.
+  void schedule(const Schedule& schedule, int64_t t);
+  const std::vector<ParameterGroup>& groups() const { return groups_; }
+  ParameterStore& store() { return store_; }
+
+  // Everything that a resumed run needs (learning rates follow from the schedule): flat buffers in the
+  // store's order, and how often each parameter was updated ("steps", int64).
+  std::map<std::string, Tensor> state_dict() const;
+  void load_state_dict(const std::map<std::string, Tensor>& state);
+
+ protected:
+  Optimizer(ParameterStore& store, const OptimizerOptions& options, double weight_decay,
+            std::vector<std::string> buffer_names);
+  // One launch: a range of the flat buffers; `step` is 1 the first time.
+  struct Range {
+    const ParameterGroup* group;
+    int64_t begin, end, step;
+  };
+  virtual void update(const Range& range, const Tensor& grad, Tensor& value,
+                      std::vector<Tensor>& buffers) = 0;
+
+ private:
+  void launch(const Range& range);
+  ParameterStore& store_;
+  std::vector<ParameterGroup> groups_;  // the last one holds the rest
+  std::vector<int> group_of_;           // per entry of the store
+  std::vector<int64_t> steps_;          // per entry of the store
+  std::vector<std::string> buffer_names_;
+  std::vector<Tensor> buffers_;  // flat, as long as the store
+};
+
+// The store must outlive the optimizer.
+std::unique_ptr<Optimizer> make_optimizer(ParameterStore& store, const OptimizerOptions& options);
+std::vector<std::string> optimizer_names();  // "sgd", "adam", "adamw"
+
+}  // namespace halftone

@@ -1,0 +1,104 @@
+// SGD, Adam and AdamW, by name.
+#include "kernels/optimizer.h"
+#include "nn/names.h"
+#include "nn/optimizer.h"
+
+namespace halftone {
+namespace {
+
+template <class T>
+void refuse(const OptimizerOptions& options, const char* what, const std::optional<T>& value) {
+  if (value) throw HALFTONE_ERROR("optimizer").what_happened(options.name + " has no " + what);
+}
+
+class Sgd : public Optimizer {
+ public:
+  Sgd(ParameterStore& store, const OptimizerOptions& options)
+      : Optimizer(store, options, options.weight_decay.value_or(0.0), buffer_names(options)) {
+    base_.momentum = options.momentum.value_or(0.0);
+    base_.dampening = options.dampening.value_or(0.0);
+    base_.nesterov = options.nesterov.value_or(false);
+    check(options);
+  }
+
+ private:
+  static std::vector<std::string> buffer_names(const OptimizerOptions& options) {
+    if (options.momentum.value_or(0.0) == 0.0) return {};
+    return {"momentum_buffer"};
+  }
+
+  void check(const OptimizerOptions& options) const {
+    refuse(options, "beta1", options.beta1);
+    refuse(options, "beta2", options.beta2);
+    refuse(options, "eps", options.eps);
+    if (base_.momentum < 0.0f) {
+      throw HALFTONE_ERROR("sgd").expected("momentum >= 0").found(std::to_string(base_.momentum));
+    }
+    if (base_.nesterov && (base_.momentum <= 0.0f || base_.dampening != 0.0f)) {
+      throw HALFTONE_ERROR("sgd").what_happened("Nesterov needs momentum and no dampening");
+    }
+    if (base_.dampening != 0.0f && base_.momentum == 0.0f) {
+      throw HALFTONE_ERROR("sgd").what_happened("dampening without momentum has no effect");
+    }
+  }
+
+  void update(const Range& range, const Tensor& grad, Tensor& value,
+              std::vector<Tensor>& buffers) override {
+    kernels::SgdOptions o = base_;
+    o.lr = range.group->lr;
+    o.weight_decay = range.group->weight_decay;
+    o.first_step = range.step == 1;
+    Tensor none;
+    kernels::sgd_step(o, grad, value, buffers.empty() ? none : buffers[0]);
+  }
+
+  kernels::SgdOptions base_;
+};
+
+class Adam : public Optimizer {
+ public:
+  Adam(ParameterStore& store, const OptimizerOptions& options, bool decoupled)
+      : Optimizer(store, options, options.weight_decay.value_or(decoupled ? 0.01 : 0.0),
+                  {"exp_avg", "exp_avg_sq"}) {
+    refuse(options, "momentum", options.momentum);
+    refuse(options, "dampening", options.dampening);
+    refuse(options, "nesterov", options.nesterov);
+    base_.beta1 = options.beta1.value_or(0.9);
+    base_.beta2 = options.beta2.value_or(0.999);
+    base_.eps = options.eps.value_or(1e-8);
+    base_.decoupled = decoupled;
+    const bool betas = base_.beta1 >= 0.0f && base_.beta1 < 1.0f && base_.beta2 >= 0.0f &&
+                       base_.beta2 < 1.0f;
+    if (!betas || base_.eps < 0.0f) {
+      throw HALFTONE_ERROR("adam")
+          .expected("beta1 and beta2 in [0, 1), eps >= 0")
+          .found(std::to_string(base_.beta1) + ", " + std::to_string(base_.beta2) + ", " +
+                 std::to_string(base_.eps));
+    }
+  }
+
+ private:
+  void update(const Range& range, const Tensor& grad, Tensor& value,
+              std::vector<Tensor>& buffers) override {
+    kernels::AdamOptions o = base_;
+    o.lr = range.group->lr;
+    o.weight_decay = range.group->weight_decay;
+    o.step = range.step;
+    kernels::adam_step(o, grad, value, buffers[0], buffers[1]);
+  }
+
+  kernels::AdamOptions base_;
+};
+
+}  // namespace
+
+std::vector<std::string> optimizer_names() { return {"sgd", "adam", "adamw"}; }
+
+std::unique_ptr<Optimizer> make_optimizer(ParameterStore& store, const OptimizerOptions& options) {
+  if (options.name == "sgd") return std::make_unique<Sgd>(store, options);
+  if (options.name == "adam") return std::make_unique<Adam>(store, options, false);
+  if (options.name == "adamw") return std::make_unique<Adam>(store, options, true);
+  throw_unknown_name("optimizer", options.name, optimizer_names());
+}
+
+}  // namespace halftone
