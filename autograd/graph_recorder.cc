@@ -8,8 +8,10 @@ namespace {
 
 thread_local GraphRecorder* t_current = nullptr;
 
-// "features.3 (Conv2d 128->128)" -> "features.3".
-std::string path_alone(const std::string& scope) { return scope.substr(0, scope.find(" (")); }
+// "features.3 (Conv2d 128->128)" -> "features.3"; the root's "(LeNet5)" -> "".
+std::string path_alone(const std::string& scope) {
+  return scope.rfind('(', 0) == 0 ? "" : scope.substr(0, scope.find(" ("));
+}
 
 }  // namespace
 

@@ -5,8 +5,8 @@
 
 namespace halftone::init {
 
-// Of a convolution (O, kh, kw, I/groups) or linear (out, in) weight: receptive field times inputs or
-// outputs per weight.
+// Of a convolution (O, kh, kw, I/groups) or linear (out, in) weight: receptive field times inputs
+// or outputs per weight.
 struct Fans {
   int64_t in, out;
 };
@@ -24,8 +24,8 @@ void kaiming_normal(Tensor& weight, double a = 0.0, FanMode mode = FanMode::kFan
 void xavier_uniform(Tensor& weight);
 void xavier_normal(Tensor& weight);
 
-// What Conv2d and Linear start with: weight kaiming_uniform(a = sqrt 5), so that both weight and bias
-// (may be null) are uniform within 1 / sqrt(fan_in).
+// What Conv2d and Linear start with: weight kaiming_uniform(a = sqrt 5), so that both weight and
+// bias (may be null) are uniform within 1 / sqrt(fan_in).
 void torch_default(Tensor& weight, Tensor* bias);
 
 // Over all Conv2d and Linear of a model: "default", "kaiming_uniform", "kaiming_normal",

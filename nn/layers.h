@@ -62,9 +62,9 @@ class BatchNorm : public Module {
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
-  Variable weight, bias;              // undefined without affine
-  Tensor *running_mean, *running_var; // buffers
-  Tensor* num_batches_tracked;        // int64 scalar
+  Variable weight, bias;               // undefined without affine
+  Tensor *running_mean, *running_var;  // buffers
+  Tensor* num_batches_tracked;         // int64 scalar
   const BatchNormArgs& args() const { return args_; }
   int features() const { return features_; }
   // An activation computed with the normalisation (a fusing pass sets it).
@@ -78,7 +78,8 @@ class BatchNorm : public Module {
 // ReLU, ReLU6, Hardtanh, LeakyReLU, Sigmoid.
 class ActivationLayer : public Module {
  public:
-  ActivationLayer(const Context& context, const ActivationOptions& options) : Module(context), options_(options) {}
+  ActivationLayer(const Context& context, const ActivationOptions& options)
+      : Module(context), options_(options) {}
   std::string type_name() const override;
   std::string describe() const override;
   Variable forward(const std::vector<Variable>& inputs) override;

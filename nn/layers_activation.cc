@@ -18,9 +18,7 @@ ModulePtr make_activation(const Context& context, Activation kind, float low, fl
 const Variable& rows(const char* op, const std::vector<Variable>& inputs) {
   const Variable& x = only_input(op, inputs);
   if (x.shape().rank() != 2) {
-    throw HALFTONE_ERROR(op)
-        .expected("an input of shape (N, C)")
-        .found(torch_shape(x.shape()));
+    throw HALFTONE_ERROR(op).expected("an input of shape (N, C)").found(torch_shape(x.shape()));
   }
   return x;
 }
@@ -29,12 +27,18 @@ const Variable& rows(const char* op, const std::vector<Variable>& inputs) {
 
 std::string ActivationLayer::type_name() const {
   switch (options_.kind) {
-    case Activation::kIdentity: return "Identity";
-    case Activation::kReLU: return "ReLU";
-    case Activation::kReLU6: return "ReLU6";
-    case Activation::kHardtanh: return "Hardtanh";
-    case Activation::kLeakyReLU: return "LeakyReLU";
-    case Activation::kSigmoid: return "Sigmoid";
+    case Activation::kIdentity:
+      return "Identity";
+    case Activation::kReLU:
+      return "ReLU";
+    case Activation::kReLU6:
+      return "ReLU6";
+    case Activation::kHardtanh:
+      return "Hardtanh";
+    case Activation::kLeakyReLU:
+      return "LeakyReLU";
+    case Activation::kSigmoid:
+      return "Sigmoid";
   }
   throw HALFTONE_ERROR("activation").expected("a known kind").found("another number");
 }

@@ -6,9 +6,7 @@
 namespace halftone {
 namespace {
 
-std::string pair(int h, int w) {
-  return "(" + std::to_string(h) + ", " + std::to_string(w) + ")";
-}
+std::string pair(int h, int w) { return "(" + std::to_string(h) + ", " + std::to_string(w) + ")"; }
 
 void check_args(const Conv2dArgs& a) {
   const bool positive = a.in_channels > 0 && a.out_channels > 0 && a.kernel_size > 0 &&

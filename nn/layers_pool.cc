@@ -12,8 +12,8 @@ std::string pair(int h, int w) {
 }
 
 std::string window(const Pool2dOptions& o) {
-  return "kernel_size=" + pair(o.kernel_h, o.kernel_w) + ", stride=" +
-         pair(o.stride_h, o.stride_w) + ", padding=" + pair(o.pad_h, o.pad_w);
+  return "kernel_size=" + pair(o.kernel_h, o.kernel_w) +
+         ", stride=" + pair(o.stride_h, o.stride_w) + ", padding=" + pair(o.pad_h, o.pad_w);
 }
 
 const Variable& image(const char* op, const std::vector<Variable>& inputs) {

@@ -11,15 +11,14 @@
 
 #include "autograd/graph.h"
 #include "autograd/variable.h"
-#include "tensor/safetensors.h"
 
 namespace halftone {
 
 class Module;
 using ModulePtr = std::shared_ptr<Module>;
 
-// A named, replaceable place in the module tree. A child is its slot: a pass that replaces the module
-// leaves no second truth behind. An empty slot passes its input through.
+// A named, replaceable place in the module tree. A child is its slot: a pass that replaces the
+// module leaves no second truth behind. An empty slot passes its input through.
 class Slot {
  public:
   Slot(Module* owner, std::string name) : owner_(owner), name_(std::move(name)) {}
@@ -28,8 +27,8 @@ class Slot {
   const ModulePtr& ptr() const { return module_; }
   explicit operator bool() const { return module_ != nullptr; }
   Module* operator->() const { return module_.get(); }
-  // Replaces the module (null empties the slot); makes recorded graphs stale. A transform slot takes the
-  // name under which its module's state is to be stored.
+  // Replaces the module (null empties the slot); makes recorded graphs stale. A transform slot
+  // takes the name under which its module's state is to be stored.
   void set(ModulePtr module);
   void set(std::string name, ModulePtr module);
   Variable operator()(const Variable& x) const;
@@ -40,10 +39,12 @@ class Slot {
   ModulePtr module_;
 };
 
-// How a parameter of convolution shape lies on disk: OHWI in memory, OIHW in files. Everything else is kept.
+// How a parameter of convolution shape lies on disk: OHWI in memory, OIHW in files. Everything else
+// is kept.
 enum class DiskLayout : uint8_t { kAsIs, kOIHW };
 
-// Runs instead of a module's forward: what a fusing pass installs. The module keeps its name and parameters.
+// Runs instead of a module's forward: what a fusing pass installs. The module keeps its name and
+// parameters.
 using Executor = std::function<Variable(Module& self, const std::vector<Variable>& inputs)>;
 
 class Module {
@@ -53,8 +54,8 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  virtual std::string type_name() const = 0;              // PyTorch's class name: "Conv2d"
-  virtual std::string describe() const { return ""; }     // arguments, as PyTorch's extra_repr
+  virtual std::string type_name() const = 0;                   // PyTorch's class name: "Conv2d"
+  virtual std::string describe() const { return ""; }          // arguments, as PyTorch's extra_repr
   virtual std::string summary() const { return type_name(); }  // for errors: "Conv2d 128->128"
 
   // Runs executor or forward inside an ErrorScope "PATH (SUMMARY)", then the output transform.
@@ -66,26 +67,27 @@ class Module {
   void train(bool on = true);  // recursive
   void eval() { train(false); }
 
-  // Depth first, in registration order, with dotted names; the root's own name is "". Transform slots come
-  // after the children, under the name they were set with. A shared module is visited once; in
-  // state_dict() it appears under each of its names, as in PyTorch.
+  // Depth first, in registration order, with dotted names; the root's own name is "". Transform
+  // slots come after the children, under the name they were set with. A shared module is visited
+  // once; in state_dict() it appears under each of its names, as in PyTorch.
   std::vector<std::pair<std::string, Module*>> named_modules();
   std::vector<std::pair<std::string, Variable>> named_parameters();
   std::vector<std::pair<std::string, Tensor*>> named_buffers();
-  Module* find(const std::string& path);  // null when absent
+  Module* find(const std::string& path);             // null when absent
   const std::string& path() const { return path_; }  // set by refresh_paths(root)
-  uint64_t tree_version();                 // changes when any slot below changes
+  uint64_t tree_version();                           // changes when any slot below changes
 
   // Everything that a file must hold, under PyTorch's names and layouts (NCHW, OIHW).
   std::map<std::string, Tensor> state_dict();
-  // Strict: throws one Error that lists every missing, unexpected and mis-shaped name; nothing is loaded then.
-  // A buffer without elements takes the shape that the file has.
+  // Strict: throws one Error that lists every missing, unexpected and mis-shaped name; nothing is
+  // loaded then. A buffer without elements takes the shape that the file has.
   void load_state_dict(const std::map<std::string, Tensor>& state);
 
   Slot& output_transform() { return output_; }
   void set_executor(Executor executor) { executor_ = std::move(executor); }
   bool has_executor() const { return static_cast<bool>(executor_); }
-  // The module's own computation, without executor and output transform: for executors that fall back.
+  // The module's own computation, without executor and output transform: for executors that fall
+  // back.
   virtual Variable forward(const std::vector<Variable>& inputs) = 0;
 
   std::deque<Slot>& children() { return children_; }
@@ -93,20 +95,29 @@ class Module {
   std::vector<Slot*> slots();
 
  protected:
-  Variable register_parameter(const std::string& name, Tensor value, DiskLayout layout = DiskLayout::kAsIs);
+  Variable register_parameter(const std::string& name, Tensor value,
+                              DiskLayout layout = DiskLayout::kAsIs);
   Tensor& register_buffer(const std::string& name, Tensor value);   // the address stays valid
   Slot& register_child(const std::string& name, ModulePtr module);  // the address stays valid
-  Slot& register_transform(const std::string& name);                // Conv2d, Linear: "input", "weight"
+  Slot& register_transform(const std::string& name);  // Conv2d, Linear: "input", "weight"
 
  private:
   friend class Slot;
   friend class TraceGuard;
   friend void refresh_paths(Module& root);
   // One name of the state and where its value lives.
-  struct StateEntry { std::string name; Tensor* value; DiskLayout layout; };
+  struct StateEntry {
+    std::string name;
+    Tensor* value;
+    DiskLayout layout;
+  };
   Variable run(const std::vector<Variable>& inputs);
   void collect_state(const std::string& prefix, std::vector<StateEntry>& entries);
-  struct NamedParameter { std::string name; Variable variable; DiskLayout layout; };
+  struct NamedParameter {
+    std::string name;
+    Variable variable;
+    DiskLayout layout;
+  };
   Context context_;
   bool training_ = true;
   uint64_t version_ = 0;
@@ -124,8 +135,8 @@ std::shared_ptr<M> make(Args&&... args) {
   return std::make_shared<M>(std::forward<Args>(args)...);
 }
 
-// Writes every module's dotted path, which errors and graphs show. Call after building or changing a tree
-// (trace and the trainer do).
+// Writes every module's dotted path, which errors and graphs show. Call after building or changing
+// a tree (trace and the trainer do).
 void refresh_paths(Module& root);
 
 // Records the Graph of one forward in evaluation mode, without gradients and without executors (so

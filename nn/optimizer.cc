@@ -61,8 +61,9 @@ void check_state(const std::string& name, const std::map<std::string, Tensor>& s
   throw HALFTONE_ERROR("optimizer")
       .at(name)
       .expected(name_of(dtype) + " " + shape.str())
-      .found(found == state.end() ? "nothing"
-                                  : name_of(found->second.dtype()) + " " + found->second.shape().str())
+      .found(found == state.end()
+                 ? "nothing"
+                 : name_of(found->second.dtype()) + " " + found->second.shape().str())
       .fix("resume with the optimizer and the model of the checkpoint");
 }
 
@@ -127,7 +128,8 @@ void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
     check_state(name, state, store_.values().shape(), DType::kFloat32);
   }
   for (const auto& [name, tensor] : state) {
-    if (name == "steps" || std::count(buffer_names_.begin(), buffer_names_.end(), name) > 0) continue;
+    if (name == "steps" || std::count(buffer_names_.begin(), buffer_names_.end(), name) > 0)
+      continue;
     throw HALFTONE_ERROR("optimizer").at(name).what_happened("this optimizer has no such state");
   }
   steps_ = state.at("steps").to_vector<int64_t>();

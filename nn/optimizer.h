@@ -12,14 +12,15 @@
 
 namespace halftone {
 
-// Parameters whose name matches the pattern ('*' any text, '?' one letter) take these values instead
-// of the optimizer's; the first pattern that matches counts.
+// Parameters whose name matches the pattern ('*' any text, '?' one letter) take these values
+// instead of the optimizer's; the first pattern that matches counts.
 struct ParameterGroupOptions {
   std::string pattern;
   std::optional<double> lr, weight_decay;
 };
 
-// What is not set takes PyTorch's default for the optimizer; what the optimizer does not have throws.
+// What is not set takes PyTorch's default for the optimizer; what the optimizer does not have
+// throws.
 struct OptimizerOptions {
   std::string name = "adam";  // see optimizer_names()
   double lr = 1e-3;
@@ -46,8 +47,8 @@ class Optimizer {
   const std::vector<ParameterGroup>& groups() const { return groups_; }
   ParameterStore& store() { return store_; }
 
-  // Everything that a resumed run needs (learning rates follow from the schedule): flat buffers in the
-  // store's order, and how often each parameter was updated ("steps", int64).
+  // Everything that a resumed run needs (learning rates follow from the schedule): flat buffers in
+  // the store's order, and how often each parameter was updated ("steps", int64).
   std::map<std::string, Tensor> state_dict() const;
   void load_state_dict(const std::map<std::string, Tensor>& state);
 

@@ -67,8 +67,8 @@ class Adam : public Optimizer {
     base_.beta2 = options.beta2.value_or(0.999);
     base_.eps = options.eps.value_or(1e-8);
     base_.decoupled = decoupled;
-    const bool betas = base_.beta1 >= 0.0f && base_.beta1 < 1.0f && base_.beta2 >= 0.0f &&
-                       base_.beta2 < 1.0f;
+    const bool betas =
+        base_.beta1 >= 0.0f && base_.beta1 < 1.0f && base_.beta2 >= 0.0f && base_.beta2 < 1.0f;
     if (!betas || base_.eps < 0.0f) {
       throw HALFTONE_ERROR("adam")
           .expected("beta1 and beta2 in [0, 1), eps >= 0")

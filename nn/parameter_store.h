@@ -8,16 +8,21 @@
 
 namespace halftone {
 
-// Moves every parameter of the model into one buffer (names and handles stay valid) and gives each a
-// slice of one gradient buffer. Order: named_parameters(); each starts at a multiple of 16 floats.
+// Moves every parameter of the model into one buffer (names and handles stay valid) and gives each
+// a slice of one gradient buffer. Order: named_parameters(); each starts at a multiple of 16
+// floats.
 class ParameterStore {
  public:
   explicit ParameterStore(Module& model);
-  struct Entry { std::string name; Variable variable; int64_t offset, numel; };
+  struct Entry {
+    std::string name;
+    Variable variable;
+    int64_t offset, numel;
+  };
   const std::vector<Entry>& entries() const { return entries_; }
   Tensor& values() { return values_; }  // float32, flat
   Tensor& grads() { return grads_; }
-  void zero_grad();                     // O(parameters), no memory traffic
+  void zero_grad();  // O(parameters), no memory traffic
 
  private:
   std::vector<Entry> entries_;

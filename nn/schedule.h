@@ -8,8 +8,8 @@
 
 namespace halftone {
 
-// PyTorch's closed forms (torch.optim.lr_scheduler). A step is whatever the caller counts: batches or
-// epochs, 0 for the first.
+// PyTorch's closed forms (torch.optim.lr_scheduler). A step is whatever the caller counts: batches
+// or epochs, 0 for the first.
 struct ScheduleOptions {
   std::string name = "constant";    // see schedule_names()
   int64_t step_size = 0;            // step: lr * gamma^(t / step_size)

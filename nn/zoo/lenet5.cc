@@ -3,7 +3,8 @@
 
 namespace halftone {
 
-// Without batch norm ("plain"): conv 6 - ReLU - pool - conv 16 - ReLU - pool - 120 - ReLU - 84 - ReLU - 10.
+// Without batch norm ("plain"): conv 6 - ReLU - pool - conv 16 - ReLU - pool - 120 - ReLU - 84 -
+// ReLU - 10.
 ModulePtr make_lenet5(const Context& c, const ModelOptions& options) {
   const bool norm = options.variant != "plain";
   auto net = make<Sequential>(c);

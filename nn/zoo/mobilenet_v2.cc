@@ -12,7 +12,8 @@ namespace {
 
 ModulePtr conv_norm_act(const Context& c, const ConvShape& shape) {
   return make<Sequential>(
-      c, std::vector<ModulePtr>{make_conv(c, shape), make_batch_norm2d(c, shape.out), make_relu6(c)});
+      c,
+      std::vector<ModulePtr>{make_conv(c, shape), make_batch_norm2d(c, shape.out), make_relu6(c)});
 }
 
 ModulePtr residual_branch(const Context& c, const InvertedResidualArgs& a) {
@@ -36,7 +37,8 @@ int scaled(int channels, double width) {
 struct Stage {
   int expand, channels, blocks, stride;
 };
-// Table 2 of the paper; for 32x32 images the stem and the second stage keep their size (strides 2 there).
+// Table 2 of the paper; for 32x32 images the stem and the second stage keep their size (strides 2
+// there).
 constexpr Stage kStages[] = {{1, 16, 1, 1}, {6, 24, 2, 1},  {6, 32, 3, 2}, {6, 64, 4, 2},
                              {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 

@@ -9,7 +9,8 @@ struct InvertedResidualArgs {
   int in, out, stride, expand;
 };
 
-// 1x1 expansion - 3x3 depthwise - 1x1 projection without activation; added to the input when shapes agree.
+// 1x1 expansion - 3x3 depthwise - 1x1 projection without activation; added to the input when shapes
+// agree.
 class InvertedResidual : public Module {
  public:
   InvertedResidual(const Context& context, const InvertedResidualArgs& args);

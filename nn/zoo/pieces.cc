@@ -30,6 +30,8 @@ ModulePtr make_linear(const Context& context, int in, int out, bool bias) {
   return make<Linear>(context, in, out, bias);
 }
 
-ModulePtr make_max_pool(const Context& context) { return make<MaxPool2d>(context, pool_options(2)); }
+ModulePtr make_max_pool(const Context& context) {
+  return make<MaxPool2d>(context, pool_options(2));
+}
 
 }  // namespace halftone

@@ -10,7 +10,8 @@ namespace {
 
 ModulePtr make_shortcut(const Context& c, int in, int out, int stride) {
   if (stride == 1 && in == out) return nullptr;  // an empty slot passes its input through
-  return make<SubsamplePad>(c, SubsamplePadArgs{stride, (out - in) / 2, (out - in) - (out - in) / 2});
+  return make<SubsamplePad>(c,
+                            SubsamplePadArgs{stride, (out - in) / 2, (out - in) - (out - in) / 2});
 }
 
 ModulePtr make_stage(const Context& c, int in, int out, int stride, int blocks) {
@@ -40,7 +41,8 @@ Variable BasicBlock::forward(const std::vector<Variable>& inputs) {
   return relu2_((*add_.get())({y, shortcut_(x)}));
 }
 
-// Names and initialisation (Kaiming normal for every weight) as in akamaster's pytorch_resnet_cifar10.
+// Names and initialisation (Kaiming normal for every weight) as in akamaster's
+// pytorch_resnet_cifar10.
 ModulePtr make_resnet20(const Context& c, const ModelOptions& options) {
   auto net = make<Sequential>(c);
   net->append("conv1", make_conv(c, {3, 16}))
@@ -53,7 +55,8 @@ ModulePtr make_resnet20(const Context& c, const ModelOptions& options) {
       .append("flatten", make<Flatten>(c))
       .append("linear", make_linear(c, 64, options.num_classes));
   for (auto& [path, module] : net->named_modules()) {
-    if (auto* conv = dynamic_cast<Conv2d*>(module)) init::kaiming_normal(conv->weight.mutable_value());
+    if (auto* conv = dynamic_cast<Conv2d*>(module))
+      init::kaiming_normal(conv->weight.mutable_value());
     if (auto* fc = dynamic_cast<Linear*>(module)) init::kaiming_normal(fc->weight.mutable_value());
   }
   return net;

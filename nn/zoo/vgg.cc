@@ -33,8 +33,8 @@ ModulePtr binary_features(const Context& c, bool pool_last) {
 
 }  // namespace
 
-// "nni": the module order, epsilons and final layers of NNI's BNN example. "pool_last": conv - batch
-// norm - Hardtanh - pool, no bias anywhere, affine batch norm at the end.
+// "nni": the module order, epsilons and final layers of NNI's BNN example. "pool_last": conv -
+// batch norm - Hardtanh - pool, no bias anywhere, affine batch norm at the end.
 ModulePtr make_bnn_vgg(const Context& c, const ModelOptions& options) {
   const bool pool_last = options.variant == "pool_last";
   auto classifier = make<Sequential>(c);
@@ -52,7 +52,9 @@ ModulePtr make_vgg_small(const Context& c, const ModelOptions& options) {
   auto features = make<Sequential>(c);
   int in = 3, i = 0;
   for (int out : kWidths) {
-    features->append(make_conv(c, {in, out})).append(make_batch_norm2d(c, out)).append(make_relu(c));
+    features->append(make_conv(c, {in, out}))
+        .append(make_batch_norm2d(c, out))
+        .append(make_relu(c));
     if (i++ % 2 == 1) features->append(make_max_pool(c));
     in = out;
   }

@@ -37,8 +37,8 @@ struct ZooEntry {
 const std::vector<ZooEntry>& zoo();
 std::vector<std::string> zoo_names();
 
-// Builds a network with its initial weights (from the context's random state) and its paths written.
-// Throws on an unknown name or variant, naming the nearest.
+// Builds a network with its initial weights (from the context's random state) and its paths
+// written. Throws on an unknown name or variant, naming the nearest.
 Model make_model(const std::string& name, const Context& context, const ModelOptions& options = {});
 
 }  // namespace halftone
