@@ -30,7 +30,7 @@ struct Dataset {
 
 // Which of these a set takes depends on the set; one that it does not take is an Error.
 struct DatasetOptions {
-  std::string data_dir;        // where the files lie; generated sets take none
+  std::string data_dir;        // where the files lie; "": see data_folders in file_bytes.h
   int64_t limit = 0;           // keep the first `limit` samples; generated: how many. 0: all
   uint64_t seed = 0;           // generated sets only
   bool coarse_labels = false;  // cifar100: the 20 super-classes

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -88,6 +89,19 @@ std::vector<uint8_t> read_file_bytes(const std::string& path) {
   std::vector<uint8_t> bytes = read_plain(path);
   const bool gz = path.size() > 3 && path.compare(path.size() - 3, 3, ".gz") == 0;
   return gz ? unpack(path, bytes) : bytes;
+}
+
+std::vector<std::string> data_folders(const std::string& set, const std::string& data_dir) {
+  if (!data_dir.empty()) return {data_dir, data_dir + "/" + set};
+  std::vector<std::string> folders;
+  if (const char* data = std::getenv("HALFTONE_DATA")) {
+    folders = {std::string(data) + "/" + set, data};
+  }
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (cache) folders.push_back(std::string(cache) + "/halftone/" + set);
+  if (!cache && home) folders.push_back(std::string(home) + "/.cache/halftone/" + set);
+  return folders;
 }
 
 std::string find_file(const std::vector<std::string>& folders,

@@ -15,13 +15,13 @@ std::string locate(const std::string& set, Split split, const std::string& data_
   std::string dotted = stem;
   dotted[dotted.find("-idx")] = '.';
   const std::vector<std::string> names = {stem, dotted, stem + ".gz", dotted + ".gz"};
-  const std::vector<std::string> folders = {data_dir, data_dir + "/" + set};
+  const std::vector<std::string> folders = data_folders(set, data_dir);
   const std::string path = find_file(folders, names);
   if (path.empty()) {
     throw HALFTONE_ERROR("load " + set)
         .expected(one_of(names) + " in " + one_of(folders))
         .found("none of them")
-        .fix("fetch the files with: tools/get_data " + set + " " + data_dir);
+        .fix("fetch the files with: tools/get_data " + set + (data_dir.empty() ? "" : " " + data_dir));
   }
   return path;
 }

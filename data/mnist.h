@@ -5,7 +5,7 @@
 
 namespace halftone {
 
-// Looks in `data_dir`, then `data_dir/NAME`; names as published (train-images-idx3-ubyte) or with
+// Looks in data_folders(NAME, data_dir); names as published (train-images-idx3-ubyte) or with
 // a dot (train-images.idx3-ubyte), plain or .gz.
 Dataset load_mnist(const Context& context, Split split, const std::string& data_dir);
 Dataset load_fashion_mnist(const Context& context, Split split, const std::string& data_dir);
