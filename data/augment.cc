@@ -41,8 +41,8 @@ SampleDraw draw_sample(const Augmentation& augmentation, uint64_t seed, int64_t 
                        int64_t sample) {
   SampleDraw draw;
   if (augmentation.pad == 0 && !augmentation.flip) return draw;
-  const auto bits = Philox{seed ^ kDrawKey, static_cast<uint64_t>(epoch)}(
-      static_cast<uint64_t>(sample));
+  const auto bits =
+      Philox{seed ^ kDrawKey, static_cast<uint64_t>(epoch)}(static_cast<uint64_t>(sample));
   const uint64_t places = 2 * static_cast<uint64_t>(augmentation.pad) + 1;
   const auto shift = [&](uint32_t r) {
     return static_cast<int>(r * places >> 32) - augmentation.pad;

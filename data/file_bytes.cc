@@ -38,8 +38,10 @@ std::vector<uint8_t> read_plain(const std::string& path) {
 }
 
 Error bad_gzip(const std::string& path, const std::string& what) {
-  return HALFTONE_ERROR("unpack gzip").at(path).what_happened(what).fix(
-      "delete the file and fetch it again");
+  return HALFTONE_ERROR("unpack gzip")
+      .at(path)
+      .what_happened(what)
+      .fix("delete the file and fetch it again");
 }
 
 struct Inflater {

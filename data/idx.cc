@@ -51,7 +51,8 @@ std::string product(const std::vector<int64_t>& dims) {
 IdxFile read_idx(const std::string& path, int rank) {
   std::vector<uint8_t> bytes = read_file_bytes(path);
   const size_t header = 4 + 4 * static_cast<size_t>(rank);
-  if (bytes.size() < 4) throw wrong_size(path, "an IDX header of " + std::to_string(header), bytes.size());
+  if (bytes.size() < 4)
+    throw wrong_size(path, "an IDX header of " + std::to_string(header), bytes.size());
   check_magic(path, big_endian(bytes.data()), rank);
   if (bytes.size() < header) {
     throw wrong_size(path, "an IDX header of " + std::to_string(header) + " bytes", bytes.size());
@@ -64,8 +65,9 @@ IdxFile read_idx(const std::string& path, int rank) {
   }
   if (count != bytes.size() - header) {
     const bool cut = count > bytes.size() - header;
-    throw wrong_size(path, product(idx.dims) + " values after a header of " +
-                     std::to_string(header) + " bytes", bytes.size())
+    throw wrong_size(
+        path, product(idx.dims) + " values after a header of " + std::to_string(header) + " bytes",
+        bytes.size())
         .what_happened(cut ? "truncated" : "bytes follow the last value");
   }
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<int64_t>(header));

@@ -23,9 +23,9 @@ struct LoaderOptions {
 // (or a view of one) lives; the loader reuses it afterwards.
 struct Batch {
   Tensor images;
-  Tensor labels;            // int64 (N)
-  int64_t epoch = 0;        // counted from 0
-  int64_t index = 0;        // within the epoch, counted from 0
+  Tensor labels;      // int64 (N)
+  int64_t epoch = 0;  // counted from 0
+  int64_t index = 0;  // within the epoch, counted from 0
   bool last_of_epoch = false;
 };
 

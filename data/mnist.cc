@@ -21,7 +21,8 @@ std::string locate(const std::string& set, Split split, const std::string& data_
     throw HALFTONE_ERROR("load " + set)
         .expected(one_of(names) + " in " + one_of(folders))
         .found("none of them")
-        .fix("fetch the files with: tools/get_data " + set + (data_dir.empty() ? "" : " " + data_dir));
+        .fix("fetch the files with: tools/get_data " + set +
+             (data_dir.empty() ? "" : " " + data_dir));
   }
   return path;
 }
@@ -39,7 +40,8 @@ void check_counts(const std::string& images_path, int64_t images, const std::str
 
 std::vector<int64_t> checked_labels(const std::string& path, const std::vector<uint8_t>& bytes,
                                     size_t classes) {
-  const auto bad = std::find_if(bytes.begin(), bytes.end(), [&](uint8_t b) { return b >= classes; });
+  const auto bad =
+      std::find_if(bytes.begin(), bytes.end(), [&](uint8_t b) { return b >= classes; });
   if (bad != bytes.end()) {
     throw HALFTONE_ERROR("load IDX labels")
         .at(path)
@@ -58,8 +60,8 @@ Dataset load_pair(const Context& context, Dataset set, const std::string& data_d
   const IdxFile labels = read_idx(labels_path, 1);
   check_counts(images_path, images.dims[0], labels_path, labels.dims[0]);
   set.labels = checked_labels(labels_path, labels.values, set.classes.size());
-  set.images = Tensor::empty(context, {images.dims[0], images.dims[1], images.dims[2], 1},
-                             DType::kUInt8);
+  set.images =
+      Tensor::empty(context, {images.dims[0], images.dims[1], images.dims[2], 1}, DType::kUInt8);
   std::copy(images.values.begin(), images.values.end(), set.images.data<uint8_t>());
   return set;
 }
