@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kHugeFrom = size_t{4} << 20;
-constexpr size_t kMaxBlock = size_t{1} << 46;
+constexpr size_t kMaxBlock = size_t{1} << 39;  // larger is a mistake, not a wish
 
 struct SizeClass {
   size_t index;
