@@ -1,0 +1,48 @@
+// Ranges, fake quantization, and values to codes and back. float32 and uint8 / int8.
+#pragma once
+
+#include <vector>
+
+#include "kernels/integer/quant_math.h"
+#include "tensor/codes.h"
+#include "tensor/tensor.h"
+
+namespace halftone::kernels {
+
+// Grids of a tensor: one, or one per position on `axis` (of the layout in memory).
+struct Grids {
+  std::vector<quant_math::Grid> list;
+  int axis = -1;  // -1: one grid for all
+  quant_math::Rounding rounding = quant_math::Rounding::kOnnx;
+};
+
+struct Range {
+  float low = 0, high = 0;
+};
+
+// Smallest and largest value: one range, or one per position on `axis`. NaN does not count; a
+// tensor of nothing else has the range (inf, -inf).
+std::vector<Range> observe_ranges(const Tensor& x, int axis = -1);
+
+// y = s * (quantize(x) - z).
+void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y);
+// dx = dy where the rounded code lies in the range, else 0 (straight through).
+void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx);
+
+// uint8 codes of the grid (one per tensor); qmin >= 0.
+void quantize_to_codes(const Tensor& x, const quant_math::Grid& grid, quant_math::Rounding rounding,
+                       Tensor& codes);
+// y = code - zero_point, as float: exact operands for a float convolution.
+void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y);
+
+// Weight rows (axis 0) as codes around zero: `negated` rows change sign, then every code is shifted
+// left, so that narrow codes use the whole int8. -127 << 0 .. 127 must hold the result.
+struct WeightCodes {
+  std::vector<quant_math::Grid> grids;  // one, or one per row; zero_point 0
+  std::vector<char> negated;            // one per row, or empty
+  int shift = 0;
+};
+void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes);  // int8
+void weights_to_integers(const Tensor& codes, Tensor& y);                           // int8 -> float
+
+}  // namespace halftone::kernels

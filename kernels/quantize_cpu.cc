@@ -1,0 +1,182 @@
+#include "kernels/quantize.h"
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/channel_tiles.h"
+
+namespace halftone::kernels {
+namespace {
+
+using quant_math::Grid;
+using quant_math::Rounding;
+
+constexpr int64_t kGrain = 16384;
+
+// A tensor seen as (outer, channels, inner) around the axis of its grids.
+struct Layout {
+  Layout(const Tensor& x, const Grids& grids, const char* op) {
+    if (grids.axis < 0) {
+      inner = x.numel();
+      check(op, static_cast<int64_t>(grids.list.size()));
+      return;
+    }
+    for (int a = 0; a < x.rank(); ++a) {
+      (a < grids.axis ? outer : a == grids.axis ? channels : inner) *= x.dim(a);
+    }
+    check(op, static_cast<int64_t>(grids.list.size()));
+  }
+  void check(const char* op, int64_t found) const {
+    if (found == channels) return;
+    throw HALFTONE_ERROR(op)
+        .expected(std::to_string(channels) + " scales")
+        .found(std::to_string(found));
+  }
+  int64_t outer = 1, channels = 1, inner = 1;
+};
+
+// body(i, grid) for every element, a run of one grid at a time or a tile of channels.
+template <class Body>
+void for_grids(const Tensor& x, const Grids& grids, const char* op, Body body) {
+  const Layout layout(x, grids, op);
+  if (layout.inner == 1 && layout.channels > 1) {
+    const ChannelTiles tiles(x.numel(), layout.channels);
+    const std::vector<Grid> repeated = tiles.repeat(grids.list);
+    const Grid* g = repeated.data();
+    tiles.for_chunks(x.context(), [&](int64_t, int64_t begin, int64_t end) {
+      for_elements(tiles, begin, end, [&](int64_t i, int64_t j) { body(i, g[j]); });
+    });
+    return;
+  }
+  parallel_for(x.context(), x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t run = begin / layout.inner;
+      const int64_t stop = std::min(end, (run + 1) * layout.inner);
+      const Grid g = grids.list[run % layout.channels];
+      for (int64_t i = begin; i < stop; ++i) body(i, g);
+      begin = stop;
+    }
+  });
+}
+
+void widen(Range& r, float low, float high) {
+  r.low = low < r.low ? low : r.low;
+  r.high = high > r.high ? high : r.high;
+}
+
+const Range kNothing{std::numeric_limits<float>::infinity(),
+                     -std::numeric_limits<float>::infinity()};
+
+// Ranges of the columns of x seen as (rows, channels); channels 1: of everything.
+std::vector<Range> column_ranges(const Context& context, const float* x, int64_t numel,
+                                 int64_t channels) {
+  const ChannelTiles tiles(numel, channels);
+  std::vector<float> low(tiles.chunks * tiles.width, kNothing.low);
+  std::vector<float> high(tiles.chunks * tiles.width, kNothing.high);
+  tiles.for_chunks(context, [&](int64_t k, int64_t begin, int64_t end) {
+    float* lo = &low[k * tiles.width];
+    float* hi = &high[k * tiles.width];
+    for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
+      lo[j] = x[i] < lo[j] ? x[i] : lo[j];
+      hi[j] = x[i] > hi[j] ? x[i] : hi[j];
+    });
+  });
+  std::vector<Range> out(channels, kNothing);
+  for (size_t i = 0; i < low.size(); ++i) widen(out[i % tiles.width % channels], low[i], high[i]);
+  return out;
+}
+
+}  // namespace
+
+std::vector<Range> observe_ranges(const Tensor& x, int axis) {
+  Grids grids;
+  grids.axis = axis;
+  grids.list.resize(axis < 0 ? 1 : x.dim(axis));
+  const Layout layout(x, grids, "observe_ranges");
+  const float* values = x.data<float>();
+  if (axis < 0) return column_ranges(x.context(), values, x.numel(), 1);
+  if (layout.inner == 1) return column_ranges(x.context(), values, x.numel(), layout.channels);
+  std::vector<Range> out(layout.channels, kNothing);
+  for (int64_t run = 0; run < layout.outer * layout.channels; ++run) {
+    const Range r = column_ranges(x.context(), values + run * layout.inner, layout.inner, 1)[0];
+    widen(out[run % layout.channels], r.low, r.high);
+  }
+  return out;
+}
+
+void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y) {
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  if (grids.rounding == Rounding::kOnnx) {
+    for_grids(x, grids, "fake_quantize", [=](int64_t i, const Grid& g) {
+      const float z = static_cast<float>(g.zero_point);
+      const float t = std::rint(in[i] / g.scale);
+      out[i] = g.scale * quant_math::clamp_nan_low(t, g.qmin - z, g.qmax - z);
+    });
+  } else {
+    for_grids(x, grids, "fake_quantize", [=](int64_t i, const Grid& g) {
+      out[i] = quant_math::dequantize(quant_math::quantize_nni(in[i], g), g);
+    });
+  }
+}
+
+void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx) {
+  const float* in = x.data<float>();
+  const float* up = dy.data<float>();
+  float* out = dx.data<float>();
+  if (grids.rounding == Rounding::kOnnx) {
+    for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
+      out[i] = quant_math::ste_mask(in[i], g) ? up[i] : 0.0f;
+    });
+  } else {
+    for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
+      out[i] = quant_math::ste_mask_nni(in[i], g) ? up[i] : 0.0f;
+    });
+  }
+}
+
+void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Tensor& codes) {
+  const float* in = x.data<float>();
+  uint8_t* out = codes.data<uint8_t>();
+  const Grid g = grid;
+  parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    if (rounding == Rounding::kOnnx) {
+      for (int64_t i = begin; i < end; ++i)
+        out[i] = static_cast<uint8_t>(quant_math::quantize(in[i], g));
+    } else {
+      for (int64_t i = begin; i < end; ++i)
+        out[i] = static_cast<uint8_t>(quant_math::quantize_nni(in[i], g));
+    }
+  });
+}
+
+void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
+  const uint8_t* in = codes.data<uint8_t>();
+  float* out = y.data<float>();
+  parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(in[i] - zero_point);
+  });
+}
+
+void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes) {
+  const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
+  const float* in = w.data<float>();
+  int8_t* out = codes.data<int8_t>();
+  const bool per_row = options.grids.size() > 1;
+  for (int64_t r = 0; r < rows; ++r) {
+    const Grid g = options.grids[per_row ? r : 0];
+    const bool negated = !options.negated.empty() && options.negated[r];
+    const int32_t factor = (1 << options.shift) * (negated ? -1 : 1);
+    for (int64_t i = r * length; i < (r + 1) * length; ++i) {
+      out[i] = static_cast<int8_t>(quant_math::quantize(in[i], g) * factor);
+    }
+  }
+}
+
+void weights_to_integers(const Tensor& codes, Tensor& y) {
+  const int8_t* in = codes.data<int8_t>();
+  float* out = y.data<float>();
+  for (int64_t i = 0; i < codes.numel(); ++i) out[i] = in[i];
+}
+
+}  // namespace halftone::kernels

@@ -1,0 +1,128 @@
+#include "kernels/epilogue.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+
+using namespace halftone;
+
+namespace {
+
+Context context_of(int threads) {
+  ContextOptions options;
+  options.threads = threads;
+  return Context(options);
+}
+
+struct Fixture {
+  Fixture(int threads, int64_t rows, int64_t c, int32_t size) : context(context_of(threads)) {
+    std::mt19937 rng(11);
+    std::vector<int32_t> values(rows * c);
+    std::vector<float> up(rows * c);
+    for (auto& v : values)
+      v = static_cast<int32_t>(rng() % (2 * static_cast<uint32_t>(size) + 1)) - size;
+    for (auto& v : up) v = static_cast<float>(static_cast<int32_t>(rng() % 2001) - 1000) / 1000.0f;
+    acc = Tensor::from(context, Shape{rows, c}, values);
+    dy = Tensor::from(context, Shape{rows, c}, up);
+    for (int64_t k = 0; k < c; ++k) {
+      channels.push_back({k == 1 ? 0 : -1, static_cast<int32_t>(17 * k - 5),
+                          1.0f / static_cast<float>(size / 300 + k)});
+    }
+  }
+  Context context;
+  Tensor acc, dy;
+  kernels::Channels channels;
+};
+
+}  // namespace
+
+TEST_CASE("accumulator statistics are exact for any size and channel count") {
+  for (const int32_t size : {1000, (1 << 24) - 1, 1 << 30}) {
+    for (const int64_t c : {1, 6, 64, 100}) {
+      const int64_t rows = 40000 / c + 3;
+      Fixture f(2, rows, c, size);
+      const auto s = kernels::accumulator_statistics(f.acc, size);
+      REQUIRE(s.count == rows);
+      const int32_t* a = f.acc.data<int32_t>();
+      for (int64_t k = 0; k < c; ++k) {
+        int64_t sum = 0;
+        __int128 squares = 0;
+        int32_t low = a[k], high = a[k];
+        for (int64_t r = 0; r < rows; ++r) {
+          const int32_t v = a[r * c + k];
+          sum += v;
+          squares += static_cast<__int128>(v) * v;
+          low = std::min(low, v);
+          high = std::max(high, v);
+        }
+        REQUIRE((s.sum[k] == sum && s.sum_squares[k] == squares && s.low[k] == low &&
+                 s.high[k] == high));
+        const long double mean = static_cast<long double>(sum) / rows;
+        const long double variance = static_cast<long double>(squares) / rows - mean * mean;
+        // 64-bit mantissas against one rounding of an exact integer.
+        REQUIRE(std::abs(static_cast<double>(variance) - s.variance(k)) <= 1e-12 * s.variance(k));
+      }
+    }
+  }
+}
+
+TEST_CASE("constant accumulators have variance 0, no batch is refused") {
+  const Context context;
+  const Tensor acc = Tensor::from(context, Shape{3, 1}, std::vector<int32_t>(3, 1 << 29));
+  REQUIRE(kernels::accumulator_statistics(acc, 1 << 29).variance(0) == 0.0);
+  REQUIRE_THROWS_WITH(
+      kernels::accumulator_statistics(Tensor::zeros(context, {0, 2}, DType::kInt32), 1),
+      Catch::Contains("empty batch"));
+}
+
+TEST_CASE("epilogue passes follow the scalar rule") {
+  for (const int64_t c : {1, 6, 70}) {
+    Fixture f(2, 5000 / c + 1, c, 30000);
+    Tensor codes = Tensor::empty(f.context, f.acc.shape(), DType::kUInt8);
+    Tensor y = Tensor::empty(f.context, f.acc.shape());
+    kernels::epilogue_to_codes(f.acc, f.channels, {0.0f, 187.0f, 40}, codes);
+    kernels::epilogue_to_float(f.acc, f.channels, 0.0f, 6.0f, y);
+    for (int64_t i = 0; i < f.acc.numel(); ++i) {
+      const int32_t a = f.acc.data<int32_t>()[i];
+      const auto& channel = f.channels[i % c];
+      if (codes.data<uint8_t>()[i] != quant_math::epilogue(a, channel, 0.0f, 187.0f, 40)) FAIL(i);
+      if (y.data<float>()[i] != quant_math::epilogue_float(a, channel, 0.0f, 6.0f)) FAIL(i);
+    }
+  }
+  SUCCEED();
+}
+
+TEST_CASE("backward passes: sums and gradient, the same for every thread count") {
+  const quant_math::Pass pass{0.0f, 120.0f, -10.0f, 100.0f};
+  std::vector<double> first;
+  for (const int threads : {1, 2, 5}) {
+    const int64_t c = 6;
+    Fixture f(threads, 20000, c, 30000);
+    const std::vector<float> centre = {0, 1, 2, 300, -4, 5};
+    const auto sums = kernels::epilogue_backward_sums(f.dy, f.acc, f.channels, pass, centre);
+    const kernels::GradientCoefficients k{
+        {1, 2, 3, 4, 5, 6}, {.1f, .2f, .3f, 0, 0, 1}, {1, 0, 0, 2, 0, 0}, centre};
+    Tensor dacc = Tensor::empty(f.context, f.acc.shape());
+    kernels::epilogue_backward_apply(f.dy, f.acc, f.channels, pass, k, dacc);
+    std::vector<double> sum(c), centred(c), size(c);
+    for (int64_t i = 0; i < f.acc.numel(); ++i) {
+      const int64_t j = i % c;
+      const int32_t a = f.acc.data<int32_t>()[i];
+      const auto& ch = f.channels[j];
+      const float t = quant_math::scaled(a, ch.keep, ch.bias, ch.multiplier);
+      const float g = quant_math::passes(t, pass) ? f.dy.data<float>()[i] : 0.0f;
+      sum[j] += g;
+      centred[j] += static_cast<double>(g) * (a - centre[j]);
+      size[j] += std::abs(static_cast<double>(g) * (a - centre[j]));
+      const float want = k.a[j] * g + k.b[j] * (static_cast<float>(a) - centre[j]) + k.d[j];
+      if (dacc.data<float>()[i] != want) FAIL(i);
+    }
+    for (int64_t j = 0; j < c; ++j) {
+      // Float sums of at most 512 terms.
+      REQUIRE(std::abs(sums.sum_centred[j] - centred[j]) <= 1e-5 * size[j]);
+      REQUIRE(std::abs(sums.sum[j] - sum[j]) <= 1e-5 * 20000);
+    }
+    if (first.empty()) first = sums.sum_centred;
+    REQUIRE(first == sums.sum_centred);
+  }
+}
