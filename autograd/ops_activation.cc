@@ -24,9 +24,12 @@ const char* op_name(Activation kind) {
   return "identity";
 }
 
-// The side of the kink shows in y unless the slope turns the sign around.
-bool mask_from_input(const ActivationOptions& options) {
-  return options.kind == Activation::kLeakyReLU && options.slope < 0.0f;
+// Backward reads the side of the kink from y: a negative slope would turn its sign around.
+void check_slope(const ActivationOptions& options) {
+  if (options.kind != Activation::kLeakyReLU || options.slope >= 0.0f) return;
+  throw HALFTONE_ERROR("leaky_relu")
+      .expected("a negative_slope of at least 0 where a gradient is wanted")
+      .found(std::to_string(options.slope));
 }
 
 void check_probability(float p) {
@@ -38,14 +41,14 @@ void check_probability(float p) {
 
 Variable activation(const Variable& x, const ActivationOptions& options) {
   if (options.kind == Activation::kIdentity) return x;
+  if (wants_grad(x)) check_slope(options);
   const Tensor& xv = x.value();
   Tensor y = Tensor::empty(xv.context(), xv.shape());
   kernels::activation(xv, options, y);
-  auto backward = [side = mask_from_input(options) ? xv : y, options](const Tensor& dy,
-                                                                      GradSink& sink) {
-    kernels::activation_backward(dy, side, options, sink.out(0));
+  auto backward = [y, options](const Tensor& dy, GradSink& sink) {
+    kernels::activation_backward(dy, y, options, sink.out(0));
   };
-  return make_result({op_name(options.kind), {x}, std::move(backward)}, std::move(y));
+  return make_result({op_name(options.kind), {x}, std::move(backward)}, y);
 }
 
 Variable relu(const Variable& x) {
