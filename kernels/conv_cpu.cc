@@ -15,8 +15,8 @@ const ConvBodies& library() {
 void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
             Tensor& y) {
   const ConvGeometry g = conv_geometry("conv2d", x.shape(), w.shape(), options);
-  check_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
-  if (bias != nullptr) check_shape("conv2d", "a bias of", *bias, {g.o});
+  check_conv_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
+  if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
   if (y.numel() == 0) return;
   library().forward(g, x, w, bias, y);
 }
@@ -25,7 +25,7 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
                           Tensor& dx) {
   const char* op = "conv2d_backward_data";
   const ConvGeometry g = conv_geometry(op, dx.shape(), w.shape(), options);
-  check_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
+  check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
   if (dx.numel() == 0) return;
   library().backward_data(g, dy, w, dx);
 }
@@ -34,8 +34,8 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
                             Tensor& dw, Tensor* dbias) {
   const char* op = "conv2d_backward_weight";
   const ConvGeometry g = conv_geometry(op, x.shape(), dw.shape(), options);
-  check_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
-  if (dbias != nullptr) check_shape(op, "a bias gradient of", *dbias, {g.o});
+  check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
+  if (dbias != nullptr) check_conv_shape(op, "a bias gradient of", *dbias, {g.o});
   if (dy.numel() == 0) {
     dw.fill(0.0f);
     if (dbias != nullptr) dbias->fill(0.0f);

@@ -73,7 +73,7 @@ ConvGeometry conv_geometry(const char* op, const Shape& x, const Shape& w, const
   return g;
 }
 
-void check_shape(const char* op, const char* what, const Tensor& tensor, const Shape& wanted) {
+void check_conv_shape(const char* op, const char* what, const Tensor& tensor, const Shape& wanted) {
   if (tensor.shape() == wanted) return;
   throw HALFTONE_ERROR(op)
       .expected(std::string(what) + " " + channels_first(wanted))

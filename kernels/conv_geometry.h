@@ -21,7 +21,7 @@ ConvGeometry conv_geometry(const char* op, const Shape& x, const Shape& w,
                            const Conv2dOptions& options);
 
 // Throws unless the tensor has this shape; 4 extents are printed as NCHW. `what` names it.
-void check_shape(const char* op, const char* what, const Tensor& tensor, const Shape& wanted);
+void check_conv_shape(const char* op, const char* what, const Tensor& tensor, const Shape& wanted);
 
 // "[N, C, H, W]" of an NHWC shape, "[O, I, H, W]" of an OHWI one; other ranks as they are.
 std::string channels_first(const Shape& shape);
