@@ -1,6 +1,6 @@
 #include "tensor/tensor.h"
 
-#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "tensor/memory.h"
@@ -27,7 +27,11 @@ Tensor Tensor::empty(const Context& context, const Shape& shape, DType dtype) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
-  t.storage_ = std::make_shared<Storage>(context, t.nbytes());
+  size_t bytes;
+  if (__builtin_mul_overflow(static_cast<size_t>(t.numel()), size_of(dtype), &bytes)) {
+    bytes = SIZE_MAX;  // the pool says that there is no such memory
+  }
+  t.storage_ = std::make_shared<Storage>(context, bytes);
   t.data_ = static_cast<char*>(t.storage_->block);
   return t;
 }

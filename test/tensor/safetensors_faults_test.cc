@@ -98,7 +98,7 @@ TEST_CASE("a tensor's entry has its three fields, of the right kind") {
   REQUIRE_THAT(fault_of("{\"a\":" + entry("U16", "[0]", "[0,0]") + "}"),
                Contains("one of the dtypes F32, BF16") && Contains("found \"U16\""));
   for (const char* shape : {"[-1]", "[1.5]", "[\"1\"]", "1", "[1,1,1,1,1,1,1]", "[[1]]",
-                            "[18446744073709551615]", "[99999999999999999999]"}) {
+                            "[18446744073709551615]", "[1e+20]"}) {
     REQUIRE_THAT(fault_of("{\"a\":" + entry("U8", shape, "[0,1]") + "}", 1),
                  Contains("a shape of at most 6 counts, found " + std::string(shape).substr(0, 4)));
   }
