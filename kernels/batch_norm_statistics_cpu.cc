@@ -8,7 +8,7 @@
 namespace halftone::kernels {
 namespace {
 
-constexpr int64_t kSample = 8;  // every eighth row makes the shift
+constexpr int64_t kSample = 1;  // of how many rows one makes the shift
 
 // Per lane of one chunk: shift, sum(x - shift), sum((x - shift)^2); three arrays of `length`.
 // The shift is the mean of an eighth of the values, hence (mean - shift)^2 <= 7 variance: the
