@@ -1,0 +1,29 @@
+// Passes that make float training faster and change no bit.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "nn/layers.h"
+
+namespace halftone {
+
+// The pairs that a pass joined. Holds plain pointers: it must not outlive the model.
+class FusedActivations {
+ public:
+  size_t size() const { return pairs_.size(); }
+  // Every module computes for itself again.
+  void unfuse();
+
+ private:
+  friend FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph);
+  std::vector<std::pair<BatchNorm*, ActivationLayer*>> pairs_;
+};
+
+// Where a batch norm's only consumer is a ReLU, ReLU6 or Hardtanh, the batch norm computes the
+// activation too and the activation layer passes its input through: one pass over the values
+// instead of two. Modules that run more than once, have an executor, or a batch norm with an output
+// transform stay as they are. The graph must be of this model as it is now (trace()).
+FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph);
+
+}  // namespace halftone

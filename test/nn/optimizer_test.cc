@@ -1,0 +1,171 @@
+#include "nn/optimizer.h"
+
+#include <catch2/catch.hpp>
+
+#include "nn/layers.h"
+#include "test/nn/torch_numbers.h"
+
+namespace halftone {
+namespace {
+
+using test::ErrorMeter;
+using test::TorchNumbers;
+
+OptimizerOptions options_of(const std::string& name, double lr) {
+  OptimizerOptions o;
+  o.name = name;
+  o.lr = lr;
+  return o;
+}
+
+// A Linear(4, 3): parameters of the shapes (3, 4) and (3) in the numbers.
+struct Fixture {
+  Context context;
+  Linear model{context, 4, 3};
+  TorchNumbers numbers{context, "optimizers"};
+
+  std::vector<Variable> parameters() { return {model.weight, model.bias}; }
+  void start(const std::string& name) {
+    for (int i = 0; i < 2; ++i) {
+      parameters()[i].mutable_value().copy_from(numbers.at(name + "/start/" + std::to_string(i)));
+    }
+  }
+  // Gives parameter i the stored gradient of a step by way of sum(p * g).
+  void backward(const std::string& name, int step) {
+    for (int i = 0; i < 2; ++i) {
+      Variable p = parameters()[i];
+      const std::string key = name + "/grad" + std::to_string(step) + "/" + std::to_string(i);
+      mul(p, Variable(numbers.at(key))).backward(Tensor::full(context, p.shape(), 1.0f));
+    }
+  }
+};
+
+void check_optimizer(const std::string& name, const OptimizerOptions& options) {
+  Fixture f;
+  f.start(name);
+  ParameterStore store(f.model);
+  const auto optimizer = make_optimizer(store, options);
+  ErrorMeter meter;
+  for (int step = 0; step < 10; ++step) {
+    optimizer->zero_grad();
+    f.backward(name, step);
+    optimizer->step();
+    for (int i = 0; i < 2; ++i) {
+      const std::string key = name + "/p" + std::to_string(step) + "/" + std::to_string(i);
+      meter.check(key, f.parameters()[i].value(), f.numbers.at(key));
+    }
+  }
+}
+
+TEST_CASE("SGD takes PyTorch's ten steps") {
+  OptimizerOptions o = options_of("sgd", 0.1);
+  check_optimizer("sgd", o);
+  o.weight_decay = 0.05;
+  check_optimizer("sgd_decay", o);
+  o.weight_decay = 0.01;
+  o.momentum = 0.9;
+  check_optimizer("sgd_momentum", o);
+  o.nesterov = true;
+  check_optimizer("sgd_nesterov", o);
+  o = options_of("sgd", 0.1);
+  o.momentum = 0.8;
+  o.dampening = 0.3;
+  check_optimizer("sgd_dampening", o);
+}
+
+TEST_CASE("Adam and AdamW take PyTorch's ten steps") {
+  OptimizerOptions o = options_of("adam", 0.01);
+  check_optimizer("adam", o);
+  o.weight_decay = 0.1;
+  check_optimizer("adam_decay", o);
+  o = options_of("adam", 0.02);
+  o.beta1 = 0.8;
+  o.beta2 = 0.95;
+  o.eps = 1e-4;
+  check_optimizer("adam_betas", o);
+  check_optimizer("adamw", options_of("adamw", 0.01));  // decay 0.01 by default
+  o = options_of("adamw", 0.01);
+  o.weight_decay = 0.2;
+  check_optimizer("adamw_decay", o);
+}
+
+TEST_CASE("a group by pattern has its own learning rate and weight decay") {
+  OptimizerOptions o = options_of("sgd", 0.1);
+  o.momentum = 0.9;
+  o.weight_decay = 0.1;
+  o.groups = {{"b?as", 0.03, 0.0}};
+  check_optimizer("groups", o);
+}
+
+TEST_CASE("a parameter without gradient is left alone, as where PyTorch's grad is None") {
+  Fixture f;
+  ParameterStore store(f.model);
+  OptimizerOptions o = options_of("adamw", 0.1);
+  const auto optimizer = make_optimizer(store, o);
+  const std::vector<float> bias = f.model.bias.value().to_vector<float>();
+  const std::vector<float> weight = f.model.weight.value().to_vector<float>();
+  Variable w = f.model.weight;
+  mul(w, w).backward(Tensor::full(f.context, w.shape(), 1.0f));
+  optimizer->step();
+  CHECK(f.model.bias.value().to_vector<float>() == bias);
+  CHECK(f.model.weight.value().to_vector<float>() != weight);
+  CHECK(optimizer->state_dict().at("steps").to_vector<int64_t>() == std::vector<int64_t>{1, 0});
+}
+
+TEST_CASE("an optimizer restored from its state goes on with the same bits") {
+  Fixture a, b;
+  OptimizerOptions o = options_of("adam", 0.01);
+  ParameterStore store_a(a.model), store_b(b.model);
+  const auto first = make_optimizer(store_a, o), second = make_optimizer(store_b, o);
+  const auto step = [](Fixture& f, Optimizer& optimizer, int i) {
+    optimizer.zero_grad();
+    f.backward("adam", i);
+    optimizer.step();
+  };
+  for (int i = 0; i < 3; ++i) step(a, *first, i);
+  b.model.load_state_dict(a.model.state_dict());
+  second->load_state_dict(first->state_dict());
+  for (int i = 3; i < 6; ++i) {
+    step(a, *first, i);
+    step(b, *second, i);
+  }
+  CHECK(a.model.weight.value().to_vector<float>() == b.model.weight.value().to_vector<float>());
+  CHECK(a.model.bias.value().to_vector<float>() == b.model.bias.value().to_vector<float>());
+}
+
+TEST_CASE("optimizers refuse what they do not have") {
+  Fixture f;
+  ParameterStore store(f.model);
+  const auto message = [&](OptimizerOptions o) {
+    try {
+      make_optimizer(store, o);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  OptimizerOptions o = options_of("adm", 0.1);
+  CHECK_THAT(message(o), Catch::Contains("did you mean adam?"));
+  o.name = "adam";
+  o.momentum = 0.9;
+  CHECK_THAT(message(o), Catch::Contains("adam has no momentum"));
+  o.name = "sgd";
+  o.groups = {{"conv*", 0.1, {}}};
+  CHECK_THAT(message(o), Catch::Contains("parameters that match \"conv*\""));
+  o.groups.clear();
+  o.nesterov = true;
+  o.dampening = 0.5;
+  CHECK_THAT(message(o), Catch::Contains("Nesterov needs momentum and no dampening"));
+}
+
+TEST_CASE("the state of another optimizer is refused by name") {
+  Fixture f;
+  ParameterStore store(f.model);
+  const auto adam = make_optimizer(store, options_of("adam", 0.1));
+  const auto sgd = make_optimizer(store, options_of("sgd", 0.1));
+  CHECK_THROWS_WITH(adam->load_state_dict(sgd->state_dict()), Catch::Contains("exp_avg"));
+  CHECK_THROWS_WITH(sgd->load_state_dict(adam->state_dict()), Catch::Contains("exp_avg"));
+}
+
+}  // namespace
+}  // namespace halftone
