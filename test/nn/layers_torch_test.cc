@@ -36,7 +36,8 @@ Build simple(Args... args) {
 }
 
 ModulePtr conv_norm_relu(const Context& c) {
-  return make<Sequential>(c, std::vector<ModulePtr>{conv({4, 3})(c), norm(3, 2)(c), make_relu(c)});
+  return make<Sequential>(c, std::vector<ModulePtr>{conv({4, 3, 3, 0, 1, 0, 1, 1, false})(c),
+                                                    norm(3, 2)(c), make_relu(c)});
 }
 
 const std::vector<std::pair<std::string, Build>>& cases() {

@@ -89,6 +89,8 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
+# No bias stands before a batch norm here: its gradient is 0 but for rounding, so there is nothing to
+# compare, and Adam would blow it up.
 IMAGE, SMALL, ROWS = (2, 4, 6, 7), (3, 4, 5, 5), (5, 6)
 LAYERS = {
     "conv": (lambda: nn.Conv2d(4, 3, 3), [IMAGE]),
@@ -128,7 +130,7 @@ LAYERS = {
     "add": (Add, [SMALL, SMALL]),
     "concat": (Concat, [SMALL, (3, 2, 5, 5), (3, 1, 5, 5)]),
     "subsample_pad": (lambda: SubsamplePad(1, 2), [SMALL]),
-    "sequential": (lambda: nn.Sequential(nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU()), [SMALL]),
+    "sequential": (lambda: nn.Sequential(nn.Conv2d(4, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU()), [SMALL]),
     "basic_block": (lambda: BasicBlock(4, 8, 2), [(3, 4, 6, 6)]),
 }
 
@@ -279,7 +281,6 @@ def train(model, optimizer, shape, out, name):
 
 def training():
     out = {}
-    # No bias before a batch norm: its gradient is 0 but for rounding, which Adam would blow up.
     cnn = lambda: randomize(nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
         nn.Linear(36, 3)))
