@@ -23,6 +23,8 @@ struct MemoryStats {
 // them from one arena. A block that outlives its step is never placed in the arena. The moment a
 // replay departs from the record (another size, another order) the rest of that step comes from
 // the heap and the next step with that key records anew: correct always, free in steady state.
+// Other threads take their blocks from the heap, at any time; a block from before the step may be
+// released in it. State that the first step creates and keeps costs one departure, in the second.
 class MemoryPool {
  public:
   MemoryPool();

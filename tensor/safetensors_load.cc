@@ -95,30 +95,40 @@ float half_to_float(uint16_t half) {
   return sign * std::ldexp(1024.0f + fraction, exponent - 25);
 }
 
+float double_to_float(const std::string& path, const SafetensorsEntry& entry, double value) {
+  const float rounded = static_cast<float>(value);
+  if (std::isinf(rounded) && !std::isinf(value)) {
+    throw fault(path)
+        .what_happened("tensor \"" + entry.name + "\" holds F64, which is read as float32")
+        .expected("values up to 3.4e38")
+        .found(std::to_string(value));
+  }
+  return rounded;
+}
+
+// to[i] = convert(element i of `from`), which may be unaligned.
+template <class From, class To, class Convert>
+void convert_each(const char* from, int64_t count, To* to, Convert&& convert) {
+  for (int64_t i = 0; i < count; ++i) {
+    From value;
+    std::memcpy(&value, from + i * static_cast<int64_t>(sizeof value), sizeof value);
+    to[i] = convert(value);
+  }
+}
+
 // F16 and I16 exactly; F64 rounded, unless that would make a number infinite.
 void convert(const std::string& path, const SafetensorsEntry& entry, const char* from,
              Tensor* tensor) {
   const std::string type = entry.type.name;
-  for (int64_t i = 0; i < tensor->numel(); ++i) {
-    if (type == "F64") {
-      double value;
-      std::memcpy(&value, from + 8 * i, 8);
-      const float rounded = static_cast<float>(value);
-      if (std::isinf(rounded) && !std::isinf(value)) {
-        throw fault(path)
-            .what_happened("tensor \"" + entry.name + "\" holds F64, which is read as float32")
-            .found("a value of " + std::to_string(value) + " at element " + std::to_string(i));
-      }
-      tensor->data<float>()[i] = rounded;
-    } else {
-      uint16_t bits;
-      std::memcpy(&bits, from + 2 * i, 2);
-      if (type == "F16") {
-        tensor->data<float>()[i] = half_to_float(bits);
-      } else {
-        tensor->data<int32_t>()[i] = static_cast<int16_t>(bits);
-      }
-    }
+  const int64_t count = tensor->numel();
+  if (type == "F64") {
+    convert_each<double>(from, count, tensor->data<float>(),
+                         [&](double value) { return double_to_float(path, entry, value); });
+  } else if (type == "F16") {
+    convert_each<uint16_t>(from, count, tensor->data<float>(), half_to_float);
+  } else {
+    convert_each<int16_t>(from, count, tensor->data<int32_t>(),
+                          [](int16_t value) { return static_cast<int32_t>(value); });
   }
 }
 
