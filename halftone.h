@@ -3,6 +3,12 @@
 
 #include "autograd/graph.h"
 #include "autograd/ops.h"
+#include "nn/fuse.h"
+#include "nn/init.h"
+#include "nn/layers.h"
+#include "nn/losses.h"
+#include "nn/optimizer.h"
+#include "nn/zoo/zoo.h"
 #include "tensor/tensor.h"
 
 #define HALFTONE_VERSION "0.1.0"
