@@ -4,95 +4,172 @@
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 #include "kernels/pool_windows.h"
+#include "kernels/simd.h"
 
 namespace halftone::kernels {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements
+constexpr int64_t kGrain = 16384;  // elements
 
 int64_t row_grain(int64_t row) { return 1 + kGrain / (row + 1); }
 
 template <class T>
-T lowest() {
+constexpr T lowest() {
   return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                               : std::numeric_limits<T>::lowest();
 }
 
-// best = max(best, x), first maximum and NaN win; tap follows when taps are wanted.
-template <class T, bool kTaps>
-inline void take(const T* x, int64_t n, uint8_t tap, T* best, uint8_t* taps) {
-#pragma GCC ivdep
-  for (int64_t c = 0; c < n; ++c) {
-    const T value = x[c], old = best[c];
-    const bool better = (value > old) | (value != value);
-    best[c] = better ? value : old;
-    if (kTaps) taps[c] = better ? tap : taps[c];
-  }
-}
+// The pixels of one window: `rows` times `columns`, their taps from `tap` on.
+struct Window {
+  int64_t rows, columns, row_stride, channels;
+  int tap, taps_per_row;
+};
 
-// One output pixel from its window.
-template <class T, bool kTaps>
-void pool_pixel(const T* image, const StridedAxis& hs, const StridedAxis& ws, int64_t oh,
-                int64_t ow, int64_t channels, T* y, uint8_t* taps) {
-  const int64_t h0 = oh * hs.stride - hs.pad, w0 = ow * ws.stride - ws.pad;
-  auto tap = [&](int64_t h, int64_t w) {
-    return static_cast<uint8_t>((h - h0) * ws.kernel + (w - w0));
-  };
-  std::fill(y, y + channels, lowest<T>());
-  if (kTaps) std::fill(taps, taps + channels, tap(hs.begin(oh), ws.begin(ow)));
-  for (int64_t h = hs.begin(oh); h < hs.end(oh); ++h) {
-    for (int64_t w = ws.begin(ow); w < ws.end(ow); ++w) {
-      take<T, kTaps>(image + (h * ws.in + w) * channels, channels, tap(h, w), y, taps);
+// The lanes of one output pixel. The first maximum wins, and every NaN, as in PyTorch.
+// The window has kSide x kSide pixels, or any number when kSide is 0.
+template <class Pack, bool kTaps, int kSide>
+inline void pool_lanes(const typename Pack::Element* x, const Window& window,
+                       typename Pack::Element* y, uint8_t* taps) {
+  using T = typename Pack::Element;
+  const int64_t rows = kSide > 0 ? kSide : window.rows;
+  const int64_t columns = kSide > 0 ? kSide : window.columns;
+  typename Pack::Value best = Pack::value(lowest<T>());
+  typename Pack::Tap winner = Pack::tap(window.tap);
+  for (int64_t h = 0; h < rows; ++h) {
+    for (int64_t w = 0; w < columns; ++w) {
+      const auto value = Pack::load(x + h * window.row_stride + w * window.channels);
+      const auto better = (value > best) | (value != value);
+      best = better ? value : best;
+      if (kTaps) {
+        const int tap =
+            window.tap + static_cast<int>(h) * window.taps_per_row + static_cast<int>(w);
+        winner = better ? Pack::tap(tap) : winner;
+      }
     }
   }
+  Pack::store(best, y);
+  if (kTaps) Pack::store_taps(winner, taps);
 }
 
-template <class T, bool kTaps>
+// All channels of one output pixel; `room` as for_channels has it.
+template <class Pack, bool kTaps, int kSide>
+inline void pool_pixel(const typename Pack::Element* x, const Window& window, int64_t room,
+                       typename Pack::Element* y, uint8_t* taps) {
+  using One = Single<typename Pack::Element>;
+  for_channels<Pack::kLanes>(
+      window.channels, room,
+      [&](int64_t c) { pool_lanes<Pack, kTaps, kSide>(x + c, window, y + c, taps + c); },
+      [&](int64_t c) { pool_lanes<One, kTaps, kSide>(x + c, window, y + c, taps + c); });
+}
+
+template <class Pack, bool kTaps>
 void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t* taps) {
+  using T = typename Pack::Element;
   const StridedAxis hs = height_axis(x.shape(), y.shape(), options);
   const StridedAxis ws = width_axis(x.shape(), y.shape(), options);
-  const int64_t channels = x.dim(3), row = ws.out * channels;
+  const int64_t channels = x.dim(3), row = ws.out * channels, size = x.numel();
   const T* in = x.data<T>();
   T* out = y.data<T>();
   parallel_for(x.context(), x.dim(0) * hs.out, row_grain(row), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const T* image = in + r / hs.out * hs.in * ws.in * channels;
+      const int64_t oh = r % hs.out, h = hs.begin(oh);
+      const int64_t line =
+          (r / hs.out * hs.in + h) * ws.in;  // pixels before the window's first row
+      const int tap_row = static_cast<int>((h - oh * hs.stride + hs.pad) * ws.kernel);
+      Window window{hs.end(oh) - h, 0, ws.in * channels, channels, 0, static_cast<int>(ws.kernel)};
       for (int64_t ow = 0; ow < ws.out; ++ow) {
-        const int64_t at = r * row + ow * channels;
-        pool_pixel<T, kTaps>(image, hs, ws, r % hs.out, ow, channels, out + at, taps + at);
+        const int64_t w = ws.begin(ow), from = (line + w) * channels, to = r * row + ow * channels;
+        window.columns = ws.end(ow) - w;
+        window.tap = tap_row + static_cast<int>(w - ow * ws.stride + ws.pad);
+        const int64_t last =
+            (window.rows - 1) * window.row_stride + (window.columns - 1) * channels;
+        const int64_t room = std::min(size - from - last, row - ow * channels);
+        auto* run = window.rows == 2 && window.columns == 2 ? &pool_pixel<Pack, kTaps, 2>
+                                                            : &pool_pixel<Pack, kTaps, 0>;
+        run(in + from, window, room, out + to, taps + to);
       }
     }
   });
 }
 
-// dx of one input pixel: the sum over the windows that chose it, in the order of the windows.
-void gather_pixel(const float* dy, const uint8_t* taps, const StridedAxis& hs,
-                  const StridedAxis& ws, int64_t h, int64_t w, int64_t channels, float* dx) {
-  bool first = true;
-  for (int64_t oh = hs.first(h); oh < hs.last(h); ++oh) {
-    for (int64_t ow = ws.first(w); ow < ws.last(w); ++ow) {
-      const int64_t row = h + hs.pad - oh * hs.stride, column = w + ws.pad - ow * ws.stride;
-      const uint8_t tap = static_cast<uint8_t>(row * ws.kernel + column);
-      const float* g = dy + (oh * ws.out + ow) * channels;
-      const uint8_t* t = taps + (oh * ws.out + ow) * channels;
-      if (first) {
-        for (int64_t c = 0; c < channels; ++c) dx[c] = t[c] == tap ? g[c] : 0.0f;
-      } else {
-        for (int64_t c = 0; c < channels; ++c) dx[c] += t[c] == tap ? g[c] : 0.0f;
-      }
-      first = false;
+// The windows that cover one input pixel; `tap` is the pixel's in the first of them, and falls by
+// `tap_step` per window down and by the stride per window to the right.
+struct Cover {
+  int64_t rows, columns, row_stride, channels;
+  int tap, tap_step, stride;
+};
+
+// dx = the sum over the covering windows whose winner the pixel is, in their order.
+// kOne: exactly one window covers the pixel.
+template <class Pack, bool kOne>
+inline void gather_lanes(const float* dy, const uint8_t* taps, const Cover& cover, float* dx) {
+  auto sum = Pack::value(0.0f);
+  for (int64_t h = 0; h < (kOne ? 1 : cover.rows); ++h) {
+    for (int64_t w = 0; w < (kOne ? 1 : cover.columns); ++w) {
+      const int64_t at = h * cover.row_stride + w * cover.channels;
+      const int tap =
+          cover.tap - static_cast<int>(h) * cover.tap_step - static_cast<int>(w) * cover.stride;
+      const auto chosen = Pack::load_taps(taps + at) == Pack::tap(tap);
+      const auto passed = chosen ? Pack::load(dy + at) : Pack::value(0.0f);
+      sum = kOne ? passed : sum + passed;
     }
   }
-  if (first) std::fill(dx, dx + channels, 0.0f);
+  Pack::store(sum, dx);
+}
+
+template <bool kOne>
+inline void gather_pixel(const float* dy, const uint8_t* taps, const Cover& cover, int64_t room,
+                         float* dx) {
+  for_channels<FloatPack::kLanes>(
+      cover.channels, room,
+      [&](int64_t c) { gather_lanes<FloatPack, kOne>(dy + c, taps + c, cover, dx + c); },
+      [&](int64_t c) { gather_lanes<Single<float>, kOne>(dy + c, taps + c, cover, dx + c); });
+}
+
+void gather_gradient(const Tensor& dy, const uint8_t* taps, const Pool2dOptions& options,
+                     Tensor& dx) {
+  const StridedAxis hs = height_axis(dx.shape(), dy.shape(), options);
+  const StridedAxis ws = width_axis(dx.shape(), dy.shape(), options);
+  const int64_t channels = dx.dim(3), row = ws.in * channels, size = dy.numel();
+  const float* gradient = dy.data<float>();
+  float* result = dx.data<float>();
+  const Tensor table = cover_table(dx.context(), ws);
+  const int32_t* columns = table.data<int32_t>();
+  parallel_for(dx.context(), dx.dim(0) * hs.in, row_grain(row), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t h = r % hs.in, oh = hs.first(h);
+      const int64_t line = (r / hs.in * hs.out + oh) * ws.out;
+      const int64_t tap_row = (h + hs.pad - oh * hs.stride) * ws.kernel;
+      Cover cover{hs.last(h) - oh,
+                  0,
+                  ws.out * channels,
+                  channels,
+                  0,
+                  static_cast<int>(hs.stride * ws.kernel),
+                  static_cast<int>(ws.stride)};
+      for (int64_t w = 0; w < ws.in; ++w) {
+        const int64_t ow = columns[2 * w], from = (line + ow) * channels;
+        const int64_t to = r * row + w * channels;
+        cover.columns = columns[2 * w + 1] - ow;
+        cover.tap = static_cast<int>(tap_row + w + ws.pad - ow * ws.stride);
+        const int64_t last = std::max<int64_t>(0, cover.rows - 1) * cover.row_stride +
+                             std::max<int64_t>(0, cover.columns - 1) * channels;
+        const int64_t room = std::min(size - from - last, row - w * channels);
+        auto* run =
+            cover.rows == 1 && cover.columns == 1 ? &gather_pixel<true> : &gather_pixel<false>;
+        run(gradient + from, taps + from, cover, room, result + to);
+      }
+    }
+  });
 }
 
 }  // namespace
 
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
   check_pool("max_pool2d", x, options, y);
-  if (x.dtype() == DType::kUInt8) return max_pool<uint8_t, false>(x, options, y, nullptr);
+  if (x.dtype() == DType::kUInt8) return max_pool<BytePack, false>(x, options, y, nullptr);
   check_dtype("max_pool2d", "input", x, DType::kFloat32);
-  max_pool<float, false>(x, options, y, nullptr);
+  max_pool<FloatPack, false>(x, options, y, nullptr);
 }
 
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps) {
@@ -106,9 +183,9 @@ void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor&
         .found(std::to_string(options.kernel_h) + "x" + std::to_string(options.kernel_w));
   }
   uint8_t* winners = taps.data<uint8_t>();
-  if (x.dtype() == DType::kUInt8) return max_pool<uint8_t, true>(x, options, y, winners);
+  if (x.dtype() == DType::kUInt8) return max_pool<BytePack, true>(x, options, y, winners);
   check_dtype(op, "input", x, DType::kFloat32);
-  max_pool<float, true>(x, options, y, winners);
+  max_pool<FloatPack, true>(x, options, y, winners);
 }
 
 void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptions& options,
@@ -118,21 +195,7 @@ void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptio
   check_pool(op, dx, options, dy);
   check_dtype(op, "taps", taps, DType::kUInt8);
   check_shape(op, "taps", taps, dy.shape());
-  const StridedAxis hs = height_axis(dx.shape(), dy.shape(), options);
-  const StridedAxis ws = width_axis(dx.shape(), dy.shape(), options);
-  const int64_t channels = dx.dim(3), row = ws.in * channels;
-  const float* gradient = dy.data<float>();
-  const uint8_t* winners = taps.data<uint8_t>();
-  float* result = dx.data<float>();
-  parallel_for(dx.context(), dx.dim(0) * hs.in, row_grain(row), [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t image = r / hs.in * hs.out * ws.out * channels;
-      for (int64_t w = 0; w < ws.in; ++w) {
-        gather_pixel(gradient + image, winners + image, hs, ws, r % hs.in, w, channels,
-                     result + r * row + w * channels);
-      }
-    }
-  });
+  gather_gradient(dy, taps.data<uint8_t>(), options, dx);
 }
 
 }  // namespace halftone::kernels

@@ -46,6 +46,18 @@ inline StridedAxis width_axis(const Shape& x, const Shape& y, const Pool2dOption
   return {x[2], y[2], o.kernel_w, o.stride_w, o.pad_w, o.count_include_pad};
 }
 
+// For every input i of the axis: first(i), last(i), as int32 pairs. They cost divisions.
+template <class Axis>
+Tensor cover_table(const Context& context, const Axis& axis) {
+  Tensor table = Tensor::empty(context, Shape{axis.in, 2}, DType::kInt32);
+  int32_t* pairs = table.data<int32_t>();
+  for (int64_t i = 0; i < axis.in; ++i) {
+    pairs[2 * i] = static_cast<int32_t>(axis.first(i));
+    pairs[2 * i + 1] = static_cast<int32_t>(axis.last(i));
+  }
+  return table;
+}
+
 // Throws unless y is what pooling x gives, both of x's dtype.
 void check_pool(const char* op, const Tensor& x, const Pool2dOptions& options, const Tensor& y);
 
