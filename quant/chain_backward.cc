@@ -1,0 +1,134 @@
+#include "kernels/conv.h"
+#include "kernels/matmul.h"
+#include "quant/chain_step.h"
+
+// y = clamp(u), u = gamma (v - mean) / sigma + beta, v = s_x s_w sum (q_x - z_x) q_w + bias. With g = dy where the
+// clamp and the code range pass, xhat = (v - mean) / sigma and M values per channel:
+//   dbeta = sum g, dgamma = sum g xhat, dv = gamma / sigma (g - (dbeta + xhat dgamma) / M)
+// with batch statistics (Ioffe and Szegedy 2015), dv = gamma / sigma g with running ones, dv = g without norm.
+
+namespace halftone {
+namespace {
+
+// Order of the inputs of a chain's node.
+enum Input : size_t { kX, kWeight, kBias, kGamma, kBeta };
+
+struct Coefficients {
+  kernels::GradientCoefficients table;
+  std::vector<double> dgamma, dbeta, dbias;
+};
+
+// What xhat is made of: xhat = step * (acc - centre).
+struct Normalised {
+  std::vector<float> centre;
+  std::vector<double> step;
+};
+
+Normalised normalised(const ChainStep& s, const std::vector<double>& running_centre) {
+  Normalised n;
+  for (int64_t c = 0; c < s.out_channels(); ++c) {
+    const double centre = s.batch_statistics       ? s.statistics.mean(c)
+                          : running_centre.empty() ? 0.0
+                                                   : running_centre[c] / s.acc_scale[c];
+    n.centre.push_back(static_cast<float>(centre));
+    n.step.push_back(s.acc_scale[c] / s.folded[c].sigma);
+  }
+  return n;
+}
+
+Coefficients coefficients(const ChainStep& s, const Normalised& n, const kernels::GradientSums& sums) {
+  Coefficients k;
+  k.table.centre = n.centre;
+  const double count = static_cast<double>(s.statistics.count);
+  for (int64_t c = 0; c < s.out_channels(); ++c) {
+    const double ratio = s.folded[c].ratio;
+    const double dbeta = sums.sum[c], dgamma = n.step[c] * sums.sum_centred[c];
+    k.dbeta.push_back(dbeta);
+    k.dgamma.push_back(dgamma);
+    k.dbias.push_back(s.batch_statistics ? 0.0 : ratio * dbeta);
+    k.table.a.push_back(static_cast<float>(ratio));
+    k.table.b.push_back(s.batch_statistics ? static_cast<float>(-ratio * dgamma * n.step[c] / count) : 0.0f);
+    k.table.d.push_back(s.batch_statistics ? static_cast<float>(-ratio * dbeta / count) : 0.0f);
+  }
+  return k;
+}
+
+void write(const std::vector<double>& values, Tensor& out) {
+  for (size_t c = 0; c < values.size(); ++c) out.data<float>()[c] = static_cast<float>(values[c]);
+}
+
+// The weights that the forward used, as reals.
+Tensor dequantized_weights(const ChainStep& s) {
+  Tensor w = Tensor::empty(s.weight.context(), s.weight.shape());
+  kernels::weights_to_integers(s.weight_codes, w);
+  const int64_t length = w.numel() / s.out_channels();
+  const float x_scale = s.x.params.scale;
+  for (int64_t c = 0; c < s.out_channels(); ++c) {
+    const float scale = static_cast<float>(s.acc_scale[c] / static_cast<double>(x_scale));
+    for (int64_t i = c * length; i < (c + 1) * length; ++i) w.data<float>()[i] *= scale;
+  }
+  return w;
+}
+
+struct Layer {
+  bool is_conv;
+  Conv2dOptions options;
+
+  void backward_data(const Tensor& dv, const Tensor& w, Tensor& dx) const {
+    is_conv ? kernels::conv2d_backward_data(dv, w, options, dx) : kernels::linear_backward_data(dv, w, dx);
+  }
+  void backward_weight(const Tensor& x, const Tensor& dv, Tensor& dw) const {
+    is_conv ? kernels::conv2d_backward_weight(x, dv, options, dw, nullptr)
+            : kernels::linear_backward_weight(x, dv, dw, nullptr);
+  }
+};
+
+// dw = s_x * (integers of x) * dv, where the weight's code is in range.
+void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv, Tensor& dw) {
+  Tensor integers = Tensor::empty(dv.context(), s.x.values.shape());
+  kernels::codes_to_integers(s.x.values, s.x.params.zero_point, integers);
+  Tensor raw = Tensor::empty(dv.context(), s.weight.shape());
+  layer.backward_weight(integers, dv, raw);
+  const int64_t length = raw.numel() / s.out_channels();
+  const auto& grids = s.weight_options.grids;
+  for (int64_t i = 0; i < raw.numel(); ++i) {
+    const quant_math::Grid& g = grids[grids.size() > 1 ? i / length : 0];
+    const bool pass = quant_math::ste_mask(s.weight.data<float>()[i], g);
+    dw.data<float>()[i] = pass ? raw.data<float>()[i] * s.x.params.scale : 0.0f;
+  }
+}
+
+void run_backward(const Layer& layer, const ChainStep& s, const std::vector<double>& running_centre,
+                  const Tensor& dy, GradSink& sink) {
+  const Normalised n = normalised(s, running_centre);
+  const auto sums = kernels::epilogue_backward_sums(dy, s.acc, s.channels, s.pass, n.centre);
+  const Coefficients k = coefficients(s, n, sums);
+  if (sink.needs(kBias)) write(k.dbias, sink.out(kBias));
+  if (sink.needs(kGamma)) write(k.dgamma, sink.out(kGamma));
+  if (sink.needs(kBeta)) write(k.dbeta, sink.out(kBeta));
+  if (!sink.needs(kX) && !sink.needs(kWeight)) return;
+  Tensor dv = Tensor::empty(dy.context(), s.acc.shape());
+  kernels::epilogue_backward_apply(dy, s.acc, s.channels, s.pass, k.table, dv);
+  if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s), sink.out(kX));
+  if (sink.needs(kWeight)) weight_gradient(layer, s, dv, sink.out(kWeight));
+}
+
+}  // namespace
+
+BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> step) {
+  const Layer layer{chain.conv != nullptr, chain.conv != nullptr ? chain.conv->options() : Conv2dOptions()};
+  // running mean - bias, as a real: where xhat is 0 in evaluation.
+  std::vector<double> running_centre;
+  if (chain.norm != nullptr && !step->batch_statistics) {
+    const Variable& bias = chain.bias();
+    for (int64_t c = 0; c < step->out_channels(); ++c) {
+      running_centre.push_back(static_cast<double>(chain.norm->running_mean->data<float>()[c]) -
+                               (bias.defined() ? static_cast<double>(bias.value().data<float>()[c]) : 0.0));
+    }
+  }
+  return [layer, step = std::move(step), running_centre](const Tensor& dy, GradSink& sink) {
+    run_backward(layer, *step, running_centre, dy, sink);
+  };
+}
+
+}  // namespace halftone

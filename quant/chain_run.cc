@@ -1,0 +1,101 @@
+#include "kernels/activation.h"
+#include "quant/chain_step.h"
+
+namespace halftone {
+namespace {
+
+// x as codes, quantized here where the chain owns its input's quantizer (of codes on another grid: a table); x
+// itself where that is not possible.
+Variable input_codes(const Chain& chain, const Variable& x) {
+  if (chain.input == nullptr || !chain.input->will_quantize()) return x;
+  return (*chain.input)(x);
+}
+
+Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainStep> step) {
+  OpRecord record;
+  record.op = chain.conv != nullptr ? "quant_conv2d" : "quant_linear";
+  record.inputs = {x, chain.weights(), chain.bias()};
+  if (chain.norm != nullptr) {
+    record.inputs.push_back(chain.norm->weight);
+    record.inputs.push_back(chain.norm->bias);
+  }
+  if (grad_enabled()) record.backward = chain_backward(chain, step);
+  const Context& context = step->acc.context();
+  if (step->quantized) {
+    Tensor codes = Tensor::empty(context, step->acc.shape(), DType::kUInt8);
+    kernels::epilogue_to_codes(step->acc, step->channels, code_range(*step), codes);
+    return make_result(std::move(record), Codes{std::move(codes), step->y});
+  }
+  Tensor y = Tensor::empty(context, step->acc.shape());
+  kernels::epilogue_to_float(step->acc, step->channels, step->act_low, step->act_high, y);
+  return make_result(std::move(record), std::move(y));
+}
+
+Variable run_fused(Chain& chain, const Variable& input) {
+  chain.produced = nullptr;
+  if (!chain.weight->will_quantize()) return chain.anchor->forward({input});
+  const Variable x = input_codes(chain, input);
+  if (x.codes() == nullptr) return chain.anchor->forward({x});
+  if (chain.weight->observes()) chain.weight->observe_values(chain.weights().value());
+  auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
+  if (step->batch_statistics) update_running_statistics(chain, *step);
+  Variable y = result_of(chain, x, std::move(step));
+  chain.produced = y.id();
+  return y;
+}
+
+Executor pass_on(const ChainPtr& chain) {
+  return [chain](Module& self, const std::vector<Variable>& inputs) {
+    const bool done = chain->produced != nullptr && inputs.at(0).id() == chain->produced;
+    return done ? inputs[0] : self.forward(inputs);
+  };
+}
+
+// Codes times the mask of a dropout over ones: its values are 0 and 1 / (1 - p).
+Variable drop_codes(const Variable& x, float p) {
+  const Codes& in = *x.codes();
+  const Context& context = x.context();
+  Tensor mask = Tensor::empty(context, in.values.shape());
+  kernels::dropout(Tensor::full(context, in.values.shape(), 1.0f), p, context.random().stream(), mask);
+  Codes out{Tensor::empty(context, in.values.shape(), DType::kUInt8), in.params};
+  out.params.scale = in.params.scale * (1.0f / (1.0f - p));
+  const uint8_t zero = static_cast<uint8_t>(in.params.zero_point);
+  for (int64_t i = 0; i < mask.numel(); ++i) {
+    out.values.data<uint8_t>()[i] = mask.data<float>()[i] != 0 ? in.values.data<uint8_t>()[i] : zero;
+  }
+  auto backward = [mask](const Tensor& dy, GradSink& sink) {
+    Tensor& dx = sink.out(0);
+    for (int64_t i = 0; i < mask.numel(); ++i) {
+      dx.data<float>()[i] = dy.data<float>()[i] * mask.data<float>()[i];
+    }
+  };
+  return make_result({"dropout", {x}, std::move(backward)}, std::move(out));
+}
+
+}  // namespace
+
+void install(const ChainPtr& chain) {
+  chain->anchor->set_executor(
+      [chain](Module&, const std::vector<Variable>& inputs) { return run_fused(*chain, inputs.at(0)); });
+  if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
+  if (chain->activation != nullptr) chain->activation->set_executor(pass_on(chain));
+}
+
+void uninstall(const Chain& chain) {
+  chain.anchor->set_executor(nullptr);
+  if (chain.norm != nullptr) chain.norm->set_executor(nullptr);
+  if (chain.activation != nullptr) chain.activation->set_executor(nullptr);
+}
+
+void install_code_dropout(Module& model) {
+  for (auto& [path, module] : model.named_modules()) {
+    auto* dropout = dynamic_cast<Dropout*>(module);
+    if (dropout == nullptr) continue;
+    dropout->set_executor([dropout](Module& self, const std::vector<Variable>& inputs) {
+      const bool drops = self.training() && dropout->p() > 0 && dropout->p() < 1;
+      return drops && inputs.at(0).codes() != nullptr ? drop_codes(inputs[0], dropout->p()) : self.forward(inputs);
+    });
+  }
+}
+
+}  // namespace halftone

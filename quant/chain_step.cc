@@ -1,0 +1,173 @@
+#include "quant/chain_step.h"
+
+#include <cmath>
+
+#include "kernels/batch_norm.h"
+#include "kernels/integer_conv.h"
+
+namespace halftone {
+namespace {
+
+double value_at(const Variable& v, int64_t c, double otherwise) {
+  return v.defined() ? static_cast<double>(v.value().data<float>()[c]) : otherwise;
+}
+
+bool is_negative(const Chain& chain, int64_t c) {
+  return chain.norm != nullptr && value_at(chain.norm->weight, c, 1) < 0;
+}
+
+// Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in every channel.
+void quantize_step_weights(const Chain& chain, ChainStep& step) {
+  step.weight = chain.weights().value();
+  const int64_t channels = step.out_channels();
+  const int bits = chain.weight->spec().bits;
+  step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
+  step.weight_options.shift = 8 - bits;
+  for (int64_t c = 0; c < channels; ++c) step.weight_options.negated.push_back(is_negative(chain, c));
+  step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
+  kernels::quantize_weights(step.weight, step.weight_options, step.weight_codes);
+}
+
+// s_w of the stored codes: shifted left by 8 - b, so 2^(8-b) times finer. Exact.
+float stored_scale(const ChainStep& step, int64_t c) {
+  const auto& grids = step.weight_options.grids;
+  return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
+}
+
+void accumulate(const Chain& chain, ChainStep& step) {
+  const Context& context = step.weight.context();
+  if (chain.conv != nullptr) {
+    const Conv2dOptions& options = chain.conv->options();
+    const Shape shape = conv2d_shape(step.x.values.shape(), step.weight.shape(), options);
+    step.acc = Tensor::empty(context, shape, DType::kInt32);
+    kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc);
+  } else {
+    step.acc = Tensor::empty(context, {step.x.values.dim(0), step.out_channels()}, DType::kInt32);
+    kernels::integer_linear(step.x, step.weight_codes, step.acc);
+  }
+}
+
+quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int64_t c) {
+  quant_math::FoldInput in;
+  in.input_scale = step.x.params.scale;
+  in.weight_scale = stored_scale(step, c);
+  in.bias = value_at(chain.bias(), c, 0);
+  if (chain.norm == nullptr) return in;
+  in.normalised = true;
+  in.gamma = value_at(chain.norm->weight, c, 1);
+  in.beta = value_at(chain.norm->bias, c, 0);
+  in.eps = static_cast<double>(chain.norm->args().eps);
+  if (step.batch_statistics) {
+    const double unit = step.acc_scale[c];
+    in.mean = unit * step.statistics.mean(c);
+    in.variance = unit * unit * step.statistics.variance(c);
+    in.bias = 0;
+  } else {
+    in.mean = static_cast<double>(chain.norm->running_mean->data<float>()[c]);
+    in.variance = static_cast<double>(chain.norm->running_var->data<float>()[c]);
+  }
+  return in;
+}
+
+void fold_channels(const Chain& chain, ChainStep& step) {
+  step.folded.clear();
+  step.channels.clear();
+  for (int64_t c = 0; c < step.out_channels(); ++c) {
+    quant_math::FoldInput in = fold_input(chain, step, c);
+    if (step.quantized) in.output_scale = step.y.scale;
+    step.folded.push_back(quant_math::fold(in));
+    step.channels.push_back(step.folded.back().channel);
+  }
+}
+
+// The range of the batch's outputs, from the ends of each channel's accumulator: the epilogue is monotone.
+void observe_output(Chain& chain, const ChainStep& step) {
+  kernels::Range range{INFINITY, -INFINITY};
+  for (int64_t c = 0; c < step.out_channels(); ++c) {
+    const auto end = [&](int32_t acc) {
+      return quant_math::epilogue_float(acc, step.channels[c], step.act_low, step.act_high);
+    };
+    range.low = std::min(range.low, end(step.statistics.low[c]));
+    range.high = std::max(range.high, end(step.statistics.high[c]));
+  }
+  chain.output->observe({range});
+}
+
+void check_batch(const ChainStep& step) {
+  if (!step.batch_statistics || step.statistics.count > 1) return;
+  throw HALFTONE_ERROR("batch_norm")
+      .expected("more than one value per channel in training")
+      .found("1");
+}
+
+int64_t largest(const std::vector<int64_t>& values) {
+  int64_t most = 0;
+  for (const int64_t v : values) most = std::max(most, v);
+  return most;
+}
+
+}  // namespace
+
+void set_activation_bounds(const Chain& chain, ChainStep& step) {
+  if (chain.activation == nullptr) return;
+  const ActivationOptions& o = chain.activation->options();
+  step.act_low = o.kind == Activation::kHardtanh ? o.low : 0.0f;
+  step.act_high = o.kind == Activation::kHardtanh ? o.high : o.kind == Activation::kReLU6 ? 6.0f : INFINITY;
+}
+
+kernels::CodeRange code_range(const ChainStep& step) {
+  const float z = static_cast<float>(step.y.zero_point);
+  kernels::CodeRange range{step.y.qmin - z, step.y.qmax - z, step.y.zero_point};
+  range.low = std::max(range.low, std::rint(step.act_low / step.y.scale));
+  range.high = std::max(range.low, std::min(range.high, std::rint(step.act_high / step.y.scale)));
+  return range;
+}
+
+ChainStep prepare_step(Chain& chain, const Variable& x) {
+  ChainStep step;
+  step.x = *x.codes();
+  step.batch_statistics = chain.norm != nullptr && chain.norm->training();
+  quantize_step_weights(chain, step);
+  for (int64_t c = 0; c < step.out_channels(); ++c) {
+    const double unit = static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
+    step.acc_scale.push_back(step.weight_options.negated[c] ? -unit : unit);
+  }
+  accumulate(chain, step);
+  const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
+  const bool observes = quantizes && chain.output->observes();
+  if (step.batch_statistics || observes) {
+    const int64_t bound = largest(kernels::accumulator_bounds(step.x.params, step.weight_codes));
+    step.statistics = kernels::accumulator_statistics(step.acc, bound);
+    check_batch(step);
+  }
+  set_activation_bounds(chain, step);
+  fold_channels(chain, step);
+  if (observes) observe_output(chain, step);
+  step.quantized = quantizes && chain.output->initialised();
+  if (step.quantized) {
+    step.y = chain.output->params();
+    fold_channels(chain, step);
+    const float z = static_cast<float>(step.y.zero_point);
+    step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z, step.y.qmax - z};
+  } else {
+    step.pass.act_low = step.act_low;
+    step.pass.act_high = step.act_high;
+  }
+  return step;
+}
+
+void update_running_statistics(Chain& chain, const ChainStep& step) {
+  BatchNorm& norm = *chain.norm;
+  const int64_t n = step.out_channels();
+  Tensor mean = Tensor::empty(norm.context(), {n}), variance = Tensor::empty(norm.context(), {n});
+  for (int64_t c = 0; c < n; ++c) {
+    const double unit = step.acc_scale[c];
+    mean.data<float>()[c] = static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
+    variance.data<float>()[c] = static_cast<float>(unit * unit * step.statistics.variance(c));
+  }
+  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum, *norm.running_mean,
+                             *norm.running_var);
+  ++*norm.num_batches_tracked->data<int64_t>();
+}
+
+}  // namespace halftone

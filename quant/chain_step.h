@@ -1,0 +1,46 @@
+// One forward of a chain: the constants of the epilogue, and what the backward needs. Inside //quant only.
+#pragma once
+
+#include "kernels/epilogue.h"
+#include "quant/chain.h"
+
+namespace halftone {
+
+// Codes and constants of one call.
+struct ChainStep {
+  // What comes in.
+  Codes x;
+  bool batch_statistics = false;  // batch norm in training
+  // Weights.
+  Tensor weight;        // the float values
+  Tensor weight_codes;  // int8, negated and shifted
+  kernels::WeightCodes weight_options;
+  std::vector<double> acc_scale;  // signed: real value of one accumulator step, s_x * s_w * (+-1)
+  // Accumulator and its statistics.
+  Tensor acc;
+  kernels::AccumulatorStatistics statistics;  // filled where they are needed
+  std::vector<quant_math::Folded> folded;
+  kernels::Channels channels;
+  // The activation as bounds: reals, and the same in output steps.
+  float act_low = -INFINITY, act_high = INFINITY;
+  quant_math::Pass pass;
+  // The output.
+  bool quantized = false;
+  QuantParams y;
+
+  int64_t out_channels() const { return weight.dim(0); }
+};
+
+// Fills everything but the result. x holds codes; the weight quantizer has its scales.
+ChainStep prepare_step(Chain& chain, const Variable& x);
+// Bounds of the activation: (-inf, inf) without one.
+void set_activation_bounds(const Chain& chain, ChainStep& step);
+// [lo - z, hi - z] after activation and quantizer.
+kernels::CodeRange code_range(const ChainStep& step);
+// The batch's statistics into the running ones.
+void update_running_statistics(Chain& chain, const ChainStep& step);
+
+// Gradients of the unrounded epilogue, straight through the rounding.
+BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> step);
+
+}  // namespace halftone

@@ -1,0 +1,57 @@
+// config_list: which tensors are quantized, and how. NNI's keys and matching.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quant/spec.h"
+
+namespace halftone {
+
+// One entry of the list. Keys of the JSON form:
+//   quant_types      ["weight", "input", "output"]
+//   quant_bits       8, or {"weight": 4, "input": 8}
+//   op_types         class names; "default" stands for every layer with a weight
+//   op_names         dotted names; *, ? and [..] match as in a shell
+//   exclude          true leaves the layers alone
+//   quant_start_step steps of float training before it starts; counting starts at 1, as in NNI
+//   quant_dtype      "int" | "uint", or by type
+//   quant_scheme     "per_tensor_affine" | "per_tensor_symmetric" | "per_channel_affine" |
+//                    "per_channel_symmetric", or by type
+//   axis             of per-channel scales (PyTorch's), or by type; weight 0, input and output 1
+//   ema_decay        0.99;  observer  "ema" | "min_max"
+struct ConfigEntry {
+  std::map<QuantType, QuantSpec> specs;
+  std::vector<std::string> op_types, op_names;
+  bool has_op_types = false, has_op_names = false;
+  bool exclude = false;
+};
+
+// What a quantizer accepts, and what holds where an entry is silent.
+struct ConfigRules {
+  std::vector<QuantType> types = {QuantType::kWeight, QuantType::kInput, QuantType::kOutput};
+  int min_bits = 2, max_bits = 16;
+  std::map<QuantType, QuantSpec> defaults;  // per type; dtype, scheme, start step
+};
+
+// The layers of the model, for messages: (name, class name).
+using LayerList = std::vector<std::pair<std::string, std::string>>;
+
+struct QuantConfig {
+  std::vector<ConfigEntry> entries;
+  std::vector<std::string> warnings;  // names and types that match no layer
+
+  // The last entry that matches wins entirely; null where none does or it excludes.
+  const ConfigEntry* select(const std::string& name, const std::string& type) const;
+};
+
+// Throws Error: entry number, key, value, what is allowed, the nearest key or layer name.
+QuantConfig parse_config(const std::string& json, const ConfigRules& rules, const LayerList& layers);
+
+// The words of quant_dtype and quant_scheme, written into a spec. Throw on any other.
+void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& spec);
+void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& spec);
+
+}  // namespace halftone

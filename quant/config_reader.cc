@@ -1,0 +1,214 @@
+#include "quant/config_reader.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tensor/nearest.h"
+
+namespace halftone {
+namespace {
+
+using Json = nlohmann::json;
+
+const std::vector<std::string>& known_keys() {
+  static const std::vector<std::string> kKeys = {
+      "quant_types", "quant_bits",   "op_types", "op_names",  "exclude", "quant_start_step",
+      "quant_dtype", "quant_scheme", "axis",     "ema_decay", "observer"};
+  return kKeys;
+}
+
+// One key of one entry: what errors are about.
+struct Field {
+  size_t entry;
+  std::string key;
+  const Json& value;
+
+  std::string where() const { return "config_list entry " + std::to_string(entry) + ", " + key; }
+  [[noreturn]] void fail(const std::string& allowed) const {
+    throw HALFTONE_ERROR("config").at(where()).expected(allowed).found(value.dump());
+  }
+};
+
+const std::map<std::string, QuantType>& types_by_name() {
+  static const std::map<std::string, QuantType> kTypes = {
+      {"weight", QuantType::kWeight}, {"input", QuantType::kInput}, {"output", QuantType::kOutput}};
+  return kTypes;
+}
+
+std::string allowed_types(const ConfigRules& rules) {
+  std::string text = "a list out of";
+  for (size_t i = 0; i < rules.types.size(); ++i) text += (i == 0 ? " " : ", ") + name_of(rules.types[i]);
+  return text;
+}
+
+std::vector<std::string> read_strings(const Field& f) {
+  const bool good = f.value.is_array() &&
+                    std::all_of(f.value.begin(), f.value.end(), [](const Json& v) { return v.is_string(); });
+  if (!good) f.fail("a list of strings");
+  return f.value.get<std::vector<std::string>>();
+}
+
+std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
+  if (!f.value.is_array()) f.fail(allowed_types(rules));
+  std::vector<QuantType> types;
+  for (const Json& item : f.value) {
+    const auto found = item.is_string() ? types_by_name().find(item.get<std::string>()) : types_by_name().end();
+    const bool known = found != types_by_name().end() &&
+                       std::count(rules.types.begin(), rules.types.end(), found->second) > 0;
+    if (!known) f.fail(allowed_types(rules));
+    types.push_back(found->second);
+  }
+  return types;
+}
+
+// A value for all types, or an object of values by type. apply(field, spec) writes one.
+template <class Apply>
+void by_type(const Field& f, const ConfigRules& rules, bool needs_all, std::map<QuantType, QuantSpec>& specs,
+             Apply apply) {
+  if (!f.value.is_object()) {
+    for (auto& [type, spec] : specs) apply(f, spec);
+    return;
+  }
+  for (const auto& [name, value] : f.value.items()) {
+    const auto type = types_by_name().find(name);
+    const bool known = type != types_by_name().end() &&
+                       std::count(rules.types.begin(), rules.types.end(), type->second) > 0;
+    if (!known) f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
+    const Field part{f.entry, f.key + "." + name, value};
+    QuantSpec unused;
+    const auto spec = specs.find(type->second);
+    apply(part, spec == specs.end() ? unused : spec->second);
+  }
+  for (const auto& [type, spec] : specs) {
+    if (needs_all && !f.value.contains(name_of(type))) f.fail("a number for every one of quant_types, " + name_of(type) + " too");
+  }
+}
+
+std::string word_of(const Field& f, const std::string& allowed) {
+  if (!f.value.is_string()) f.fail(allowed);
+  return f.value.get<std::string>();
+}
+
+int64_t whole_number(const Field& f, int64_t low, int64_t high) {
+  const bool good = f.value.is_number_integer() && f.value.get<int64_t>() >= low && f.value.get<int64_t>() <= high;
+  if (!good) f.fail("a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+  return f.value.get<int64_t>();
+}
+
+void read_observer(const Field& f, QuantSpec& spec) {
+  const std::string word = word_of(f, "\"ema\" or \"min_max\"");
+  if (word != "ema" && word != "min_max") f.fail("\"ema\" or \"min_max\"");
+  spec.observer = word == "ema" ? ObserverKind::kEma : ObserverKind::kMinMax;
+}
+
+void read_spec_key(const Field& f, const ConfigRules& rules, std::map<QuantType, QuantSpec>& specs) {
+  if (f.key == "quant_bits") {
+    by_type(f, rules, true, specs, [&](const Field& p, QuantSpec& spec) {
+      spec.bits = static_cast<int>(whole_number(p, rules.min_bits, rules.max_bits));
+    });
+  } else if (f.key == "quant_dtype") {
+    by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
+      set_dtype(word_of(p, "\"int\" or \"uint\""), p.where(), spec);
+    });
+  } else if (f.key == "quant_scheme") {
+    by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
+      set_scheme(word_of(p, "the name of a scheme"), p.where(), spec);
+    });
+  } else if (f.key == "axis") {
+    by_type(f, rules, false, specs,
+            [](const Field& p, QuantSpec& spec) { spec.axis = static_cast<int>(whole_number(p, -6, 5)); });
+  } else if (f.key == "quant_start_step") {
+    for (auto& [type, spec] : specs) spec.start_step = whole_number(f, 0, INT64_MAX);
+  } else if (f.key == "observer") {
+    for (auto& [type, spec] : specs) read_observer(f, spec);
+  } else if (f.key == "ema_decay") {
+    const bool good = f.value.is_number() && f.value.get<double>() >= 0 && f.value.get<double>() < 1;
+    if (!good) f.fail("a number in [0, 1)");
+    for (auto& [type, spec] : specs) spec.ema_decay = f.value.get<double>();
+  }
+}
+
+[[noreturn]] void fail_entry(size_t number, const std::string& text, const std::string& fix) {
+  throw HALFTONE_ERROR("config").at("config_list entry " + std::to_string(number)).what_happened(text).fix(fix);
+}
+
+void check_keys(const Json& item, size_t number) {
+  if (!item.is_object()) fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
+  for (const auto& [key, value] : item.items()) {
+    if (std::count(known_keys().begin(), known_keys().end(), key) > 0) continue;
+    const std::string near = nearest_name(key, known_keys());
+    std::string all;
+    for (const std::string& k : known_keys()) all += (all.empty() ? "" : ", ") + k;
+    fail_entry(number, "unknown key \"" + key + "\" with value " + value.dump() + "; allowed are " + all,
+               near.empty() ? "" : "did you mean \"" + near + "\"?");
+  }
+}
+
+ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules) {
+  check_keys(item, number);
+  ConfigEntry entry;
+  entry.has_op_types = item.contains("op_types");
+  entry.has_op_names = item.contains("op_names");
+  if (!entry.has_op_types && !entry.has_op_names) {
+    fail_entry(number, "neither op_types nor op_names", "say which layers the entry is about");
+  }
+  if (entry.has_op_types) entry.op_types = read_strings({number, "op_types", item["op_types"]});
+  if (entry.has_op_names) entry.op_names = read_strings({number, "op_names", item["op_names"]});
+  if (item.contains("exclude")) {
+    const Field f{number, "exclude", item["exclude"]};
+    if (!f.value.is_boolean()) f.fail("true or false");
+    entry.exclude = f.value.get<bool>();
+  }
+  if (!entry.exclude && (!item.contains("quant_types") || !item.contains("quant_bits"))) {
+    fail_entry(number, item.contains("quant_types") ? "quant_bits is missing" : "quant_types is missing",
+               "give quant_types and quant_bits, or exclude: true");
+  }
+  if (item.contains("quant_types")) {
+    for (const QuantType type : read_types({number, "quant_types", item["quant_types"]}, rules)) {
+      const auto base = rules.defaults.find(type);
+      QuantSpec spec = base == rules.defaults.end() ? QuantSpec() : base->second;
+      spec.axis = type == QuantType::kWeight ? 0 : 1;
+      entry.specs[type] = spec;
+    }
+  }
+  for (const auto& [key, value] : item.items()) read_spec_key({number, key, value}, rules, entry.specs);
+  return entry;
+}
+
+}  // namespace
+
+void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& spec) {
+  if (dtype != "int" && dtype != "uint") {
+    throw HALFTONE_ERROR("config").at(where).expected("\"int\" or \"uint\"").found("\"" + dtype + "\"");
+  }
+  spec.is_signed = dtype == "int";
+}
+
+void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& spec) {
+  static const std::vector<std::string> kSchemes = {"per_tensor_affine", "per_tensor_symmetric",
+                                                    "per_channel_affine", "per_channel_symmetric"};
+  const auto found = std::find(kSchemes.begin(), kSchemes.end(), scheme);
+  if (found == kSchemes.end()) {
+    const std::string near = nearest_name(scheme, kSchemes);
+    throw HALFTONE_ERROR("config")
+        .at(where)
+        .expected("per_tensor_affine, per_tensor_symmetric, per_channel_affine or per_channel_symmetric")
+        .found("\"" + scheme + "\"")
+        .fix(near.empty() ? "" : "did you mean \"" + near + "\"?");
+  }
+  spec.symmetric = (found - kSchemes.begin()) % 2 == 1;
+  spec.per_channel = found - kSchemes.begin() >= 2;
+}
+
+std::vector<ConfigEntry> read_config(const std::string& json, const ConfigRules& rules) {
+  const Json list = Json::parse(json, nullptr, false);
+  if (!list.is_array()) {
+    throw HALFTONE_ERROR("config").at("config_list").expected("a JSON list of entries").found(
+        list.is_discarded() ? "text that is not JSON" : list.dump());
+  }
+  std::vector<ConfigEntry> entries;
+  for (size_t i = 0; i < list.size(); ++i) entries.push_back(read_entry(list[i], i + 1, rules));
+  return entries;
+}
+
+}  // namespace halftone

@@ -1,0 +1,22 @@
+// Ranges that a quantizer tracks.
+#pragma once
+
+#include <vector>
+
+#include "kernels/quantize.h"
+#include "quant/spec.h"
+
+namespace halftone {
+
+struct ObserverRule {
+  ObserverKind kind = ObserverKind::kEma;
+  double decay = 0.99;
+  bool keeps_nothing = false;  // weights: the current range counts alone
+};
+
+// tracked (a range per channel) after a batch whose ranges are `seen`. Without `initialised` the first batch sets it.
+// A channel whose range is not finite (nothing but NaN, or an infinity) leaves its own unchanged.
+void track_ranges(const ObserverRule& rule, bool initialised, const std::vector<kernels::Range>& seen,
+                  std::vector<kernels::Range>& tracked);
+
+}  // namespace halftone

@@ -1,0 +1,253 @@
+#include "quant/quantizer.h"
+
+#include <algorithm>
+#include <set>
+
+namespace halftone {
+namespace {
+
+LayerList layers_of(Module& model) {
+  LayerList layers;
+  for (auto& [path, module] : model.named_modules()) {
+    if (!path.empty()) layers.emplace_back(path, module->type_name());
+  }
+  return layers;
+}
+
+bool has_weight_slot(Module* module) {
+  return dynamic_cast<Conv2d*>(module) != nullptr || dynamic_cast<Linear*>(module) != nullptr;
+}
+
+const Variable& weight_of(Module& module) {
+  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->weight;
+  return dynamic_cast<Linear&>(module).weight;
+}
+
+Slot& weight_slot(Module& module) {
+  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->weight_transform();
+  return dynamic_cast<Linear&>(module).weight_transform();
+}
+
+Slot& input_slot(Module& module) {
+  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->input_transform();
+  return dynamic_cast<Linear&>(module).input_transform();
+}
+
+void check_place(Module& module, QuantType type) {
+  if (type == QuantType::kOutput || has_weight_slot(&module)) return;
+  throw HALFTONE_ERROR("config")
+      .at(module.path())
+      .expected("a Conv2d or Linear, for quant_types " + name_of(type))
+      .found("a " + module.type_name())
+      .fix("list it with quant_types [\"output\"] only");
+}
+
+std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
+  FakeQuantizeArgs args;
+  args.type = type;
+  args.spec = spec;
+  args.channels = 0;
+  if (type == QuantType::kWeight && spec.per_channel) {
+    const Shape& shape = weight_of(module).shape();
+    args.channels = shape[memory_axis(spec.axis, shape.rank())];
+  }
+  args.emits_codes = integer && type != QuantType::kWeight && activation_obstacle(spec).empty();
+  auto quantizer = std::make_shared<FakeQuantize>(module.context(), args);
+  quantizer->train(module.training());
+  return quantizer;
+}
+
+// How many nodes of the graph a module made.
+int64_t runs_of(const Graph& graph, const std::string& path) {
+  return std::count_if(graph.nodes().begin(), graph.nodes().end(),
+                       [&](const GraphNode& node) { return node.module_path == path; });
+}
+
+}  // namespace
+
+Quantizer::Quantizer(Module& model, std::string config_list, const QuantizerOptions& options, Tensor dummy_input)
+    : model_(model), config_text_(std::move(config_list)), options_(options), dummy_(std::move(dummy_input)) {
+  if (options_.nni) options_.integer = false;
+}
+
+void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme, const std::string& dtype) {
+  if (compressed_) {
+    throw HALFTONE_ERROR("set_quant_scheme_dtype").expected("a call before compress()").found("one after it");
+  }
+  for (const QuantType t : {QuantType::kWeight, QuantType::kInput, QuantType::kOutput}) {
+    if (name_of(t) != type) continue;
+    set_scheme(scheme, "set_quant_scheme_dtype", defaults_[t]);
+    return set_dtype(dtype, "set_quant_scheme_dtype", defaults_[t]);
+  }
+  throw HALFTONE_ERROR("set_quant_scheme_dtype").expected("weight, input or output").found("\"" + type + "\"");
+}
+
+void Quantizer::read_config() {
+  ConfigRules all = rules();
+  for (const QuantType type : all.types) {
+    const auto changed = defaults_.find(type);
+    QuantSpec& spec = all.defaults[type];
+    if (changed != defaults_.end()) spec = changed->second;
+    spec.start_step = options_.start_step;
+    spec.nni = options_.nni;
+  }
+  config_ = parse_config(config_text_, all, layers_of(model_));
+  warnings_ = config_.warnings;
+}
+
+void Quantizer::compress() {
+  if (compressed_) return;
+  refresh_paths(model_);
+  read_config();
+  if (dummy_.defined()) graph_ = trace(model_, Variable(dummy_));
+  create_points();
+  if (points_.empty()) warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
+  if (options_.integer) create_chains();
+  if (graph_.has_value()) share_edges();
+  fill_slots();
+  for (const ChainPtr& chain : chains_) install(chain);
+  if (options_.integer) install_code_dropout(model_);
+  refresh_paths(model_);
+  compressed_ = true;
+}
+
+void Quantizer::create_points() {
+  for (auto& [path, module] : model_.named_modules()) {
+    if (path.empty()) continue;
+    const ConfigEntry* entry = config_.select(path, module->type_name());
+    if (entry == nullptr) continue;
+    for (const auto& [type, spec] : entry->specs) {
+      check_place(*module, type);
+      points_.push_back({path, type, make_fake_quantize(*module, type, spec, options_.integer)});
+    }
+  }
+}
+
+QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) {
+  for (QuantPoint& point : points_) {
+    if (point.module == module && point.type == type) return &point;
+  }
+  return nullptr;
+}
+
+std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module, QuantType type) {
+  const QuantPoint* point = find_point(module, type);
+  return point == nullptr ? nullptr : point->quantizer;
+}
+
+void Quantizer::reject(const std::string& module, const std::string& why) {
+  obstacles_[module] = why;
+  warnings_.push_back(module + " runs on the float path and cannot be deployed as integers: " + why);
+}
+
+void Quantizer::create_chains() {
+  for (const ChainPtr& chain : graph_ ? find_chains(model_, *graph_, options_.fold) : lone_chains(model_)) {
+    const std::string& path = chain->anchor->path();
+    chain->weight = quantizer_of(path, QuantType::kWeight);
+    chain->input = quantizer_of(path, QuantType::kInput);
+    if (chain->weight == nullptr) continue;
+    std::string why = weight_obstacle(chain->weight->spec());
+    if (why.empty() && chain->input != nullptr) why = activation_obstacle(chain->input->spec());
+    if (!why.empty()) {
+      reject(path, why);
+      continue;
+    }
+    place_outputs(*chain);
+    chains_.push_back(chain);
+  }
+}
+
+// One output quantizer per chain, behind its last member: the last one that the configuration names.
+void Quantizer::place_outputs(Chain& chain) {
+  std::shared_ptr<FakeQuantize> last;
+  for (Module* member : {chain.anchor, static_cast<Module*>(chain.norm), static_cast<Module*>(chain.activation)}) {
+    QuantPoint* point = member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
+    if (point == nullptr) continue;
+    if (last != nullptr) {
+      warnings_.push_back("the output quantizer before " + member->path() +
+                          " is left out: one quantizer stands behind the whole chain");
+      points_.erase(std::find_if(points_.begin(), points_.end(),
+                                 [&](const QuantPoint& p) { return p.quantizer == last; }));
+      point = find_point(member->path(), QuantType::kOutput);
+    }
+    last = point->quantizer;
+  }
+  chain.output = last;
+}
+
+// The input quantizers of a chain's consumers become its output quantizer where all of them agree: max pooling and
+// flattening commute with rounding.
+void Quantizer::share_edges() {
+  std::map<Module*, ChainPtr> by_anchor;
+  for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
+  for (const ChainPtr& chain : chains_) {
+    std::vector<ChainPtr> consumers;
+    bool agree = true;
+    for (Module* end : consumers_of(model_, *graph_, *chain)) {
+      const auto found = by_anchor.find(end);
+      agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
+              runs_of(*graph_, end->path()) == 1;
+      if (agree) consumers.push_back(found->second);
+    }
+    if (!agree || consumers.empty()) continue;
+    std::shared_ptr<FakeQuantize> shared = chain->output != nullptr ? chain->output : consumers[0]->input;
+    agree = std::all_of(consumers.begin(), consumers.end(),
+                        [&](const ChainPtr& c) { return c->input->spec() == shared->spec(); });
+    if (!agree) continue;
+    chain->output = shared;
+    for (const ChainPtr& consumer : consumers) {
+      consumer->input = nullptr;
+      find_point(consumer->anchor->path(), QuantType::kInput)->quantizer = shared;
+    }
+  }
+}
+
+void Quantizer::fill_slots() {
+  std::set<FakeQuantize*> placed;
+  for (const ChainPtr& chain : chains_) {
+    if (chain->output == nullptr) continue;
+    chain->tail().output_transform().set("activation_post_process", chain->output);
+    placed.insert(chain->output.get());
+    if (!activation_obstacle(chain->output->spec()).empty()) chain->output = nullptr;  // float, behind the chain
+  }
+  for (const QuantPoint& point : points_) {
+    if (!placed.insert(point.quantizer.get()).second) continue;
+    Module& module = *model_.find(point.module);
+    switch (point.type) {
+      case QuantType::kWeight:
+        weight_slot(module).set("weight_fake_quant", point.quantizer);
+        break;
+      case QuantType::kInput:
+        input_slot(module).set("input_fake_quant", point.quantizer);
+        break;
+      case QuantType::kOutput:
+        module.output_transform().set("activation_post_process", point.quantizer);
+        break;
+    }
+  }
+}
+
+int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quantizer->steps(); }
+
+void Quantizer::advance_step() {
+  std::set<FakeQuantize*> seen;
+  for (const QuantPoint& point : points_) {
+    if (seen.insert(point.quantizer.get()).second) point.quantizer->set_steps(point.quantizer->steps() + 1);
+  }
+}
+
+std::string Quantizer::integer_obstacle(const std::string& module) const {
+  const auto known = obstacles_.find(module);
+  if (known != obstacles_.end()) return known->second;
+  if (!options_.integer) return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
+  for (const ChainPtr& chain : chains_) {
+    if (chain->anchor->path() != module) continue;
+    const bool has_input = std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {
+      return p.module == module && p.type == QuantType::kInput;
+    });
+    return has_input || !graph_ ? "" : "its input is not quantized by an entry of its own";
+  }
+  return "its weight is not quantized";
+}
+
+}  // namespace halftone

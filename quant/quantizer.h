@@ -1,0 +1,105 @@
+// Quantizers: they decide which FakeQuantize goes where, and make integer chains of what they can.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "autograd/graph.h"
+#include "nn/module.h"
+#include "quant/chain.h"
+#include "quant/config.h"
+#include "quant/fake_quantize.h"
+
+namespace halftone {
+
+struct QuantizerOptions {
+  bool integer = true;     // false: dequantized floats throughout (comparison with other toolkits)
+  bool fold = true;        // batch norm joins the convolution before it
+  bool nni = false;        // NNI's rounding and zero points; implies the float path
+  int64_t start_step = 0;  // quant_start_step of entries without one
+};
+
+// One quantized tensor of a layer. Layers on the two sides of an edge share its quantizer.
+struct QuantPoint {
+  std::string module;
+  QuantType type;
+  std::shared_ptr<FakeQuantize> quantizer;
+};
+
+// Made from (model, config_list, dummy input). The model must outlive it. Independent of the optimizer: parameters
+// stay where they are, under their names.
+class Quantizer {
+ public:
+  // dummy_input: NHWC; undefined: no graph, so batch norm stays apart and every layer quantizes its own input.
+  Quantizer(Module& model, std::string config_list, const QuantizerOptions& options = {}, Tensor dummy_input = {});
+  virtual ~Quantizer() = default;
+  Quantizer(const Quantizer&) = delete;
+  Quantizer& operator=(const Quantizer&) = delete;
+
+  virtual std::string name() const = 0;
+
+  // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress().
+  void set_quant_scheme_dtype(const std::string& type, const std::string& scheme, const std::string& dtype);
+  // Checks config_list and fills the model's slots. A second call does nothing.
+  void compress();
+
+  // The number of the coming optimizer step, from 1; the trainer advances it after each. Part of the model's state.
+  int64_t step() const;
+  void advance_step();
+
+  // Float master weights and every buffer under their names, and per layer integer codes, scales, zero points and the
+  // folded weight and bias (safetensors); NNI's calibration keys (JSON). Either path may be empty. Changes nothing.
+  void export_model(const std::string& model_path, const std::string& calibration_path) const;
+  // Ranges from NNI's keys: tracked from now on, and used by an evaluation at once. Bits must agree.
+  void load_calibration_config(const std::string& path);
+
+  const std::vector<QuantPoint>& points() const { return points_; }
+  const std::vector<ChainPtr>& chains() const { return chains_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  const std::optional<Graph>& graph() const { return graph_; }
+  Module& model() const { return model_; }
+  // Why this layer has no integer form; "" where it has one.
+  std::string integer_obstacle(const std::string& module) const;
+
+ protected:
+  virtual ConfigRules rules() const = 0;
+
+ private:
+  void read_config();
+  void create_points();
+  void create_chains();
+  void place_outputs(Chain& chain);
+  void share_edges();
+  void fill_slots();
+  QuantPoint* find_point(const std::string& module, QuantType type);
+  std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
+  void reject(const std::string& module, const std::string& why);
+
+  Module& model_;
+  std::string config_text_;
+  QuantizerOptions options_;
+  Tensor dummy_;
+  bool compressed_ = false;
+  std::map<QuantType, QuantSpec> defaults_;
+  QuantConfig config_;
+  std::vector<QuantPoint> points_;
+  std::vector<ChainPtr> chains_;
+  std::vector<std::string> warnings_;
+  std::map<std::string, std::string> obstacles_;
+  std::optional<Graph> graph_;
+};
+
+using QuantizerFactory = std::function<std::unique_ptr<Quantizer>(Module& model, const std::string& config_list,
+                                                                  const QuantizerOptions&, const Tensor& dummy_input)>;
+// Quantizers by NNI's names. Registering a name twice throws.
+void register_quantizer(const std::string& name, QuantizerFactory factory);
+std::vector<std::string> quantizer_names();
+// Throws on an unknown name, naming the nearest.
+std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model, const std::string& config_list,
+                                          const QuantizerOptions& options = {}, const Tensor& dummy_input = {});
+
+}  // namespace halftone

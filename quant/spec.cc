@@ -1,0 +1,49 @@
+#include "quant/spec.h"
+
+namespace halftone {
+
+std::string name_of(QuantType type) {
+  static const char* const kNames[] = {"weight", "input", "output"};
+  return kNames[static_cast<int>(type)];
+}
+
+bool QuantSpec::operator==(const QuantSpec& o) const {
+  return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel && symmetric == o.symmetric &&
+         (!per_channel || axis == o.axis) && observer == o.observer && ema_decay == o.ema_decay &&
+         start_step == o.start_step && nni == o.nni;
+}
+
+std::string QuantSpec::str() const {
+  return std::string(is_signed ? "int" : "uint") + std::to_string(bits) +
+         (per_channel ? " per-channel (axis " + std::to_string(axis) + ")" : " per-tensor") +
+         (symmetric ? " symmetric" : " affine");
+}
+
+std::string weight_obstacle(const QuantSpec& spec) {
+  if (spec.bits > 8) return "weights of more than 8 bits";
+  if (!spec.symmetric) return "affine weights";
+  if (!spec.is_signed) return "unsigned weights";
+  if (spec.per_channel && spec.axis != 0) return "weight scales on an axis other than the output channel";
+  if (spec.nni) return "NNI's rounding";
+  return "";
+}
+
+std::string activation_obstacle(const QuantSpec& spec) {
+  if (spec.bits > 8) return "activations of more than 8 bits";
+  if (spec.per_channel) return "per-channel activations";
+  if (spec.nni) return "NNI's rounding";
+  return "";
+}
+
+int memory_axis(int torch_axis, int rank) {
+  const int axis = torch_axis < 0 ? torch_axis + rank : torch_axis;
+  if (axis < 0 || axis >= rank) {
+    throw HALFTONE_ERROR("quantize")
+        .expected("an axis of a tensor of rank " + std::to_string(rank))
+        .found(std::to_string(torch_axis));
+  }
+  if (rank != 4 || axis == 0) return axis;
+  return axis == 1 ? 3 : axis - 1;
+}
+
+}  // namespace halftone

@@ -1,0 +1,45 @@
+// What one quantizer of one tensor does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/integer/quant_math.h"
+#include "kernels/quantize.h"
+
+namespace halftone {
+
+enum class QuantType : uint8_t { kWeight, kInput, kOutput };
+std::string name_of(QuantType type);  // "weight", "input", "output"
+
+// kEma: moving average over batches (Jacob et al. 2018, section 3.1). kMinMax: weights, the current range;
+// activations, the smallest and largest value ever seen.
+enum class ObserverKind : uint8_t { kMinMax, kEma };
+
+struct QuantSpec {
+  int bits = 8;  // 2 to 16
+  bool is_signed = false;
+  bool per_channel = false;
+  bool symmetric = false;
+  int axis = 0;  // of per-channel scales, in PyTorch's layout (OIHW, NCHW)
+  ObserverKind observer = ObserverKind::kEma;
+  double ema_decay = 0.99;
+  int64_t start_step = 0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
+  bool nni = false;        // NNI's rounding and zero points
+
+  bool operator==(const QuantSpec& o) const;
+  quant_math::GridRule rule() const { return {bits, is_signed, symmetric, nni}; }
+  quant_math::Rounding rounding() const {
+    return nni ? quant_math::Rounding::kNni : quant_math::Rounding::kOnnx;
+  }
+  std::string str() const;  // "int8 per-channel symmetric"
+};
+
+// Why this weight, or this activation, has no place in integer arithmetic; "" when it has one.
+std::string weight_obstacle(const QuantSpec& spec);
+std::string activation_obstacle(const QuantSpec& spec);
+
+// The axis in memory (NHWC, OHWI) of PyTorch's axis; negative axes count from the end. Throws when there is none.
+int memory_axis(int torch_axis, int rank);
+
+}  // namespace halftone
