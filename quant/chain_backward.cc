@@ -2,10 +2,11 @@
 #include "kernels/matmul.h"
 #include "quant/chain_step.h"
 
-// y = clamp(u), u = gamma (v - mean) / sigma + beta, v = s_x s_w sum (q_x - z_x) q_w + bias. With g = dy where the
-// clamp and the code range pass, xhat = (v - mean) / sigma and M values per channel:
+// y = clamp(u), u = gamma (v - mean) / sigma + beta, v = s_x s_w sum (q_x - z_x) q_w + bias. With g
+// = dy where the clamp and the code range pass, xhat = (v - mean) / sigma and M values per channel:
 //   dbeta = sum g, dgamma = sum g xhat, dv = gamma / sigma (g - (dbeta + xhat dgamma) / M)
-// with batch statistics (Ioffe and Szegedy 2015), dv = gamma / sigma g with running ones, dv = g without norm.
+// with batch statistics (Ioffe and Szegedy 2015), dv = gamma / sigma g with running ones, dv = g
+// without norm.
 
 namespace halftone {
 namespace {
@@ -36,7 +37,8 @@ Normalised normalised(const ChainStep& s, const std::vector<double>& running_cen
   return n;
 }
 
-Coefficients coefficients(const ChainStep& s, const Normalised& n, const kernels::GradientSums& sums) {
+Coefficients coefficients(const ChainStep& s, const Normalised& n,
+                          const kernels::GradientSums& sums) {
   Coefficients k;
   k.table.centre = n.centre;
   const double count = static_cast<double>(s.statistics.count);
@@ -47,7 +49,8 @@ Coefficients coefficients(const ChainStep& s, const Normalised& n, const kernels
     k.dgamma.push_back(dgamma);
     k.dbias.push_back(s.batch_statistics ? 0.0 : ratio * dbeta);
     k.table.a.push_back(static_cast<float>(ratio));
-    k.table.b.push_back(s.batch_statistics ? static_cast<float>(-ratio * dgamma * n.step[c] / count) : 0.0f);
+    k.table.b.push_back(s.batch_statistics ? static_cast<float>(-ratio * dgamma * n.step[c] / count)
+                                           : 0.0f);
     k.table.d.push_back(s.batch_statistics ? static_cast<float>(-ratio * dbeta / count) : 0.0f);
   }
   return k;
@@ -75,7 +78,8 @@ struct Layer {
   Conv2dOptions options;
 
   void backward_data(const Tensor& dv, const Tensor& w, Tensor& dx) const {
-    is_conv ? kernels::conv2d_backward_data(dv, w, options, dx) : kernels::linear_backward_data(dv, w, dx);
+    is_conv ? kernels::conv2d_backward_data(dv, w, options, dx)
+            : kernels::linear_backward_data(dv, w, dx);
   }
   void backward_weight(const Tensor& x, const Tensor& dv, Tensor& dw) const {
     is_conv ? kernels::conv2d_backward_weight(x, dv, options, dw, nullptr)
@@ -116,14 +120,16 @@ void run_backward(const Layer& layer, const ChainStep& s, const std::vector<doub
 }  // namespace
 
 BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> step) {
-  const Layer layer{chain.conv != nullptr, chain.conv != nullptr ? chain.conv->options() : Conv2dOptions()};
+  const Layer layer{chain.conv != nullptr,
+                    chain.conv != nullptr ? chain.conv->options() : Conv2dOptions()};
   // running mean - bias, as a real: where xhat is 0 in evaluation.
   std::vector<double> running_centre;
   if (chain.norm != nullptr && !step->batch_statistics) {
     const Variable& bias = chain.bias();
     for (int64_t c = 0; c < step->out_channels(); ++c) {
-      running_centre.push_back(static_cast<double>(chain.norm->running_mean->data<float>()[c]) -
-                               (bias.defined() ? static_cast<double>(bias.value().data<float>()[c]) : 0.0));
+      running_centre.push_back(
+          static_cast<double>(chain.norm->running_mean->data<float>()[c]) -
+          (bias.defined() ? static_cast<double>(bias.value().data<float>()[c]) : 0.0));
     }
   }
   return [layer, step = std::move(step), running_centre](const Tensor& dy, GradSink& sink) {

@@ -19,8 +19,7 @@ NodesByModule nodes_by_module(const Graph& graph) {
 
 class Finder {
  public:
-  Finder(Module& model, const Graph& graph)
-      : graph_(graph), nodes_(nodes_by_module(graph)) {
+  Finder(Module& model, const Graph& graph) : graph_(graph), nodes_(nodes_by_module(graph)) {
     for (auto& [path, module] : model.named_modules()) modules_[path] = module;
   }
 
@@ -30,7 +29,8 @@ class Finder {
     return found == nodes_.end() || found->second.size() != 1 ? -1 : found->second[0];
   }
 
-  // The one consumer of a node's output when its module is an M that runs once; else null, and `node` stays.
+  // The one consumer of a node's output when its module is an M that runs once; else null, and
+  // `node` stays.
   template <class M>
   M* next(int& node) const {
     const int value = graph_.nodes()[node].output;

@@ -4,8 +4,8 @@
 namespace halftone {
 namespace {
 
-// x as codes, quantized here where the chain owns its input's quantizer (of codes on another grid: a table); x
-// itself where that is not possible.
+// x as codes, quantized here where the chain owns its input's quantizer (of codes on another grid:
+// a table); x itself where that is not possible.
 Variable input_codes(const Chain& chain, const Variable& x) {
   if (chain.input == nullptr || !chain.input->will_quantize()) return x;
   return (*chain.input)(x);
@@ -56,12 +56,14 @@ Variable drop_codes(const Variable& x, float p) {
   const Codes& in = *x.codes();
   const Context& context = x.context();
   Tensor mask = Tensor::empty(context, in.values.shape());
-  kernels::dropout(Tensor::full(context, in.values.shape(), 1.0f), p, context.random().stream(), mask);
+  kernels::dropout(Tensor::full(context, in.values.shape(), 1.0f), p, context.random().stream(),
+                   mask);
   Codes out{Tensor::empty(context, in.values.shape(), DType::kUInt8), in.params};
   out.params.scale = in.params.scale * (1.0f / (1.0f - p));
   const uint8_t zero = static_cast<uint8_t>(in.params.zero_point);
   for (int64_t i = 0; i < mask.numel(); ++i) {
-    out.values.data<uint8_t>()[i] = mask.data<float>()[i] != 0 ? in.values.data<uint8_t>()[i] : zero;
+    out.values.data<uint8_t>()[i] =
+        mask.data<float>()[i] != 0 ? in.values.data<uint8_t>()[i] : zero;
   }
   auto backward = [mask](const Tensor& dy, GradSink& sink) {
     Tensor& dx = sink.out(0);
@@ -75,8 +77,9 @@ Variable drop_codes(const Variable& x, float p) {
 }  // namespace
 
 void install(const ChainPtr& chain) {
-  chain->anchor->set_executor(
-      [chain](Module&, const std::vector<Variable>& inputs) { return run_fused(*chain, inputs.at(0)); });
+  chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
+    return run_fused(*chain, inputs.at(0));
+  });
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
   if (chain->activation != nullptr) chain->activation->set_executor(pass_on(chain));
 }
@@ -93,7 +96,8 @@ void install_code_dropout(Module& model) {
     if (dropout == nullptr) continue;
     dropout->set_executor([dropout](Module& self, const std::vector<Variable>& inputs) {
       const bool drops = self.training() && dropout->p() > 0 && dropout->p() < 1;
-      return drops && inputs.at(0).codes() != nullptr ? drop_codes(inputs[0], dropout->p()) : self.forward(inputs);
+      return drops && inputs.at(0).codes() != nullptr ? drop_codes(inputs[0], dropout->p())
+                                                      : self.forward(inputs);
     });
   }
 }

@@ -16,14 +16,16 @@ bool is_negative(const Chain& chain, int64_t c) {
   return chain.norm != nullptr && value_at(chain.norm->weight, c, 1) < 0;
 }
 
-// Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in every channel.
+// Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in
+// every channel.
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.weight = chain.weights().value();
   const int64_t channels = step.out_channels();
   const int bits = chain.weight->spec().bits;
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
   step.weight_options.shift = 8 - bits;
-  for (int64_t c = 0; c < channels; ++c) step.weight_options.negated.push_back(is_negative(chain, c));
+  for (int64_t c = 0; c < channels; ++c)
+    step.weight_options.negated.push_back(is_negative(chain, c));
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
   kernels::quantize_weights(step.weight, step.weight_options, step.weight_codes);
 }
@@ -80,7 +82,8 @@ void fold_channels(const Chain& chain, ChainStep& step) {
   }
 }
 
-// The range of the batch's outputs, from the ends of each channel's accumulator: the epilogue is monotone.
+// The range of the batch's outputs, from the ends of each channel's accumulator: the epilogue is
+// monotone.
 void observe_output(Chain& chain, const ChainStep& step) {
   kernels::Range range{INFINITY, -INFINITY};
   for (int64_t c = 0; c < step.out_channels(); ++c) {
@@ -112,7 +115,9 @@ void set_activation_bounds(const Chain& chain, ChainStep& step) {
   if (chain.activation == nullptr) return;
   const ActivationOptions& o = chain.activation->options();
   step.act_low = o.kind == Activation::kHardtanh ? o.low : 0.0f;
-  step.act_high = o.kind == Activation::kHardtanh ? o.high : o.kind == Activation::kReLU6 ? 6.0f : INFINITY;
+  step.act_high = o.kind == Activation::kHardtanh ? o.high
+                  : o.kind == Activation::kReLU6  ? 6.0f
+                                                  : INFINITY;
 }
 
 kernels::CodeRange code_range(const ChainStep& step) {
@@ -129,7 +134,8 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   step.batch_statistics = chain.norm != nullptr && chain.norm->training();
   quantize_step_weights(chain, step);
   for (int64_t c = 0; c < step.out_channels(); ++c) {
-    const double unit = static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
+    const double unit =
+        static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
     step.acc_scale.push_back(step.weight_options.negated[c] ? -unit : unit);
   }
   accumulate(chain, step);
@@ -148,7 +154,8 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
     step.y = chain.output->params();
     fold_channels(chain, step);
     const float z = static_cast<float>(step.y.zero_point);
-    step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z, step.y.qmax - z};
+    step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z,
+                 step.y.qmax - z};
   } else {
     step.pass.act_low = step.act_low;
     step.pass.act_high = step.act_high;
@@ -162,11 +169,12 @@ void update_running_statistics(Chain& chain, const ChainStep& step) {
   Tensor mean = Tensor::empty(norm.context(), {n}), variance = Tensor::empty(norm.context(), {n});
   for (int64_t c = 0; c < n; ++c) {
     const double unit = step.acc_scale[c];
-    mean.data<float>()[c] = static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
+    mean.data<float>()[c] =
+        static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
     variance.data<float>()[c] = static_cast<float>(unit * unit * step.statistics.variance(c));
   }
-  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum, *norm.running_mean,
-                             *norm.running_var);
+  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum,
+                             *norm.running_mean, *norm.running_var);
   ++*norm.num_batches_tracked->data<int64_t>();
 }
 

@@ -1,4 +1,5 @@
-// One forward of a chain: the constants of the epilogue, and what the backward needs. Inside //quant only.
+// One forward of a chain: the constants of the epilogue, and what the backward needs. Inside
+// //quant only.
 #pragma once
 
 #include "kernels/epilogue.h"

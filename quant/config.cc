@@ -13,8 +13,8 @@ namespace {
 // NNI's list for "default": every layer with a weight.
 const std::vector<std::string>& default_types() {
   static const std::vector<std::string> kTypes = {
-      "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-      "Linear", "Bilinear", "PReLU", "Embedding", "EmbeddingBag"};
+      "Conv1d", "Conv2d",   "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+      "Linear", "Bilinear", "PReLU",  "Embedding",       "EmbeddingBag"};
   return kTypes;
 }
 
@@ -54,12 +54,14 @@ void warn_of_strangers(const ConfigEntry& entry, size_t number, const LayerList&
       return is_pattern(wanted) ? fnmatch(wanted.c_str(), name.c_str(), 0) == 0 : wanted == name;
     });
     if (!found) {
-      warnings.push_back(prefix + "op_names: no layer is named \"" + wanted + "\"" + nearest_hint(wanted, names));
+      warnings.push_back(prefix + "op_names: no layer is named \"" + wanted + "\"" +
+                         nearest_hint(wanted, names));
     }
   }
   for (const std::string& wanted : entry.op_types) {
     if (contains(types, wanted)) continue;
-    warnings.push_back(prefix + "op_types: the model has no " + wanted + nearest_hint(wanted, types));
+    warnings.push_back(prefix + "op_types: the model has no " + wanted +
+                       nearest_hint(wanted, types));
   }
 }
 
@@ -67,12 +69,14 @@ void warn_of_strangers(const ConfigEntry& entry, size_t number, const LayerList&
 
 const ConfigEntry* QuantConfig::select(const std::string& name, const std::string& type) const {
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    if (type_matches(*entry, type) && name_matches(*entry, name)) return entry->exclude ? nullptr : &*entry;
+    if (type_matches(*entry, type) && name_matches(*entry, name))
+      return entry->exclude ? nullptr : &*entry;
   }
   return nullptr;
 }
 
-QuantConfig parse_config(const std::string& json, const ConfigRules& rules, const LayerList& layers) {
+QuantConfig parse_config(const std::string& json, const ConfigRules& rules,
+                         const LayerList& layers) {
   QuantConfig config;
   config.entries = read_config(json, rules);
   for (size_t i = 0; i < config.entries.size(); ++i) {

@@ -48,7 +48,8 @@ struct QuantConfig {
 };
 
 // Throws Error: entry number, key, value, what is allowed, the nearest key or layer name.
-QuantConfig parse_config(const std::string& json, const ConfigRules& rules, const LayerList& layers);
+QuantConfig parse_config(const std::string& json, const ConfigRules& rules,
+                         const LayerList& layers);
 
 // The words of quant_dtype and quant_scheme, written into a spec. Throw on any other.
 void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& spec);

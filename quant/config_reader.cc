@@ -37,13 +37,14 @@ const std::map<std::string, QuantType>& types_by_name() {
 
 std::string allowed_types(const ConfigRules& rules) {
   std::string text = "a list out of";
-  for (size_t i = 0; i < rules.types.size(); ++i) text += (i == 0 ? " " : ", ") + name_of(rules.types[i]);
+  for (size_t i = 0; i < rules.types.size(); ++i)
+    text += (i == 0 ? " " : ", ") + name_of(rules.types[i]);
   return text;
 }
 
 std::vector<std::string> read_strings(const Field& f) {
-  const bool good = f.value.is_array() &&
-                    std::all_of(f.value.begin(), f.value.end(), [](const Json& v) { return v.is_string(); });
+  const bool good = f.value.is_array() && std::all_of(f.value.begin(), f.value.end(),
+                                                      [](const Json& v) { return v.is_string(); });
   if (!good) f.fail("a list of strings");
   return f.value.get<std::vector<std::string>>();
 }
@@ -52,7 +53,8 @@ std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
   if (!f.value.is_array()) f.fail(allowed_types(rules));
   std::vector<QuantType> types;
   for (const Json& item : f.value) {
-    const auto found = item.is_string() ? types_by_name().find(item.get<std::string>()) : types_by_name().end();
+    const auto found =
+        item.is_string() ? types_by_name().find(item.get<std::string>()) : types_by_name().end();
     const bool known = found != types_by_name().end() &&
                        std::count(rules.types.begin(), rules.types.end(), found->second) > 0;
     if (!known) f.fail(allowed_types(rules));
@@ -63,8 +65,8 @@ std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
 
 // A value for all types, or an object of values by type. apply(field, spec) writes one.
 template <class Apply>
-void by_type(const Field& f, const ConfigRules& rules, bool needs_all, std::map<QuantType, QuantSpec>& specs,
-             Apply apply) {
+void by_type(const Field& f, const ConfigRules& rules, bool needs_all,
+             std::map<QuantType, QuantSpec>& specs, Apply apply) {
   if (!f.value.is_object()) {
     for (auto& [type, spec] : specs) apply(f, spec);
     return;
@@ -73,14 +75,16 @@ void by_type(const Field& f, const ConfigRules& rules, bool needs_all, std::map<
     const auto type = types_by_name().find(name);
     const bool known = type != types_by_name().end() &&
                        std::count(rules.types.begin(), rules.types.end(), type->second) > 0;
-    if (!known) f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
+    if (!known)
+      f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
     const Field part{f.entry, f.key + "." + name, value};
     QuantSpec unused;
     const auto spec = specs.find(type->second);
     apply(part, spec == specs.end() ? unused : spec->second);
   }
   for (const auto& [type, spec] : specs) {
-    if (needs_all && !f.value.contains(name_of(type))) f.fail("a number for every one of quant_types, " + name_of(type) + " too");
+    if (needs_all && !f.value.contains(name_of(type)))
+      f.fail("a number for every one of quant_types, " + name_of(type) + " too");
   }
 }
 
@@ -90,7 +94,8 @@ std::string word_of(const Field& f, const std::string& allowed) {
 }
 
 int64_t whole_number(const Field& f, int64_t low, int64_t high) {
-  const bool good = f.value.is_number_integer() && f.value.get<int64_t>() >= low && f.value.get<int64_t>() <= high;
+  const bool good = f.value.is_number_integer() && f.value.get<int64_t>() >= low &&
+                    f.value.get<int64_t>() <= high;
   if (!good) f.fail("a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   return f.value.get<int64_t>();
 }
@@ -101,7 +106,8 @@ void read_observer(const Field& f, QuantSpec& spec) {
   spec.observer = word == "ema" ? ObserverKind::kEma : ObserverKind::kMinMax;
 }
 
-void read_spec_key(const Field& f, const ConfigRules& rules, std::map<QuantType, QuantSpec>& specs) {
+void read_spec_key(const Field& f, const ConfigRules& rules,
+                   std::map<QuantType, QuantSpec>& specs) {
   if (f.key == "quant_bits") {
     by_type(f, rules, true, specs, [&](const Field& p, QuantSpec& spec) {
       spec.bits = static_cast<int>(whole_number(p, rules.min_bits, rules.max_bits));
@@ -115,31 +121,38 @@ void read_spec_key(const Field& f, const ConfigRules& rules, std::map<QuantType,
       set_scheme(word_of(p, "the name of a scheme"), p.where(), spec);
     });
   } else if (f.key == "axis") {
-    by_type(f, rules, false, specs,
-            [](const Field& p, QuantSpec& spec) { spec.axis = static_cast<int>(whole_number(p, -6, 5)); });
+    by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
+      spec.axis = static_cast<int>(whole_number(p, -6, 5));
+    });
   } else if (f.key == "quant_start_step") {
     for (auto& [type, spec] : specs) spec.start_step = whole_number(f, 0, INT64_MAX);
   } else if (f.key == "observer") {
     for (auto& [type, spec] : specs) read_observer(f, spec);
   } else if (f.key == "ema_decay") {
-    const bool good = f.value.is_number() && f.value.get<double>() >= 0 && f.value.get<double>() < 1;
+    const bool good =
+        f.value.is_number() && f.value.get<double>() >= 0 && f.value.get<double>() < 1;
     if (!good) f.fail("a number in [0, 1)");
     for (auto& [type, spec] : specs) spec.ema_decay = f.value.get<double>();
   }
 }
 
 [[noreturn]] void fail_entry(size_t number, const std::string& text, const std::string& fix) {
-  throw HALFTONE_ERROR("config").at("config_list entry " + std::to_string(number)).what_happened(text).fix(fix);
+  throw HALFTONE_ERROR("config")
+      .at("config_list entry " + std::to_string(number))
+      .what_happened(text)
+      .fix(fix);
 }
 
 void check_keys(const Json& item, size_t number) {
-  if (!item.is_object()) fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
+  if (!item.is_object())
+    fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
   for (const auto& [key, value] : item.items()) {
     if (std::count(known_keys().begin(), known_keys().end(), key) > 0) continue;
     const std::string near = nearest_name(key, known_keys());
     std::string all;
     for (const std::string& k : known_keys()) all += (all.empty() ? "" : ", ") + k;
-    fail_entry(number, "unknown key \"" + key + "\" with value " + value.dump() + "; allowed are " + all,
+    fail_entry(number,
+               "unknown key \"" + key + "\" with value " + value.dump() + "; allowed are " + all,
                near.empty() ? "" : "did you mean \"" + near + "\"?");
   }
 }
@@ -160,7 +173,8 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
     entry.exclude = f.value.get<bool>();
   }
   if (!entry.exclude && (!item.contains("quant_types") || !item.contains("quant_bits"))) {
-    fail_entry(number, item.contains("quant_types") ? "quant_bits is missing" : "quant_types is missing",
+    fail_entry(number,
+               item.contains("quant_types") ? "quant_bits is missing" : "quant_types is missing",
                "give quant_types and quant_bits, or exclude: true");
   }
   if (item.contains("quant_types")) {
@@ -171,7 +185,8 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
       entry.specs[type] = spec;
     }
   }
-  for (const auto& [key, value] : item.items()) read_spec_key({number, key, value}, rules, entry.specs);
+  for (const auto& [key, value] : item.items())
+    read_spec_key({number, key, value}, rules, entry.specs);
   return entry;
 }
 
@@ -179,7 +194,10 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
 
 void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& spec) {
   if (dtype != "int" && dtype != "uint") {
-    throw HALFTONE_ERROR("config").at(where).expected("\"int\" or \"uint\"").found("\"" + dtype + "\"");
+    throw HALFTONE_ERROR("config")
+        .at(where)
+        .expected("\"int\" or \"uint\"")
+        .found("\"" + dtype + "\"");
   }
   spec.is_signed = dtype == "int";
 }
@@ -192,7 +210,8 @@ void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& 
     const std::string near = nearest_name(scheme, kSchemes);
     throw HALFTONE_ERROR("config")
         .at(where)
-        .expected("per_tensor_affine, per_tensor_symmetric, per_channel_affine or per_channel_symmetric")
+        .expected(
+            "per_tensor_affine, per_tensor_symmetric, per_channel_affine or per_channel_symmetric")
         .found("\"" + scheme + "\"")
         .fix(near.empty() ? "" : "did you mean \"" + near + "\"?");
   }
@@ -203,8 +222,10 @@ void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& 
 std::vector<ConfigEntry> read_config(const std::string& json, const ConfigRules& rules) {
   const Json list = Json::parse(json, nullptr, false);
   if (!list.is_array()) {
-    throw HALFTONE_ERROR("config").at("config_list").expected("a JSON list of entries").found(
-        list.is_discarded() ? "text that is not JSON" : list.dump());
+    throw HALFTONE_ERROR("config")
+        .at("config_list")
+        .expected("a JSON list of entries")
+        .found(list.is_discarded() ? "text that is not JSON" : list.dump());
   }
   std::vector<ConfigEntry> entries;
   for (size_t i = 0; i < list.size(); ++i) entries.push_back(read_entry(list[i], i + 1, rules));

@@ -40,7 +40,8 @@ bool FakeQuantize::will_quantize() const {
 
 Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
   const Variable& x = inputs.at(0);
-  if (x.codes() != nullptr && args_.emits_codes && initialised() && x.codes()->params == params()) return x;
+  if (x.codes() != nullptr && args_.emits_codes && initialised() && x.codes()->params == params())
+    return x;
   if (observes() && !(args_.type == QuantType::kWeight && warm_up())) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
   return args_.emits_codes ? to_codes(x) : to_float(x);
@@ -48,7 +49,9 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
 
 void FakeQuantize::observe_values(const Tensor& x) {
   if (x.numel() == 0) {
-    throw HALFTONE_ERROR("fake_quantize").expected("at least one value to observe").found("an empty batch");
+    throw HALFTONE_ERROR("fake_quantize")
+        .expected("at least one value to observe")
+        .found("an empty batch");
   }
   observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
 }
@@ -76,7 +79,8 @@ void FakeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   }
   bool any = false;
   for (int64_t c = 0; c < n; ++c) {
-    const quant_math::Grid g = quant_math::choose_grid(ranges[c].low, ranges[c].high, spec().rule());
+    const quant_math::Grid g =
+        quant_math::choose_grid(ranges[c].low, ranges[c].high, spec().rule());
     min_->data<float>()[c] = ranges[c].low;
     max_->data<float>()[c] = ranges[c].high;
     scale_->data<float>()[c] = g.scale;
@@ -92,7 +96,8 @@ kernels::Grids FakeQuantize::grids(int rank) const {
   out.rounding = spec().rounding();
   const quant_math::Grid empty = quant_math::empty_grid(spec().rule());
   for (int64_t c = 0; c < scale_->numel(); ++c) {
-    out.list.push_back({scale_->data<float>()[c], zero_point_->data<int32_t>()[c], empty.qmin, empty.qmax});
+    out.list.push_back(
+        {scale_->data<float>()[c], zero_point_->data<int32_t>()[c], empty.qmin, empty.qmax});
   }
   return out;
 }

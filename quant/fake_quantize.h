@@ -11,14 +11,15 @@ namespace halftone {
 struct FakeQuantizeArgs {
   QuantType type = QuantType::kOutput;
   QuantSpec spec;
-  int64_t channels = 1;       // of per-channel scales; 0: known from the first batch on
-  bool emits_codes = false;   // activations: the result holds integer codes (activation_obstacle is "")
+  int64_t channels = 1;  // of per-channel scales; 0: known from the first batch on
+  bool emits_codes =
+      false;  // activations: the result holds integer codes (activation_obstacle is "")
 };
 
 // y = s (clamp(rint(x / s) + z, qmin, qmax) - z); dx = dy where the rounded code lies in the range.
-// In training the range is observed first, during the float warm-up too; then, and before any range is known,
-// the input passes through unchanged, and so does its gradient.
-// State: scale, zero_point, min_val, max_val, fake_quant_enabled, observer_enabled, initialised, steps.
+// In training the range is observed first, during the float warm-up too; then, and before any range
+// is known, the input passes through unchanged, and so does its gradient. State: scale, zero_point,
+// min_val, max_val, fake_quant_enabled, observer_enabled, initialised, steps.
 class FakeQuantize : public Module {
  public:
   FakeQuantize(const Context& context, const FakeQuantizeArgs& args);

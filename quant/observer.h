@@ -14,9 +14,10 @@ struct ObserverRule {
   bool keeps_nothing = false;  // weights: the current range counts alone
 };
 
-// tracked (a range per channel) after a batch whose ranges are `seen`. Without `initialised` the first batch sets it.
-// A channel whose range is not finite (nothing but NaN, or an infinity) leaves its own unchanged.
-void track_ranges(const ObserverRule& rule, bool initialised, const std::vector<kernels::Range>& seen,
-                  std::vector<kernels::Range>& tracked);
+// tracked (a range per channel) after a batch whose ranges are `seen`. Without `initialised` the
+// first batch sets it. A channel whose range is not finite (nothing but NaN, or an infinity) leaves
+// its own unchanged.
+void track_ranges(const ObserverRule& rule, bool initialised,
+                  const std::vector<kernels::Range>& seen, std::vector<kernels::Range>& tracked);
 
 }  // namespace halftone

@@ -42,7 +42,8 @@ void check_place(Module& module, QuantType type) {
       .fix("list it with quant_types [\"output\"] only");
 }
 
-std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
+std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module, QuantType type,
+                                                 const QuantSpec& spec, bool integer) {
   FakeQuantizeArgs args;
   args.type = type;
   args.spec = spec;
@@ -65,21 +66,30 @@ int64_t runs_of(const Graph& graph, const std::string& path) {
 
 }  // namespace
 
-Quantizer::Quantizer(Module& model, std::string config_list, const QuantizerOptions& options, Tensor dummy_input)
-    : model_(model), config_text_(std::move(config_list)), options_(options), dummy_(std::move(dummy_input)) {
+Quantizer::Quantizer(Module& model, std::string config_list, const QuantizerOptions& options,
+                     Tensor dummy_input)
+    : model_(model),
+      config_text_(std::move(config_list)),
+      options_(options),
+      dummy_(std::move(dummy_input)) {
   if (options_.nni) options_.integer = false;
 }
 
-void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme, const std::string& dtype) {
+void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
+                                       const std::string& dtype) {
   if (compressed_) {
-    throw HALFTONE_ERROR("set_quant_scheme_dtype").expected("a call before compress()").found("one after it");
+    throw HALFTONE_ERROR("set_quant_scheme_dtype")
+        .expected("a call before compress()")
+        .found("one after it");
   }
   for (const QuantType t : {QuantType::kWeight, QuantType::kInput, QuantType::kOutput}) {
     if (name_of(t) != type) continue;
     set_scheme(scheme, "set_quant_scheme_dtype", defaults_[t]);
     return set_dtype(dtype, "set_quant_scheme_dtype", defaults_[t]);
   }
-  throw HALFTONE_ERROR("set_quant_scheme_dtype").expected("weight, input or output").found("\"" + type + "\"");
+  throw HALFTONE_ERROR("set_quant_scheme_dtype")
+      .expected("weight, input or output")
+      .found("\"" + type + "\"");
 }
 
 void Quantizer::read_config() {
@@ -101,7 +111,8 @@ void Quantizer::compress() {
   read_config();
   if (dummy_.defined()) graph_ = trace(model_, Variable(dummy_));
   create_points();
-  if (points_.empty()) warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
+  if (points_.empty())
+    warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
   if (options_.integer) create_chains();
   if (graph_.has_value()) share_edges();
   fill_slots();
@@ -137,11 +148,13 @@ std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module,
 
 void Quantizer::reject(const std::string& module, const std::string& why) {
   obstacles_[module] = why;
-  warnings_.push_back(module + " runs on the float path and cannot be deployed as integers: " + why);
+  warnings_.push_back(module +
+                      " runs on the float path and cannot be deployed as integers: " + why);
 }
 
 void Quantizer::create_chains() {
-  for (const ChainPtr& chain : graph_ ? find_chains(model_, *graph_, options_.fold) : lone_chains(model_)) {
+  for (const ChainPtr& chain :
+       graph_ ? find_chains(model_, *graph_, options_.fold) : lone_chains(model_)) {
     const std::string& path = chain->anchor->path();
     chain->weight = quantizer_of(path, QuantType::kWeight);
     chain->input = quantizer_of(path, QuantType::kInput);
@@ -157,11 +170,14 @@ void Quantizer::create_chains() {
   }
 }
 
-// One output quantizer per chain, behind its last member: the last one that the configuration names.
+// One output quantizer per chain, behind its last member: the last one that the configuration
+// names.
 void Quantizer::place_outputs(Chain& chain) {
   std::shared_ptr<FakeQuantize> last;
-  for (Module* member : {chain.anchor, static_cast<Module*>(chain.norm), static_cast<Module*>(chain.activation)}) {
-    QuantPoint* point = member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
+  for (Module* member :
+       {chain.anchor, static_cast<Module*>(chain.norm), static_cast<Module*>(chain.activation)}) {
+    QuantPoint* point =
+        member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
     if (point == nullptr) continue;
     if (last != nullptr) {
       warnings_.push_back("the output quantizer before " + member->path() +
@@ -175,8 +191,8 @@ void Quantizer::place_outputs(Chain& chain) {
   chain.output = last;
 }
 
-// The input quantizers of a chain's consumers become its output quantizer where all of them agree: max pooling and
-// flattening commute with rounding.
+// The input quantizers of a chain's consumers become its output quantizer where all of them agree:
+// max pooling and flattening commute with rounding.
 void Quantizer::share_edges() {
   std::map<Module*, ChainPtr> by_anchor;
   for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
@@ -190,7 +206,8 @@ void Quantizer::share_edges() {
       if (agree) consumers.push_back(found->second);
     }
     if (!agree || consumers.empty()) continue;
-    std::shared_ptr<FakeQuantize> shared = chain->output != nullptr ? chain->output : consumers[0]->input;
+    std::shared_ptr<FakeQuantize> shared =
+        chain->output != nullptr ? chain->output : consumers[0]->input;
     agree = std::all_of(consumers.begin(), consumers.end(),
                         [&](const ChainPtr& c) { return c->input->spec() == shared->spec(); });
     if (!agree) continue;
@@ -208,7 +225,8 @@ void Quantizer::fill_slots() {
     if (chain->output == nullptr) continue;
     chain->tail().output_transform().set("activation_post_process", chain->output);
     placed.insert(chain->output.get());
-    if (!activation_obstacle(chain->output->spec()).empty()) chain->output = nullptr;  // float, behind the chain
+    if (!activation_obstacle(chain->output->spec()).empty())
+      chain->output = nullptr;  // float, behind the chain
   }
   for (const QuantPoint& point : points_) {
     if (!placed.insert(point.quantizer.get()).second) continue;
@@ -232,14 +250,16 @@ int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quanti
 void Quantizer::advance_step() {
   std::set<FakeQuantize*> seen;
   for (const QuantPoint& point : points_) {
-    if (seen.insert(point.quantizer.get()).second) point.quantizer->set_steps(point.quantizer->steps() + 1);
+    if (seen.insert(point.quantizer.get()).second)
+      point.quantizer->set_steps(point.quantizer->steps() + 1);
   }
 }
 
 std::string Quantizer::integer_obstacle(const std::string& module) const {
   const auto known = obstacles_.find(module);
   if (known != obstacles_.end()) return known->second;
-  if (!options_.integer) return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
+  if (!options_.integer)
+    return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
   for (const ChainPtr& chain : chains_) {
     if (chain->anchor->path() != module) continue;
     const bool has_input = std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {

@@ -30,12 +30,14 @@ struct QuantPoint {
   std::shared_ptr<FakeQuantize> quantizer;
 };
 
-// Made from (model, config_list, dummy input). The model must outlive it. Independent of the optimizer: parameters
-// stay where they are, under their names.
+// Made from (model, config_list, dummy input). The model must outlive it. Independent of the
+// optimizer: parameters stay where they are, under their names.
 class Quantizer {
  public:
-  // dummy_input: NHWC; undefined: no graph, so batch norm stays apart and every layer quantizes its own input.
-  Quantizer(Module& model, std::string config_list, const QuantizerOptions& options = {}, Tensor dummy_input = {});
+  // dummy_input: NHWC; undefined: no graph, so batch norm stays apart and every layer quantizes its
+  // own input.
+  Quantizer(Module& model, std::string config_list, const QuantizerOptions& options = {},
+            Tensor dummy_input = {});
   virtual ~Quantizer() = default;
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
@@ -43,18 +45,22 @@ class Quantizer {
   virtual std::string name() const = 0;
 
   // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress().
-  void set_quant_scheme_dtype(const std::string& type, const std::string& scheme, const std::string& dtype);
+  void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
+                              const std::string& dtype);
   // Checks config_list and fills the model's slots. A second call does nothing.
   void compress();
 
-  // The number of the coming optimizer step, from 1; the trainer advances it after each. Part of the model's state.
+  // The number of the coming optimizer step, from 1; the trainer advances it after each. Part of
+  // the model's state.
   int64_t step() const;
   void advance_step();
 
-  // Float master weights and every buffer under their names, and per layer integer codes, scales, zero points and the
-  // folded weight and bias (safetensors); NNI's calibration keys (JSON). Either path may be empty. Changes nothing.
+  // Float master weights and every buffer under their names, and per layer integer codes, scales,
+  // zero points and the folded weight and bias (safetensors); NNI's calibration keys (JSON). Either
+  // path may be empty. Changes nothing.
   void export_model(const std::string& model_path, const std::string& calibration_path) const;
-  // Ranges from NNI's keys: tracked from now on, and used by an evaluation at once. Bits must agree.
+  // Ranges from NNI's keys: tracked from now on, and used by an evaluation at once. Bits must
+  // agree.
   void load_calibration_config(const std::string& path);
 
   const std::vector<QuantPoint>& points() const { return points_; }
@@ -93,13 +99,16 @@ class Quantizer {
   std::optional<Graph> graph_;
 };
 
-using QuantizerFactory = std::function<std::unique_ptr<Quantizer>(Module& model, const std::string& config_list,
-                                                                  const QuantizerOptions&, const Tensor& dummy_input)>;
+using QuantizerFactory =
+    std::function<std::unique_ptr<Quantizer>(Module& model, const std::string& config_list,
+                                             const QuantizerOptions&, const Tensor& dummy_input)>;
 // Quantizers by NNI's names. Registering a name twice throws.
 void register_quantizer(const std::string& name, QuantizerFactory factory);
 std::vector<std::string> quantizer_names();
 // Throws on an unknown name, naming the nearest.
-std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model, const std::string& config_list,
-                                          const QuantizerOptions& options = {}, const Tensor& dummy_input = {});
+std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
+                                          const std::string& config_list,
+                                          const QuantizerOptions& options = {},
+                                          const Tensor& dummy_input = {});
 
 }  // namespace halftone

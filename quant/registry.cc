@@ -6,8 +6,8 @@ namespace {
 
 std::map<std::string, QuantizerFactory>& registry() {
   static std::map<std::string, QuantizerFactory> factories = {
-      {"QAT_Quantizer",
-       [](Module& model, const std::string& config_list, const QuantizerOptions& options, const Tensor& dummy) {
+      {"QAT_Quantizer", [](Module& model, const std::string& config_list,
+                           const QuantizerOptions& options, const Tensor& dummy) {
          return std::unique_ptr<Quantizer>(new QatQuantizer(model, config_list, options, dummy));
        }}};
   return factories;
@@ -27,15 +27,19 @@ std::vector<std::string> quantizer_names() {
   return names;
 }
 
-std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model, const std::string& config_list,
-                                          const QuantizerOptions& options, const Tensor& dummy_input) {
+std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
+                                          const std::string& config_list,
+                                          const QuantizerOptions& options,
+                                          const Tensor& dummy_input) {
   const auto found = registry().find(name);
   if (found != registry().end()) return found->second(model, config_list, options, dummy_input);
   const std::string near = nearest_name(name, quantizer_names());
   std::string all;
   for (const std::string& known : quantizer_names()) all += (all.empty() ? "" : ", ") + known;
-  throw HALFTONE_ERROR("quantizer").expected("one of " + all).found("\"" + name + "\"").fix(
-      near.empty() ? "" : "did you mean " + near + "?");
+  throw HALFTONE_ERROR("quantizer")
+      .expected("one of " + all)
+      .found("\"" + name + "\"")
+      .fix(near.empty() ? "" : "did you mean " + near + "?");
 }
 
 }  // namespace halftone

@@ -8,9 +8,9 @@ std::string name_of(QuantType type) {
 }
 
 bool QuantSpec::operator==(const QuantSpec& o) const {
-  return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel && symmetric == o.symmetric &&
-         (!per_channel || axis == o.axis) && observer == o.observer && ema_decay == o.ema_decay &&
-         start_step == o.start_step && nni == o.nni;
+  return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel &&
+         symmetric == o.symmetric && (!per_channel || axis == o.axis) && observer == o.observer &&
+         ema_decay == o.ema_decay && start_step == o.start_step && nni == o.nni;
 }
 
 std::string QuantSpec::str() const {
@@ -23,7 +23,8 @@ std::string weight_obstacle(const QuantSpec& spec) {
   if (spec.bits > 8) return "weights of more than 8 bits";
   if (!spec.symmetric) return "affine weights";
   if (!spec.is_signed) return "unsigned weights";
-  if (spec.per_channel && spec.axis != 0) return "weight scales on an axis other than the output channel";
+  if (spec.per_channel && spec.axis != 0)
+    return "weight scales on an axis other than the output channel";
   if (spec.nni) return "NNI's rounding";
   return "";
 }

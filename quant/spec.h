@@ -12,8 +12,8 @@ namespace halftone {
 enum class QuantType : uint8_t { kWeight, kInput, kOutput };
 std::string name_of(QuantType type);  // "weight", "input", "output"
 
-// kEma: moving average over batches (Jacob et al. 2018, section 3.1). kMinMax: weights, the current range;
-// activations, the smallest and largest value ever seen.
+// kEma: moving average over batches (Jacob et al. 2018, section 3.1). kMinMax: weights, the current
+// range; activations, the smallest and largest value ever seen.
 enum class ObserverKind : uint8_t { kMinMax, kEma };
 
 struct QuantSpec {
@@ -24,8 +24,9 @@ struct QuantSpec {
   int axis = 0;  // of per-channel scales, in PyTorch's layout (OIHW, NCHW)
   ObserverKind observer = ObserverKind::kEma;
   double ema_decay = 0.99;
-  int64_t start_step = 0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
-  bool nni = false;        // NNI's rounding and zero points
+  int64_t start_step =
+      0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
+  bool nni = false;  // NNI's rounding and zero points
 
   bool operator==(const QuantSpec& o) const;
   quant_math::GridRule rule() const { return {bits, is_signed, symmetric, nni}; }
@@ -39,7 +40,8 @@ struct QuantSpec {
 std::string weight_obstacle(const QuantSpec& spec);
 std::string activation_obstacle(const QuantSpec& spec);
 
-// The axis in memory (NHWC, OHWI) of PyTorch's axis; negative axes count from the end. Throws when there is none.
+// The axis in memory (NHWC, OHWI) of PyTorch's axis; negative axes count from the end. Throws when
+// there is none.
 int memory_axis(int torch_axis, int rank);
 
 }  // namespace halftone
