@@ -2,8 +2,11 @@
 #include <algorithm>
 #include <functional>
 
+#include "data/cifar.h"
 #include "data/dataset.h"
+#include "data/generated_colour.h"
 #include "data/generated_digits.h"
+#include "data/image_folder.h"
 #include "data/mnist.h"
 #include "tensor/nearest.h"
 
@@ -30,6 +33,20 @@ const std::vector<Entry>& entries() {
        [](const Context& c, Split s, const DatasetOptions& o) {
          return load_fashion_mnist(c, s, o.data_dir);
        }},
+      {"cifar10", "photographs of ten classes, 32x32 colour, 50,000 / 10,000 (binary files)", true,
+       false, false, false,
+       [](const Context& c, Split s, const DatasetOptions& o) {
+         return load_cifar10(c, s, o.data_dir);
+       }},
+      {"cifar100", "photographs of 100 classes (coarse_labels: 20), 32x32 colour, 50,000 / 10,000",
+       true, false, true, false,
+       [](const Context& c, Split s, const DatasetOptions& o) {
+         return load_cifar100(c, s, o.data_dir, o.coarse_labels);
+       }},
+      {"image-folder", "JPEG and PNG files in DIR/train/CLASS/ and DIR/test/CLASS/", true, false,
+       false, true, load_image_folder},
+      {"generated-colour", "shapes of ten kinds, 32x32 colour, 50,000 / 10,000 (no files)", false,
+       true, false, false, make_generated_colour},
       {"generated-digits", "stroke models of the digits, 28x28 grey, 60,000 / 10,000 (no files)",
        false, true, false, false, make_generated_digits},
   };

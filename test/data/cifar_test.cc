@@ -1,0 +1,100 @@
+#include "data/cifar.h"
+
+#include <set>
+
+#include "data/cifar_names.h"
+#include "test/data/files.h"
+
+namespace halftone {
+namespace {
+
+using Catch::Contains;
+using test::Bytes;
+
+// Labels, then 3 planes: byte = 7 * plane + pixel, modulo 256.
+Bytes record(const Bytes& labels) {
+  Bytes bytes = labels;
+  for (int plane = 0; plane < 3; ++plane) {
+    for (int i = 0; i < 1024; ++i) bytes.push_back(static_cast<uint8_t>(7 * plane + i));
+  }
+  return bytes;
+}
+
+Bytes records(const std::vector<Bytes>& labels) {
+  Bytes bytes;
+  for (const Bytes& l : labels) {
+    const Bytes one = record(l);
+    bytes.insert(bytes.end(), one.begin(), one.end());
+  }
+  return bytes;
+}
+
+std::string load_error(const test::TemporaryFolder& folder, Split split) {
+  return test::message_of([&] { load_cifar10(Context(), split, folder.path()); });
+}
+
+TEST_CASE("CIFAR-10 batches follow one another, pixels interleaved") {
+  const test::TemporaryFolder folder;
+  const std::string where = GENERATE("", "cifar-10-batches-bin/", "cifar10/cifar-10-batches-bin/");
+  for (uint8_t i = 1; i <= 5; ++i) {
+    folder.write(where + "data_batch_" + std::to_string(i) + ".bin", records({{i}, {0}}));
+  }
+  const Dataset set = load_cifar10(Context(), Split::kTrain, folder.path());
+  check_dataset(set);
+  CHECK(set.images.shape() == Shape{10, 32, 32, 3});
+  CHECK(set.labels == std::vector<int64_t>{1, 0, 2, 0, 3, 0, 4, 0, 5, 0});
+  const uint8_t* last = set.images.data<uint8_t>() + 9 * 3072;
+  for (int i : {0, 1, 1023}) {
+    for (int c = 0; c < 3; ++c) CHECK(last[3 * i + c] == static_cast<uint8_t>(7 * c + i));
+  }
+}
+
+TEST_CASE("CIFAR-100 has fine and coarse labels") {
+  const test::TemporaryFolder folder;
+  folder.write("cifar-100-binary/test.bin", records({{19, 99}, {0, 4}}));
+  const Dataset fine = load_cifar100(Context(), Split::kTest, folder.path(), false);
+  CHECK(fine.labels == std::vector<int64_t>{99, 4});
+  CHECK(fine.images.data<uint8_t>()[3] == 1);
+  const Dataset coarse = load_cifar100(Context(), Split::kTest, folder.path(), true);
+  CHECK(coarse.labels == std::vector<int64_t>{19, 0});
+}
+
+TEST_CASE("CIFAR's class names are all there and all different") {
+  const auto distinct = [](const std::vector<std::string>& names) {
+    return std::set<std::string>(names.begin(), names.end()).size();
+  };
+  CHECK(distinct(cifar10_classes()) == 10);
+  CHECK(distinct(cifar100_classes()) == 100);
+  CHECK(distinct(cifar100_coarse_classes()) == 20);
+  CHECK(cifar100_classes()[19] == "cattle");
+  CHECK(cifar100_classes()[99] == "worm");
+}
+
+TEST_CASE("bad CIFAR files") {
+  const test::TemporaryFolder folder;
+  SECTION("a missing batch") {
+    folder.write("data_batch_1.bin", records({{1}}));
+    CHECK_THAT(load_error(folder, Split::kTrain),
+               Contains("expected data_batch_2.bin in " + folder.path()) &&
+                   Contains("tools/get_data cifar10 " + folder.path()));
+  }
+  SECTION("a cut record") {
+    Bytes bytes = records({{1}, {2}});
+    bytes.resize(4000);
+    folder.write("test_batch.bin", bytes);
+    CHECK_THAT(load_error(folder, Split::kTest),
+               Contains("whole records of 3073 bytes") && Contains("1 records and 927 bytes"));
+  }
+  SECTION("an empty file") {
+    folder.write("test_batch.bin", {});
+    CHECK_THAT(load_error(folder, Split::kTest), Contains("at least one") && Contains("0 records"));
+  }
+  SECTION("a label out of range") {
+    folder.write("test_batch.bin", records({{1}, {10}}));
+    CHECK_THAT(load_error(folder, Split::kTest),
+               Contains("test_batch.bin") && Contains("found 10 in record 1"));
+  }
+}
+
+}  // namespace
+}  // namespace halftone
