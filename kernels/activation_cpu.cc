@@ -52,24 +52,4 @@ void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOpti
   });
 }
 
-void dropout(const Tensor& x, float p, const Philox& stream, Tensor& y) {
-  check_same("dropout", x, y);
-  if (!(p >= 0.0f && p <= 1.0f)) {
-    throw HALFTONE_ERROR("dropout").expected("p in [0, 1]").found(std::to_string(p));
-  }
-  const float* in = x.data<float>();
-  float* out = y.data<float>();
-  const float factor = p < 1.0f ? 1.0f / (1.0f - p) : 0.0f;
-  const int64_t n = x.numel();
-  parallel_for(x.context(), (n + 3) / 4, kGrain / 16, [=](int64_t begin, int64_t end) {
-    for (int64_t q = begin; q < end; ++q) {
-      const auto words = stream(static_cast<uint64_t>(q));
-      for (int64_t i = 4 * q; i < std::min(n, 4 * q + 4); ++i) {
-        const float u = static_cast<float>(words[i % 4] >> 8) * 0x1p-24f;
-        out[i] = u < p ? 0.0f : in[i] * factor;
-      }
-    }
-  });
-}
-
 }  // namespace halftone::kernels

@@ -8,41 +8,37 @@
 namespace halftone::kernels {
 namespace {
 
-constexpr int64_t kSample = 1;  // of how many rows one makes the shift
+constexpr int64_t kSample = 4;  // the first quarter of a chunk's rows makes the shift
+
+// Adds row (`width` lanes) to sums.
+inline void add_row(const float* row, int64_t width, float* sums) {
+#pragma GCC ivdep
+  for (int64_t j = 0; j < width; ++j) sums[j] += row[j];
+}
 
 // Per lane of one chunk: shift, sum(x - shift), sum((x - shift)^2); three arrays of `length`.
-// The shift is the mean of an eighth of the values, hence (mean - shift)^2 <= 7 variance: the
-// one pass cancels at most three bits, whatever the mean.
+// The shift is the mean of a quarter of the values, hence (mean - shift)^2 <= 3 variance: the
+// one pass cancels at most two bits, whatever the mean.
 void lane_moments(const float* x, int64_t count, int64_t length, float* shift, float* first,
                   float* second) {
-  const int64_t rows = chunk_count(count, length);
+  const int64_t full = count / length, samples = (full + kSample - 1) / kSample;
   std::fill(shift, shift + 3 * length, 0.0f);
-  for (int64_t r = 0; r < rows; r += kSample) {
-    const float* row = x + r * length;
-    const int64_t width = std::min(length, count - r * length);
-#pragma GCC ivdep
-    for (int64_t j = 0; j < width; ++j) shift[j] += row[j];
-  }
-  const int64_t tail = count - (rows - 1) * length;  // lanes that the last row has
-  const int64_t samples = chunk_count(rows, kSample);
-  const int64_t partial = (rows - 1) % kSample == 0 ? samples - 1 : samples;
-  for (int64_t j = 0; j < length; ++j) {
-    shift[j] /= static_cast<float>(std::max<int64_t>(1, j < tail ? samples : partial));
-  }
-  const int64_t full = count / length;
+  for (int64_t r = 0; r < samples; ++r) add_row(x + r * length, length, shift);
+  if (full == 0) add_row(x, count, shift);
+  const float scale = 1.0f / static_cast<float>(std::max<int64_t>(1, samples));
+  for (int64_t j = 0; j < length; ++j) shift[j] *= scale;
   int64_t r = 0;
   for (; r + 4 <= full; r += 4) {
-    const float* row = x + r * length;
+    const float *a = x + r * length, *b = a + length, *c = b + length, *d = c + length;
 #pragma GCC ivdep
     for (int64_t j = 0; j < length; ++j) {
       const float s = shift[j];
-      const float a = row[j] - s, b = row[j + length] - s;
-      const float c = row[j + 2 * length] - s, d = row[j + 3 * length] - s;
-      first[j] += (a + b) + (c + d);
-      second[j] += (a * a + b * b) + (c * c + d * d);
+      const float p = a[j] - s, q = b[j] - s, u = c[j] - s, v = d[j] - s;
+      first[j] += (p + q) + (u + v);
+      second[j] += (p * p + q * q) + (u * u + v * v);
     }
   }
-  for (; r < rows; ++r) {
+  for (; r * length < count; ++r) {
     const float* row = x + r * length;
     const int64_t width = std::min(length, count - r * length);
 #pragma GCC ivdep
@@ -54,36 +50,48 @@ void lane_moments(const float* x, int64_t count, int64_t length, float* shift, f
   }
 }
 
-// Means of the lanes of all chunks, weighted: the total mean; then the sum of squares about it
-// (Chan, Golub and LeVeque 1983, for many groups at once). Channels [begin, end).
-void combine(const Lanes& lanes, const float* moments, int64_t begin, int64_t end, float* mean,
-             float* variance) {
-  const int64_t rows = lanes.numel / lanes.channels, groups = lanes.length / lanes.channels;
-  auto for_groups = [&](int64_t c, auto body) {
-    for (int64_t i = 0; i < lanes.chunks(); ++i) {
-      const float* chunk = moments + i * 3 * lanes.length;
-      const int64_t from = i * lanes.chunk, to = std::min(lanes.numel, from + lanes.chunk);
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t j = g * lanes.channels + c, count = lanes.count(from, to, j);
-        if (count <= 0) break;
-        body(static_cast<double>(count), chunk[j], chunk[lanes.length + j],
-             chunk[2 * lanes.length + j]);
-      }
+// Calls body(n, shift, first, second) for every chunk and every group of C lanes that hold n
+// values each: all lanes of a group do, since a row's channels are never torn apart.
+template <class Body>
+void for_groups(const Lanes& lanes, const float* moments, Body body) {
+  for (int64_t i = 0; i < lanes.chunks(); ++i) {
+    const float* chunk = moments + i * 3 * lanes.length;
+    const int64_t from = i * lanes.chunk, to = std::min(lanes.numel, from + lanes.chunk);
+    for (int64_t j = 0; j < lanes.length; j += lanes.channels) {
+      const int64_t n = lanes.count(from, to, j);
+      if (n <= 0) break;
+      body(static_cast<double>(n), chunk + j, chunk + lanes.length + j,
+           chunk + 2 * lanes.length + j);
     }
-  };
+  }
+}
+
+// The mean of all groups, then the sum of squares about it (Chan, Golub and LeVeque 1983, for many
+// groups at once): sum (x - mean)^2 = second + 2 d first + n d^2 with d = shift - mean.
+// Channels [begin, end); `scratch` holds 2 C doubles.
+void combine(const Lanes& lanes, const float* moments, int64_t begin, int64_t end, double* scratch,
+             float* mean, float* variance) {
+  const double rows = static_cast<double>(lanes.numel / lanes.channels);
+  double *centre = scratch, *squares = scratch + lanes.channels;
+  std::fill(centre + begin, centre + end, 0.0);
+  std::fill(squares + begin, squares + end, 0.0);
+  for_groups(lanes, moments, [=](double n, const float* shift, const float* first, const float*) {
+#pragma GCC ivdep
+    for (int64_t c = begin; c < end; ++c) centre[c] += n * shift[c] + first[c];
+  });
+  for (int64_t c = begin; c < end; ++c) centre[c] /= rows;
+  for_groups(lanes, moments,
+             [=](double n, const float* shift, const float* first, const float* second) {
+#pragma GCC ivdep
+               for (int64_t c = begin; c < end; ++c) {
+                 const double d = shift[c] - centre[c];
+                 squares[c] += second[c] + d * (2.0 * first[c] + n * d);
+               }
+             });
   for (int64_t c = begin; c < end; ++c) {
-    double total = 0.0;
-    for_groups(c,
-               [&](double n, double shift, double first, double) { total += n * shift + first; });
-    const double centre = total / static_cast<double>(rows);
-    double squares = 0.0;
-    for_groups(c, [&](double n, double shift, double first, double second) {
-      const double offset =
-          shift - centre;  // sum (x - centre)^2 = second + 2 offset first + n offset^2
-      squares += second + offset * (2.0 * first + n * offset);
-    });
-    mean[c] = static_cast<float>(centre);
-    variance[c] = static_cast<float>(std::max(0.0, squares / static_cast<double>(rows)));
+    mean[c] = static_cast<float>(centre[c]);
+    // Rounding can leave a constant channel a hair below 0; a NaN stays.
+    variance[c] = static_cast<float>(squares[c] < 0.0 ? 0.0 : squares[c] / rows);
   }
 }
 
@@ -109,8 +117,10 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance) {
                  out + 2 * lanes.length);
   });
   float *mean_out = mean.data<float>(), *variance_out = variance.data<float>();
-  parallel_for(x.context(), channels, 16, [&](int64_t begin, int64_t end) {
-    combine(lanes, moments, begin, end, mean_out, variance_out);
+  DoubleScratch sums(x.context(), 2 * channels);
+  double* scratch_sums = sums.data();
+  parallel_for(x.context(), channels, 128, [&](int64_t begin, int64_t end) {
+    combine(lanes, moments, begin, end, scratch_sums, mean_out, variance_out);
   });
 }
 

@@ -123,15 +123,15 @@ TEST_CASE("batch norm variance survives a mean that is 4096 times the deviation"
 
 TEST_CASE("batch norm statistics of outliers in the rows that choose the shift") {
   const Context context;
-  // Every eighth row is far away: the worst case for one pass about a sampled mean.
+  // Every fourth row is far away: the worst case for one pass about a sampled mean.
   std::vector<float> values = random_values(8 * 4096, 26, 0.0f, 1.0f);
-  for (size_t i = 0; i < values.size(); ++i) values[i] += i / 64 % 8 == 0 ? 1000.0f : 0.0f;
+  for (size_t i = 0; i < values.size(); ++i) values[i] += i / 64 % 4 == 0 ? 1000.0f : 0.0f;
   const Tensor x = Tensor::from<float>(context, {512, 64}, values);
   Tensor mean = Tensor::empty(context, {64}), variance = mean.clone();
   kernels::batch_norm_statistics(x, mean, variance);
   const Moments m = moments_of(values, 64);
   REQUIRE(relative_error(mean.to_vector<float>(), m.mean) < 1e-6);
-  REQUIRE(relative_error(variance.to_vector<float>(), m.variance) < 2e-6);  // three bits fewer
+  REQUIRE(relative_error(variance.to_vector<float>(), m.variance) < 2e-6);  // two bits fewer
 }
 
 TEST_CASE("a constant channel has exactly no variance") {
@@ -141,6 +141,19 @@ TEST_CASE("a constant channel has exactly no variance") {
   kernels::batch_norm_statistics(x, mean, variance);
   for (float v : mean.to_vector<float>()) REQUIRE(v == Approx(0.1f).epsilon(1e-7));
   for (float v : variance.to_vector<float>()) REQUIRE(v < 1e-14f);
+}
+
+TEST_CASE("a NaN makes its channel's statistics NaN, and no other's") {
+  const Context context = with_threads(2);
+  Tensor x = random_tensor(context, {20000, 3}, 27);
+  x.data<float>()[3 * 17777 + 1] = kNan;
+  Tensor mean = Tensor::empty(context, {3}), variance = mean.clone();
+  kernels::batch_norm_statistics(x, mean, variance);
+  for (const auto& v : {mean.to_vector<float>(), variance.to_vector<float>()}) {
+    REQUIRE(std::isfinite(v[0]));
+    REQUIRE(std::isnan(v[1]));
+    REQUIRE(std::isfinite(v[2]));
+  }
 }
 
 TEST_CASE("batch norm has the same bits on 1, 2 and 3 threads") {
