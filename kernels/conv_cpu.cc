@@ -1,6 +1,7 @@
 // conv.h on the CPU: checks, and the choice of a body.
 #include "kernels/conv.h"
 #include "kernels/conv_bodies.h"
+#include "kernels/conv_direct.h"
 
 namespace halftone::kernels {
 namespace {
@@ -8,6 +9,21 @@ namespace {
 const ConvBodies& library() {
   static const ConvBodies& bodies = onednn_conv() != nullptr ? *onednn_conv() : portable_conv();
   return bodies;
+}
+
+// Own kernels of the widest instruction set here; null when there are none.
+const ConvBodies* direct() {
+  static const ConvBodies* bodies =
+      direct_conv_avx512() != nullptr ? direct_conv_avx512() : direct_conv_avx2();
+  return bodies;
+}
+
+// oneDNN pads channels to 16 and is slow where that wastes most (measured with //tools:bench_conv).
+bool few_channels(const ConvGeometry& g) { return g.c < 16; }
+
+const ConvBodies& choose(const ConvGeometry& g, bool own_is_faster) {
+  const bool own = own_is_faster || onednn_conv() == nullptr;
+  return own && direct() != nullptr && direct_conv_takes(g) ? *direct() : library();
 }
 
 }  // namespace
@@ -18,7 +34,7 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   check_conv_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
   if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
   if (y.numel() == 0) return;
-  library().forward(g, x, w, bias, y);
+  choose(g, few_channels(g)).forward(g, x, w, bias, y);
 }
 
 void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
@@ -27,7 +43,7 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
   const ConvGeometry g = conv_geometry(op, dx.shape(), w.shape(), options);
   check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
   if (dx.numel() == 0) return;
-  library().backward_data(g, dy, w, dx);
+  choose(g, g.c <= 8).backward_data(g, dy, w, dx);
 }
 
 void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,
@@ -41,7 +57,9 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
     if (dbias != nullptr) dbias->fill(0.0f);
     return;
   }
-  library().backward_weight(g, x, dy, dw, dbias);
+  // Weight gradients: one image channel against few outputs, and strides.
+  const bool own = few_channels(g) && g.kh * g.kw > 9;
+  choose(g, own || (g.options.stride_w > 1 && g.c <= 16)).backward_weight(g, x, dy, dw, dbias);
 }
 
 }  // namespace halftone::kernels

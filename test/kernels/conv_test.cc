@@ -2,6 +2,8 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/conv_bodies.h"
+#include "kernels/conv_direct.h"
+#include "test/catch_skip.h"
 #include "test/kernels/conv_cases.h"
 
 namespace halftone {
@@ -35,7 +37,7 @@ struct Results {
   Tensor y, y_plain, dx, dw, dw_plain, dbias;
 };
 
-Results expected(const Context& context, const ConvCase& c, const Operands& in) {
+Results reference_results(const Context& context, const ConvCase& c, const Operands& in) {
   namespace reference = kernels::reference;
   Results out(context, c);
   reference::conv2d(in.x, in.w, &in.bias, c.options, out.y);
@@ -44,6 +46,29 @@ Results expected(const Context& context, const ConvCase& c, const Operands& in) 
   reference::conv2d_backward_weight(in.x, in.dy, c.options, out.dw, &out.dbias);
   reference::conv2d_backward_weight(in.x, in.dy, c.options, out.dw_plain, nullptr);
   return out;
+}
+
+struct Expected {
+  ConvCase c;
+  bool integers;
+  Operands in;
+  Results out;
+};
+
+// Operands and the oracle's answers, made once for all bodies.
+const std::vector<Expected>& expected() {
+  static const std::vector<Expected> all = [] {
+    const Context context = context_with(1);
+    std::vector<Expected> made;
+    for (const ConvCase& c : conv_cases()) {
+      for (const bool integers : {false, true}) {
+        const Operands in(context, c, integers);
+        made.push_back({c, integers, in, reference_results(context, c, in)});
+      }
+    }
+    return made;
+  }();
+  return all;
 }
 
 Results run(const ConvBodies& bodies, const Context& context, const ConvCase& c,
@@ -71,21 +96,23 @@ const ConvBodies& chosen() {
   return bodies;
 }
 
-void check_body(const ConvBodies& bodies, int threads) {
+using Takes = bool (*)(const kernels::ConvGeometry&);
+bool all(const kernels::ConvGeometry&) { return true; }
+
+void check_body(const ConvBodies& bodies, int threads, Takes takes = all) {
   const Context context = context_with(threads);
-  for (const ConvCase& c : conv_cases()) {
-    INFO(c.str() << ", " << threads << " threads");
-    for (const bool integers : {false, true}) {
-      const Operands in(context, c, integers);
-      const auto got = run(bodies, context, c, in).all();
-      const auto want = expected(context, c, in).all();
-      const auto again = run(bodies, context, c, in).all();
-      for (size_t i = 0; i < got.size(); ++i) {
-        INFO("result " << i << " of y, y without bias, dx, dw, dw without dbias, dbias");
-        CHECK(same_values(got[i], again[i]));
-        if (integers) CHECK(same_values(got[i], want[i]));
-        CHECK(relative_error(got[i], want[i]) < kTolerance);
-      }
+  for (const Expected& e : expected()) {
+    if (!takes(kernels::conv_geometry("test", e.c.x(), e.c.weight(), e.c.options))) continue;
+    INFO(e.c.str() << ", " << threads << " threads");
+    const Operands in(context, e.c, e.integers);
+    const auto got = run(bodies, context, e.c, in).all();
+    const auto again = run(bodies, context, e.c, in).all();
+    const auto want = e.out.all();
+    for (size_t i = 0; i < got.size(); ++i) {
+      INFO("result " << i << " of y, y without bias, dx, dw, dw without dbias, dbias");
+      CHECK(same_values(got[i], again[i]));
+      if (e.integers) CHECK(same_values(got[i], want[i]));
+      CHECK(relative_error(got[i], want[i]) < kTolerance);
     }
   }
 }
@@ -104,6 +131,27 @@ std::string message_of(const std::function<void()>& call) {
 TEST_CASE("convolution: the portable body, exact on integers, same bits twice") {
   check_body(kernels::portable_conv(), 1);
   check_body(kernels::portable_conv(), 2);
+}
+
+TEST_CASE("convolution: the oneDNN body, exact on integers, same bits twice") {
+  const ConvBodies* bodies = kernels::onednn_conv();
+  if (bodies == nullptr) HALFTONE_SKIP("built without oneDNN");
+  check_body(*bodies, 1);
+  check_body(*bodies, 2);
+}
+
+TEST_CASE("convolution: the direct body for AVX2, exact on integers, same bits twice") {
+  const ConvBodies* bodies = kernels::direct_conv_avx2();
+  if (bodies == nullptr) HALFTONE_SKIP("no AVX2 here");
+  check_body(*bodies, 1, kernels::direct_conv_takes);
+  check_body(*bodies, 2, kernels::direct_conv_takes);
+}
+
+TEST_CASE("convolution: the direct body for AVX-512, exact on integers, same bits twice") {
+  const ConvBodies* bodies = kernels::direct_conv_avx512();
+  if (bodies == nullptr) HALFTONE_SKIP("no AVX-512 here");
+  check_body(*bodies, 1, kernels::direct_conv_takes);
+  check_body(*bodies, 2, kernels::direct_conv_takes);
 }
 
 TEST_CASE("convolution: the body chosen by shape, exact on integers, same bits twice") {
