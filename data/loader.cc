@@ -153,6 +153,7 @@ struct Loader::Impl {
   Batch next() {
     std::unique_lock<std::mutex> lock(mutex);
     recycle();
+    paused = false;
     if (threads.empty()) {
       Slot* slot = take_ticket();
       filler.fill(*slot);
@@ -163,6 +164,7 @@ struct Loader::Impl {
     if (slot->error) {
       const std::exception_ptr error = slot->error;
       go_to(lock, position);
+      paused = true;  // nothing is tried again before the consumer asks for it
       std::rethrow_exception(error);
     }
     slot->state = SlotState::kLent;
@@ -181,7 +183,6 @@ struct Loader::Impl {
     position = ticket = state;
     fill_order(order, options, state.epoch);
     paused = false;
-    wake_workers.notify_all();
   }
 
   const Context context;
@@ -228,6 +229,7 @@ void Loader::seek(const LoaderState& state) {
   }
   std::unique_lock<std::mutex> lock(impl_->mutex);
   impl_->go_to(lock, state);
+  impl_->wake_workers.notify_all();
 }
 
 }  // namespace halftone

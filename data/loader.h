@@ -47,7 +47,7 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   // The next batch; waits for it. Rethrows what a worker threw while preparing this batch, after
-  // which the loader stands where it stood: seek() or next() tries again.
+  // which the loader rests where it stood: next() tries again.
   Batch next();
 
   int64_t batches_per_epoch() const;
