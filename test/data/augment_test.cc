@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "catch2/catch.hpp"
+#include <catch2/catch.hpp>
 
 namespace halftone {
 namespace {

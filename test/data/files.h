@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "catch2/catch.hpp"
+#include <catch2/catch.hpp>
 #include "tensor/error.h"
 
 namespace halftone::test {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "catch2/catch.hpp"
+#include <catch2/catch.hpp>
 #include "data/digit_glyphs.h"
 
 namespace halftone {

@@ -52,6 +52,15 @@ TEST_CASE("limit keeps the first samples") {
   CHECK(load_dataset(Context(), "mnist", Split::kTest, options).size() == 3);
 }
 
+TEST_CASE("generated sets come by name, as many samples as asked for") {
+  DatasetOptions options;
+  options.limit = 30;
+  const Dataset digits = load_dataset(Context(), "generated-digits", Split::kTest, options);
+  CHECK(digits.images.shape() == Shape{30, 28, 28, 1});
+  const Dataset colour = load_dataset(Context(), "generated-colour", Split::kTest, options);
+  CHECK(colour.images.shape() == Shape{30, 32, 32, 3});
+}
+
 TEST_CASE("every set has a summary, and only generated ones need no files") {
   for (const std::string& name : dataset_names()) {
     CHECK(dataset_summary(name).size() > 10);
