@@ -50,7 +50,8 @@ double relative_error(const Tensor& found, const Tensor& wanted) {
   double error = 0.0, magnitude = 1e-6;
   for (int64_t i = 0; i < found.numel(); ++i) {
     const double difference = std::fabs(static_cast<double>(a[i]) - b[i]);
-    if (!(difference <= error)) error = difference;  // a NaN sticks
+    if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+    error = std::max(error, difference);
     magnitude = std::max(magnitude, std::fabs(static_cast<double>(b[i])));
   }
   return error / magnitude;

@@ -28,7 +28,8 @@ class TorchNumbers {
 Tensor to_torch(const Tensor& t);
 
 // Largest difference over the largest magnitude of `wanted` (over 1e-6 where that is smaller:
-// gradients that are 0 but for rounding). Infinity when shapes differ.
+// gradients that are 0 but for rounding). Infinity when shapes differ, or
+// for a NaN.
 double relative_error(const Tensor& found, const Tensor& wanted);
 
 // The largest error of everything checked so far, for the one line that states it.
