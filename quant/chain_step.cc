@@ -16,6 +16,12 @@ bool is_negative(const Chain& chain, int64_t c) {
   return chain.norm != nullptr && value_at(chain.norm->weight, c, 1) < 0;
 }
 
+// s_w of the stored codes: shifted left by 8 - b, so 2^(8-b) times finer. Exact.
+float stored_scale(const ChainStep& step, int64_t c) {
+  const auto& grids = step.weight_options.grids;
+  return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
+}
+
 // Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in
 // every channel.
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
@@ -28,12 +34,11 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
     step.weight_options.negated.push_back(is_negative(chain, c));
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
   kernels::quantize_weights(step.weight, step.weight_options, step.weight_codes);
-}
-
-// s_w of the stored codes: shifted left by 8 - b, so 2^(8-b) times finer. Exact.
-float stored_scale(const ChainStep& step, int64_t c) {
-  const auto& grids = step.weight_options.grids;
-  return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double unit =
+        static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
+    step.acc_scale.push_back(step.weight_options.negated[c] ? -unit : unit);
+  }
 }
 
 void accumulate(const Chain& chain, ChainStep& step) {
@@ -159,6 +164,22 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   } else {
     step.pass.act_low = step.act_low;
     step.pass.act_high = step.act_high;
+  }
+  return step;
+}
+
+ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
+  ChainStep step;
+  step.x.params = x;
+  quantize_step_weights(chain, step);
+  set_activation_bounds(chain, step);
+  step.quantized = chain.output != nullptr && chain.output->initialised();
+  if (step.quantized) step.y = chain.output->params();
+  fold_channels(chain, step);
+  const int64_t length = step.weight.numel() / step.out_channels();
+  for (int64_t c = 0; c < step.out_channels(); ++c) {
+    if (!step.folded[c].constant) continue;
+    std::fill_n(step.weight_codes.data<int8_t>() + c * length, length, int8_t{0});
   }
   return step;
 }

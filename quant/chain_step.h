@@ -34,6 +34,9 @@ struct ChainStep {
 
 // Fills everything but the result. x holds codes; the weight quantizer has its scales.
 ChainStep prepare_step(Chain& chain, const Variable& x);
+// What evaluation uses for an input on this grid: codes, constants (running statistics) and the
+// output's grid, without an input or an accumulator. Weight rows of constant channels are zero.
+ChainStep deployed_step(const Chain& chain, const QuantParams& x);
 // Bounds of the activation: (-inf, inf) without one.
 void set_activation_bounds(const Chain& chain, ChainStep& step);
 // [lo - z, hi - z] after activation and quantizer.

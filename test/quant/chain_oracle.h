@@ -56,6 +56,7 @@ struct LayerOracle {
   Shape y_shape;
   std::vector<int64_t> codes;
   std::vector<float> reals;
+  std::vector<char> passes;  // where the gradient passes
 
   int64_t channels() const { return w_shape[0]; }
 
@@ -144,9 +145,12 @@ struct LayerOracle {
     const float t = sum * multiplier;
     if (y_scale == 0) {
       reals.push_back(std::min(std::max(t, act_low), act_high));
+      passes.push_back(t > act_low && t < act_high);
       return;
     }
     int64_t lo = y_low - y_zero, hi = y_high - y_zero;
+    const bool inside = t > act_low / y_scale && t < act_high / y_scale;
+    passes.push_back(inside && nearest_even(t) >= lo && nearest_even(t) <= hi);
     if (act_low > -INFINITY) lo = std::max(lo, nearest_even(act_low / y_scale));
     if (act_high < INFINITY) hi = std::min(hi, nearest_even(act_high / y_scale));
     codes.push_back(clamp64(nearest_even(t), lo, hi) + y_zero);

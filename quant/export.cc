@@ -1,0 +1,234 @@
+// Quantizer::export_model and load_calibration_config.
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/elementwise.h"
+#include "quant/chain_step.h"
+#include "quant/quantizer.h"
+#include "tensor/atomic_file.h"
+#include "tensor/safetensors.h"
+
+namespace halftone {
+namespace {
+
+using Json = nlohmann::json;
+using Tensors = std::map<std::string, Tensor>;
+
+const Variable& weight_of(Module& layer) {
+  auto* conv = dynamic_cast<Conv2d*>(&layer);
+  return conv != nullptr ? conv->weight : dynamic_cast<Linear&>(layer).weight;
+}
+
+Tensor disk_layout(const Tensor& w) {
+  if (w.rank() != 4) return w.clone();
+  Tensor out = Tensor::empty(w.context(), {w.dim(0), w.dim(3), w.dim(1), w.dim(2)}, w.dtype());
+  kernels::nhwc_to_nchw(w, out);
+  return out;
+}
+
+template <class T, class Get>
+Tensor per_channel(const ChainStep& s, Get get) {
+  std::vector<T> values;
+  for (int64_t c = 0; c < s.out_channels(); ++c) values.push_back(static_cast<T>(get(c)));
+  return Tensor::from(s.weight.context(), Shape{s.out_channels()}, values);
+}
+
+// w gamma / sigma, in the shape of w.
+Tensor folded_weight(const ChainStep& s) {
+  Tensor w = s.weight.clone();
+  const int64_t length = w.numel() / s.out_channels();
+  for (int64_t i = 0; i < w.numel(); ++i) {
+    w.data<float>()[i] = static_cast<float>(w.data<float>()[i] * s.folded[i / length].ratio);
+  }
+  return w;
+}
+
+// What the integer network needs of one chain.
+void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
+  const ChainStep s = deployed_step(chain, x);
+  const std::string name = chain.anchor->path() + ".integer.";
+  out[name + "weight_codes"] = disk_layout(s.weight_codes);
+  out[name + "weight_scale"] =
+      per_channel<float>(s, [&](int64_t c) { return s.folded[c].weight_scale; });
+  out[name + "bias_codes"] = per_channel<int32_t>(s, [&](int64_t c) { return s.channels[c].bias; });
+  out[name + "multiplier"] =
+      per_channel<float>(s, [&](int64_t c) { return s.channels[c].multiplier; });
+  out[name + "folded_weight"] = disk_layout(folded_weight(s));
+  out[name + "folded_bias"] = per_channel<float>(s, [&](int64_t c) { return s.folded[c].offset; });
+  const Context& context = s.weight.context();
+  out[name + "input_scale"] = Tensor::full(context, {1}, x.scale);
+  out[name + "input_zero_point"] =
+      Tensor::from(context, Shape{1}, std::vector<int32_t>{x.zero_point});
+  if (!s.quantized) return;
+  const kernels::CodeRange range = code_range(s);
+  const auto end = [&](float v) { return static_cast<int32_t>(v) + range.zero_point; };
+  out[name + "output_scale"] = Tensor::full(context, {1}, s.y.scale);
+  out[name + "output_zero_point"] =
+      Tensor::from(context, Shape{1}, std::vector<int32_t>{s.y.zero_point});
+  out[name + "output_code_range"] =
+      Tensor::from(context, Shape{2}, std::vector<int32_t>{end(range.low), end(range.high)});
+}
+
+// Codes of a weight without an integer chain, on its own grid.
+Tensor plain_codes(const Tensor& w, const FakeQuantize& quantizer) {
+  const kernels::Grids grids = quantizer.grids(w.rank());
+  int64_t inner = 1;
+  for (int a = std::max(grids.axis, -1) + 1; a < w.rank(); ++a) inner *= w.dim(a);
+  if (grids.axis < 0) inner = w.numel();
+  Tensor codes = Tensor::empty(w.context(), w.shape(), DType::kInt32);
+  for (int64_t i = 0; i < w.numel(); ++i) {
+    const quant_math::Grid& g = grids.list[i / inner % static_cast<int64_t>(grids.list.size())];
+    const float v = w.data<float>()[i];
+    codes.data<int32_t>()[i] =
+        quantizer.spec().nni ? quant_math::quantize_nni(v, g) : quant_math::quantize(v, g);
+  }
+  return disk_layout(codes);
+}
+
+Json describe(const FakeQuantize& q) {
+  const QuantSpec& spec = q.spec();
+  const quant_math::Grid g = quant_math::empty_grid(spec.rule());
+  Json out = {{"bits", spec.bits},
+              {"dtype", spec.is_signed ? "int" : "uint"},
+              {"scheme", std::string(spec.per_channel ? "per_channel_" : "per_tensor_") +
+                             (spec.symmetric ? "symmetric" : "affine")},
+              {"qmin", g.qmin},
+              {"qmax", g.qmax},
+              {"rounding", spec.nni ? "nni" : "onnx"},
+              {"state", q.path()},
+              {"initialised", q.initialised()}};
+  if (spec.per_channel) out["axis"] = spec.axis;
+  return out;
+}
+
+// A number, or a list for more than one channel.
+template <class Get>
+Json numbers(const FakeQuantize& q, Get get) {
+  Json list = Json::array();
+  for (const kernels::Range& r : q.ranges()) list.push_back(get(r));
+  return list.size() == 1 ? list[0] : list;
+}
+
+void add_calibration(const QuantPoint& point, Json& layer) {
+  const FakeQuantize& q = *point.quantizer;
+  const std::string type = name_of(point.type);
+  layer[type + "_bits"] = q.spec().bits;
+  if (!q.initialised()) return;
+  if (point.type != QuantType::kWeight) {
+    layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
+    layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
+    return;
+  }
+  for (const quant_math::Grid& g : q.grids(4).list) {
+    layer["weight_scale"].push_back(g.scale);
+    layer["weight_zero_point"].push_back(g.zero_point);
+  }
+}
+
+std::vector<float> number_list(const Json& layer, const std::string& key,
+                               const std::string& where) {
+  if (!layer.contains(key)) return {};
+  const Json& value = layer[key];
+  if (value.is_number()) return {value.get<float>()};
+  const bool good = value.is_array() && std::all_of(value.begin(), value.end(),
+                                                    [](const Json& v) { return v.is_number(); });
+  if (good) return value.get<std::vector<float>>();
+  throw HALFTONE_ERROR("load_calibration_config")
+      .at(where)
+      .expected("a number or a list of numbers in " + key)
+      .found(value.dump());
+}
+
+void load_ranges(const Json& layer, const std::string& where, const QuantPoint& point) {
+  const std::string type = name_of(point.type);
+  FakeQuantize& q = *point.quantizer;
+  if (layer.contains(type + "_bits") && layer[type + "_bits"] != q.spec().bits) {
+    throw HALFTONE_ERROR("load_calibration_config")
+        .at(where)
+        .expected(type + "_bits " + std::to_string(q.spec().bits) + ", as config_list says")
+        .found(layer[type + "_bits"].dump());
+  }
+  const auto low = number_list(layer, "tracked_min_" + type, where);
+  const auto high = number_list(layer, "tracked_max_" + type, where);
+  if (low.size() != high.size()) {
+    throw HALFTONE_ERROR("load_calibration_config")
+        .at(where)
+        .what_happened("tracked_min_" + type + " and tracked_max_" + type +
+                       " have different lengths");
+  }
+  if (low.empty() || point.type == QuantType::kWeight) return;
+  if (!q.spec().per_channel && low.size() != 1) {
+    throw HALFTONE_ERROR("load_calibration_config")
+        .at(where)
+        .expected("one range per tensor")
+        .found(std::to_string(low.size()));
+  }
+  std::vector<kernels::Range> ranges;
+  for (size_t c = 0; c < low.size(); ++c) ranges.push_back({low[c], high[c]});
+  q.set_ranges(ranges);
+}
+
+}  // namespace
+
+void Quantizer::export_model(const std::string& model_path,
+                             const std::string& calibration_path) const {
+  TensorFile file;
+  file.tensors = model_.state_dict();
+  Json layers, calibration;
+  for (const QuantPoint& point : points_) {
+    layers[point.module][name_of(point.type)] = describe(*point.quantizer);
+    add_calibration(point, calibration[point.module]);
+  }
+  std::map<std::string, const Chain*> chain_of;
+  for (const ChainPtr& chain : chains_) chain_of[chain->anchor->path()] = chain.get();
+  for (const QuantPoint& point : points_) {
+    if (point.type != QuantType::kWeight || !point.quantizer->initialised()) continue;
+    const auto chain = chain_of.find(point.module);
+    const FakeQuantize* input = nullptr;
+    for (const QuantPoint& p : points_) {
+      if (p.module == point.module && p.type == QuantType::kInput) input = p.quantizer.get();
+    }
+    if (chain != chain_of.end() && input != nullptr && input->initialised()) {
+      add_chain(*chain->second, input->params(), file.tensors);
+    } else {
+      const Variable& weight = weight_of(*model_.find(point.module));
+      file.tensors[point.module + ".weight_codes"] = plain_codes(weight.value(), *point.quantizer);
+    }
+  }
+  file.metadata["format"] = "halftone-quantized";
+  file.metadata["quantizer"] = name();
+  file.metadata["layers"] = layers.dump();
+  if (!model_path.empty()) save_safetensors(model_path, file);
+  if (!calibration_path.empty())
+    write_file_atomically(calibration_path, calibration.dump(2) + "\n");
+}
+
+void Quantizer::load_calibration_config(const std::string& path) {
+  std::ifstream in(path);
+  if (!in)
+    throw HALFTONE_ERROR("load_calibration_config")
+        .at(path)
+        .what_happened("the file cannot be read");
+  const Json config = Json::parse(in, nullptr, false);
+  if (!config.is_object()) {
+    throw HALFTONE_ERROR("load_calibration_config")
+        .at(path)
+        .expected("a JSON object of layers")
+        .found("something else");
+  }
+  for (const auto& [module, layer] : config.items()) {
+    bool known = false;
+    for (const QuantPoint& point : points_) {
+      if (point.module != module) continue;
+      load_ranges(layer, path + ", " + module, point);
+      if (point.type == QuantType::kWeight && !point.quantizer->initialised()) {
+        point.quantizer->observe_values(weight_of(*model_.find(module)).value());
+      }
+      known = true;
+    }
+    if (!known)
+      warnings_.push_back(path + ": nothing is quantized in a layer named \"" + module + "\"");
+  }
+}
+
+}  // namespace halftone

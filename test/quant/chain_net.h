@@ -1,0 +1,166 @@
+// Small networks of one chain, and the oracle for them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test/quant/chain_oracle.h"
+
+namespace halftone::test {
+
+inline const char* const kConfig = R"([
+  {"quant_types": ["weight", "input"], "quant_bits": {"weight": WBITS, "input": 8},
+   "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": "int", "input": "uint"},
+   "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"}},
+  {"quant_types": ["output"], "quant_bits": ABITS, "op_types": ["ReLU", "ReLU6", "Hardtanh"],
+   "quant_dtype": "ADTYPE", "quant_scheme": "per_tensor_affine"}])";
+
+inline std::string replace(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+struct Case {
+  std::string name;
+  Conv2dArgs conv{3, 8, 3, 0, 1, 1, 1, 1, true};
+  bool linear = false, norm = true;
+  Activation act = Activation::kReLU;
+  int weight_bits = 8, output_bits = 8;
+  bool per_channel = true, output_signed = false;
+};
+
+inline std::vector<Case> cases() {
+  std::vector<Case> all(11);
+  all[0].name = "conv, batch norm, ReLU";
+  all[1].name = "no batch norm, bias";
+  all[1].norm = false;
+  all[2].name = "groups, stride, no bias";
+  all[2].conv = {6, 9, 3, 0, 2, 1, 1, 3, false};
+  all[3].name = "depthwise, ReLU6";
+  all[3].conv = {8, 8, 3, 0, 1, 1, 1, 8, false};
+  all[3].act = Activation::kReLU6;
+  all[4].name = "per-tensor weights, Hardtanh";
+  all[4].per_channel = false;
+  all[4].act = Activation::kHardtanh;
+  all[5].name = "4-bit weights";
+  all[5].weight_bits = 4;
+  all[6].name = "2-bit weights, 4-bit activations";
+  all[6].weight_bits = 2;
+  all[6].output_bits = 4;
+  all[7].name = "linear with batch norm";
+  all[7].linear = true;
+  all[8].name = "linear without";
+  all[8].linear = true;
+  all[8].norm = false;
+  all[9].name = "signed output codes";
+  all[9].act = Activation::kHardtanh;
+  all[9].output_signed = true;
+  all[10].name = "dilation, even kernel";
+  all[10].conv = {3, 5, 2, 3, 1, 1, 2, 1, true};
+  return all;
+}
+
+struct Net {
+  explicit Net(const Case& c, int threads = 2)
+      : context(options(threads)), model(make<Sequential>(context)) {
+    const int out = c.conv.out_channels;
+    if (c.linear) {
+      layer = make<Linear>(context, 40, out);
+    } else {
+      layer = make<Conv2d>(context, c.conv);
+    }
+    model->append("layer", layer);
+    if (c.norm) {
+      norm = make<BatchNorm>(context, out, c.linear ? 1 : 2);
+      model->append("norm", norm);
+      Tensor& gamma = norm->weight.mutable_value();
+      gamma.copy_from(spread(context, {out}, -1.5f, 1.5f, 3));
+      gamma.data<float>()[1] = 0.0f;
+      gamma.data<float>()[2] = 1e-13f;
+      norm->bias.mutable_value().copy_from(spread(context, {out}, -0.5f, 1.0f, 5));
+    }
+    ActivationOptions act;
+    act.kind = c.act;
+    model->append("act", make<ActivationLayer>(context, act));
+    const Shape shape = c.linear ? Shape{6, 40} : Shape{4, 7, 9, c.conv.in_channels};
+    x = spread(context, shape, -1.0f, 2.0f, 7);
+    std::string config = replace(kConfig, "WBITS", std::to_string(c.weight_bits));
+    config = replace(config, "ABITS", std::to_string(c.output_bits));
+    config = replace(config, "WSCHEME",
+                     c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
+    config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
+    quantizer = make_quantizer("QAT_Quantizer", *model, config, {}, x);
+    quantizer->compress();
+  }
+  static ContextOptions options(int threads) {
+    ContextOptions o;
+    o.threads = threads;
+    o.seed = 5;
+    return o;
+  }
+  const Variable& weight() const {
+    auto* conv = dynamic_cast<Conv2d*>(layer.get());
+    return conv != nullptr ? conv->weight : dynamic_cast<Linear&>(*layer).weight;
+  }
+  const Variable& bias() const {
+    auto* conv = dynamic_cast<Conv2d*>(layer.get());
+    return conv != nullptr ? conv->bias : dynamic_cast<Linear&>(*layer).bias;
+  }
+
+  Context context;
+  std::shared_ptr<Sequential> model;
+  ModulePtr layer;
+  std::shared_ptr<BatchNorm> norm;
+  Tensor x;
+  std::unique_ptr<Quantizer> quantizer;
+};
+
+// The oracle for the state that the net has now (running statistics: before the forward).
+inline LayerOracle oracle_of(const Case& c, Net& net) {
+  LayerOracle o;
+  const Shape& xs = net.x.shape();
+  const Shape& ws = net.weight().shape();
+  o.x_shape = c.linear ? Shape{xs[0], 1, 1, xs[1]} : xs;
+  o.w_shape = c.linear ? Shape{ws[0], 1, 1, ws[1]} : ws;
+  if (!c.linear) o.options = dynamic_cast<Conv2d&>(*net.layer).options();
+  o.weight = net.weight().value().to_vector<float>();
+  if (net.bias().defined()) o.bias = net.bias().value().to_vector<float>();
+  if (net.norm) {
+    o.norm = true;
+    o.gamma = net.norm->weight.value().to_vector<float>();
+    o.beta = net.norm->bias.value().to_vector<float>();
+    o.running_mean = net.norm->running_mean->to_vector<float>();
+    o.running_var = net.norm->running_var->to_vector<float>();
+  }
+  o.training = net.model->training();
+  if (c.act == Activation::kHardtanh) o.act_low = -1, o.act_high = 1;
+  if (c.act == Activation::kReLU || c.act == Activation::kReLU6) o.act_low = 0;
+  if (c.act == Activation::kReLU6) o.act_high = 6;
+  o.bits = c.weight_bits;
+  o.per_channel = c.per_channel;
+  return o;
+}
+
+// Input and output grids as the net stored them in its forward.
+inline void take_grids(Net& net, LayerOracle& o, const Codes& y) {
+  const auto state = net.model->state_dict();
+  const float s = state.at("layer.input_fake_quant.scale").item<float>();
+  o.x_scale = static_cast<double>(s);
+  o.x_zero = state.at("layer.input_fake_quant.zero_point").item<int32_t>();
+  const std::vector<float> x = net.x.to_vector<float>();
+  for (const float v : x) o.x_codes.push_back(clamp64(nearest_even(v / s) + o.x_zero, 0, 255));
+  o.y_scale = y.params.scale;
+  o.y_zero = y.params.zero_point;
+  o.y_low = y.params.qmin;
+  o.y_high = y.params.qmax;
+}
+
+inline int64_t differing(const std::vector<uint8_t>& got, const std::vector<int64_t>& want) {
+  int64_t n = got.size() == want.size() ? 0 : -1;
+  for (size_t i = 0; i < want.size() && n >= 0; ++i) n += got[i] != want[i];
+  return n;
+}
+
+}  // namespace halftone::test
