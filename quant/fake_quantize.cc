@@ -42,7 +42,7 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
   const Variable& x = inputs.at(0);
   if (x.codes() != nullptr && args_.emits_codes && initialised() && x.codes()->params == params())
     return x;
-  if (observes() && !(args_.type == QuantType::kWeight && warm_up())) observe_values(x.value());
+  if (observes()) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
   return args_.emits_codes ? to_codes(x) : to_float(x);
 }
