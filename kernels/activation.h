@@ -15,10 +15,12 @@ struct ActivationOptions {
 
 namespace kernels {
 void activation(const Tensor& x, const ActivationOptions& options, Tensor& y);
-// dx = dy * f'(x), from the output y alone where the derivative allows it (all but LeakyReLU with slope <= 0).
-// Derivative 0 at the kinks, as PyTorch: ReLU y > 0; ReLU6, Hardtanh low < y < high.
-void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOptions& options, Tensor& dx);
-// y = x * mask / (1 - p), mask from the stream, element by element; the same call makes the backward.
+// dx = dy * f'(x), from the output y alone where the derivative allows it (all but LeakyReLU with
+// slope <= 0). Derivative 0 at the kinks, as PyTorch: ReLU y > 0; ReLU6, Hardtanh low < y < high.
+void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOptions& options,
+                         Tensor& dx);
+// y = x * mask / (1 - p), mask from the stream, element by element; the same call makes the
+// backward.
 void dropout(const Tensor& x, float p, const Philox& stream, Tensor& y);
 }  // namespace kernels
 }  // namespace halftone

@@ -6,8 +6,8 @@
 
 namespace halftone::kernels {
 
-// Per channel mean and biased variance of the batch (C each): sums about a sampled mean per fixed chunk,
-// combined as Chan et al. 1983; within 1e-6 of double, whatever the mean.
+// Per channel mean and biased variance of the batch (C each): sums about a sampled mean per fixed
+// chunk, combined as Chan et al. 1983; within 1e-6 of double, whatever the mean.
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance);
 
 // running = (1 - momentum) running + momentum batch, with the unbiased variance, as PyTorch.
@@ -16,12 +16,14 @@ void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count
 
 // y = act((x - mean) / sqrt(variance + eps) * weight + bias); weight and bias may be null.
 void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& variance, float eps,
-                      const Tensor* weight, const Tensor* bias, const ActivationOptions& act, Tensor& y);
+                      const Tensor* weight, const Tensor* bias, const ActivationOptions& act,
+                      Tensor& y);
 
 // Backward of the line above. use_batch_statistics: mean and variance depend on x (training).
 // y is the output of the forward (for the activation's mask). dweight, dbias may be null.
-void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& variance,
-                         float eps, const Tensor* weight, const ActivationOptions& act, bool use_batch_statistics,
-                         Tensor& dx, Tensor* dweight, Tensor* dbias);
+void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& mean,
+                         const Tensor& variance, float eps, const Tensor* weight,
+                         const ActivationOptions& act, bool use_batch_statistics, Tensor& dx,
+                         Tensor* dweight, Tensor* dbias);
 
 }  // namespace halftone::kernels

@@ -58,8 +58,12 @@ inline void pool_pixel(const typename Pack::Element* x, const Window& window, in
   using One = Single<typename Pack::Element>;
   for_channels<Pack::kLanes>(
       window.channels, room,
-      [&](int64_t c) { pool_lanes<Pack, kTaps, kSide>(x + c, window, y + c, taps + c); },
-      [&](int64_t c) { pool_lanes<One, kTaps, kSide>(x + c, window, y + c, taps + c); });
+      [&](int64_t c) {
+        pool_lanes<Pack, kTaps, kSide>(x + c, window, y + c, kTaps ? taps + c : nullptr);
+      },
+      [&](int64_t c) {
+        pool_lanes<One, kTaps, kSide>(x + c, window, y + c, kTaps ? taps + c : nullptr);
+      });
 }
 
 template <class Pack, bool kTaps>
@@ -86,7 +90,7 @@ void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t*
         const int64_t room = std::min(size - from - last, row - ow * channels);
         auto* run = window.rows == 2 && window.columns == 2 ? &pool_pixel<Pack, kTaps, 2>
                                                             : &pool_pixel<Pack, kTaps, 0>;
-        run(in + from, window, room, out + to, taps + to);
+        run(in + from, window, room, out + to, kTaps ? taps + to : nullptr);
       }
     }
   });

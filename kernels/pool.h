@@ -20,10 +20,12 @@ namespace kernels {
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
 // Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8 (kernels up to 15 x 15).
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps);
-void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptions& options, Tensor& dx);
+void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptions& options,
+                         Tensor& dx);
 void avg_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
 void avg_pool2d_backward(const Tensor& dy, const Pool2dOptions& options, Tensor& dx);
-// PyTorch's adaptive average pooling: y (N, OH, OW, C), window i = [floor(i H / OH), ceil((i + 1) H / OH)).
+// PyTorch's adaptive average pooling: y (N, OH, OW, C), window i = [floor(i H / OH), ceil((i + 1) H
+// / OH)).
 void adaptive_avg_pool2d(const Tensor& x, Tensor& y);
 void adaptive_avg_pool2d_backward(const Tensor& dy, Tensor& dx);
 }  // namespace kernels

@@ -49,7 +49,8 @@ inline Tensor random_tensor(const Context& context, const Shape& shape, uint64_t
 inline Tensor like(const Tensor& x) { return Tensor::full(x.context(), x.shape(), kNan); }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  if (a.size() != b.size()) return false;
+  return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 // max |actual - expected| / max |expected|; infinite when a NaN stands where none is expected.
