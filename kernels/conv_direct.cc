@@ -131,6 +131,7 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
   shared.tap_row = row;
   shared.taps = p.rows;
   shared.run = p.run();
+  shared.columns = p.stride == 1 && p.group == 1 ? p.columns : 0;
   shared.weights = packed.data<float>();
   shared.bias = biases.data<float>();
   shared.output_row = g.ow * g.o;
@@ -195,6 +196,7 @@ Correlation phase_job(const ConvGeometry& g, const Frame& frame, const Phase& v,
   job.input_pixel = p.group * g.o;
   job.taps = p.run() == 0 ? 0 : p.rows;
   job.run = p.run();
+  job.columns = p.group == 1 ? p.columns : 0;
   job.weights = packed;
   job.output_row = o.stride_h * g.w * g.c;
   job.output_pixel = o.stride_w * p.channels();

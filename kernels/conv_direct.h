@@ -29,6 +29,7 @@ struct Correlation {
   int64_t input_row, input_pixel;  // floats between vertically, horizontally adjacent outputs' taps
   int64_t tap_row;                 // floats between adjacent kernel rows
   int64_t taps, run;               // kernel rows, and floats under one of them (kw * c)
+  int64_t columns;                 // kw, where input_pixel is c; else 0
   const float* weights;            // (taps, run, padded channels)
   const float* bias;               // (padded channels)
   float* output;

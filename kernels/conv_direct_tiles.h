@@ -25,8 +25,60 @@ inline int64_t end_tap(const RowClip& c, int64_t row, int64_t taps) {
   return end < taps ? end : taps;
 }
 
-// P adjacent output pixels, V vectors of channels from `channel` on; the last may be partial.
+// acc (P pixels, V vectors) += x w under one kernel row; x steps by `step` from pixel to pixel.
+template <int P, int V, int K>
+struct KernelRow {  // K columns, step = c: an input serves K outputs
+  static void add(const float* x, const float* w, int64_t, int64_t step, int64_t padded,
+                  Vec (&acc)[P][V]) {
+    const float* base[(P + K + 1) / 3];
+#pragma GCC unroll 32
+    for (int i = 0; i < (P + K + 1) / 3; ++i) base[i] = x + 3 * i * step;
+    for (int64_t c = 0; c < step; ++c, w += padded) {
+      Vec weight[K][V];
+#pragma GCC unroll 32
+      for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 32
+        for (int v = 0; v < V; ++v) {
+          weight[k][v] = Vec::load(w + k * step * padded + v * Vec::kLanes);
+        }
+      }
+#pragma GCC unroll 32
+      for (int j = 0; j < P + K - 1; ++j) {
+        const Vec value = Vec::broadcast(base[j / 3] + j % 3 * step + c);
+#pragma GCC unroll 32
+        for (int k = 0; k < K; ++k) {
+          if (j < k || j - k >= P) continue;
+#pragma GCC unroll 32
+          for (int v = 0; v < V; ++v) acc[j - k][v] = Vec::fma(value, weight[k][v], acc[j - k][v]);
+        }
+      }
+    }
+  }
+};
 template <int P, int V>
+struct KernelRow<P, V, 0> {
+  static void add(const float* x, const float* w, int64_t run, int64_t step, int64_t padded,
+                  Vec (&acc)[P][V]) {
+    // One pointer serves three pixels: x86 addresses base, base + step and base + 2 step.
+    const float* base[(P + 2) / 3];
+#pragma GCC unroll 32
+    for (int i = 0; i < (P + 2) / 3; ++i) base[i] = x + 3 * i * step;
+    for (int64_t k = 0; k < run; ++k, w += padded) {
+      Vec weight[V];
+#pragma GCC unroll 32
+      for (int v = 0; v < V; ++v) weight[v] = Vec::load(w + v * Vec::kLanes);
+#pragma GCC unroll 32
+      for (int p = 0; p < P; ++p) {
+        const Vec value = Vec::broadcast(base[p / 3] + p % 3 * step + k);
+#pragma GCC unroll 32
+        for (int v = 0; v < V; ++v) acc[p][v] = Vec::fma(value, weight[v], acc[p][v]);
+      }
+    }
+  }
+};
+
+// P adjacent output pixels, V vectors of channels from `channel` on; the last may be partial.
+template <int P, int V, int K>
 void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t channel) {
   const int64_t padded = (job.channels + Vec::kLanes - 1) / Vec::kLanes * Vec::kLanes;
   Vec acc[P][V];
@@ -41,21 +93,8 @@ void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t ch
   const float* w = job.weights + channel + begin * job.run * padded;
   for (int64_t tap = begin; tap < end; ++tap) {
     const float* x = job.input + row * job.input_row + pixel * step + tap * job.tap_row;
-    // One pointer serves three pixels: x86 addresses base, base + step and base + 2 step.
-    const float* base[(P + 2) / 3];
-#pragma GCC unroll 32
-    for (int i = 0; i < (P + 2) / 3; ++i) base[i] = x + 3 * i * step;
-    for (int64_t k = 0; k < job.run; ++k, w += padded) {
-      Vec weight[V];
-#pragma GCC unroll 32
-      for (int v = 0; v < V; ++v) weight[v] = Vec::load(w + v * Vec::kLanes);
-#pragma GCC unroll 32
-      for (int p = 0; p < P; ++p) {
-        const Vec value = Vec::broadcast(base[p / 3] + p % 3 * step + k);
-#pragma GCC unroll 32
-        for (int v = 0; v < V; ++v) acc[p][v] = Vec::fma(value, weight[v], acc[p][v]);
-      }
-    }
+    KernelRow<P, V, K>::add(x, w, job.run, step, padded, acc);
+    w += job.run * padded;
   }
   float* out = job.output + row * job.output_row + pixel * job.output_pixel + channel;
 #pragma GCC unroll 32
@@ -77,17 +116,19 @@ using ForwardTile = void (*)(const Correlation&, int64_t, int64_t, int64_t);
 
 // Entry P of the table is the tile of P pixels.
 // (No std::array: its functions, compiled for this instruction set, could be linked in elsewhere.)
-template <int V, class Sequence>
+template <int V, int K, class Sequence>
 struct ForwardTiles;
-template <int V, int... P>
-struct ForwardTiles<V, std::integer_sequence<int, P...>> {
-  static constexpr ForwardTile kTable[] = {nullptr, forward_tile<P + 1, V>...};
+template <int V, int K, int... P>
+struct ForwardTiles<V, K, std::integer_sequence<int, P...>> {
+  static constexpr ForwardTile kTable[] = {nullptr, forward_tile<P + 1, V, K>...};
 };
 
-template <int V>
+template <int V, int K>
 void correlate_channels(const Correlation& job, int64_t row, int64_t channel) {
-  constexpr int kMax = kMaxPixels<V>;
-  using Tiles = ForwardTiles<V, std::make_integer_sequence<int, kMax>>;
+  // K columns hold K * V weights in registers.
+  constexpr int kLeft = (Vec::kRegisters - 2) / V - K,
+                kMax = K == 0 || kLeft > kMaxPixels<V> ? kMaxPixels<V> : kLeft;
+  using Tiles = ForwardTiles<V, K, std::make_integer_sequence<int, kMax>>;
   const int64_t tiles = (job.pixels + kMax - 1) / kMax;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t begin = job.pixels * i / tiles, end = job.pixels * (i + 1) / tiles;
@@ -95,13 +136,24 @@ void correlate_channels(const Correlation& job, int64_t row, int64_t channel) {
   }
 }
 
-inline void correlate(const Correlation& job) {
+template <int K>
+void correlate_columns(const Correlation& job) {
   for (int64_t row = 0; row < job.rows; ++row) {
     int64_t channel = 0;
     for (; job.channels - channel > Vec::kLanes; channel += 2 * Vec::kLanes) {
-      correlate_channels<2>(job, row, channel);
+      correlate_channels<2, K>(job, row, channel);
     }
-    if (channel < job.channels) correlate_channels<1>(job, row, channel);
+    if (channel < job.channels) correlate_channels<1, K>(job, row, channel);
+  }
+}
+
+inline void correlate(const Correlation& job) {
+  if (job.columns == 3) {
+    correlate_columns<3>(job);
+  } else if (job.columns == 5 && Vec::kRegisters == 32) {
+    correlate_columns<5>(job);
+  } else {
+    correlate_columns<0>(job);
   }
 }
 
