@@ -18,8 +18,27 @@ const ConvBodies* direct() {
   return bodies;
 }
 
-// oneDNN pads channels to 16 and is slow where that wastes most (measured with //tools:bench_conv).
-bool few_channels(const ConvGeometry& g) { return g.c < 16; }
+// Where our own kernels are faster than oneDNN, as measured with //tools:bench_conv.
+//
+// Stride 1 with 3 or 5 kernel columns is their strong case. They split work by images.
+bool strong(const ConvGeometry& g, const Context& context) {
+  return g.options.stride_h == 1 && g.options.stride_w == 1 && (g.kw == 3 || g.kw == 5) &&
+         g.n >= context.threads();
+}
+
+// Beyond these weights (9 taps x 256 x 256) oneDNN's blocking over images wins.
+bool own_forward(const ConvGeometry& g, const Context& context) {
+  return g.c < 16 || (strong(g, context) && g.taps() * g.o <= 600000);
+}
+
+bool own_data(const ConvGeometry& g, const Context& context) {
+  return g.c <= 8 || strong(g, context);
+}
+
+// LeNet-5's 5 x 5 kernels on few channels, and ResNet-20's strides.
+bool own_weight(const ConvGeometry& g) {
+  return (g.c < 16 && g.kh * g.kw > 9) || (g.options.stride_w > 1 && g.c <= 16);
+}
 
 const ConvBodies& choose(const ConvGeometry& g, bool own_is_faster) {
   const bool own = own_is_faster || onednn_conv() == nullptr;
@@ -34,7 +53,7 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   check_conv_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
   if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
   if (y.numel() == 0) return;
-  choose(g, few_channels(g)).forward(g, x, w, bias, y);
+  choose(g, own_forward(g, x.context())).forward(g, x, w, bias, y);
 }
 
 void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
@@ -43,7 +62,7 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
   const ConvGeometry g = conv_geometry(op, dx.shape(), w.shape(), options);
   check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
   if (dx.numel() == 0) return;
-  choose(g, g.c <= 8).backward_data(g, dy, w, dx);
+  choose(g, own_data(g, dy.context())).backward_data(g, dy, w, dx);
 }
 
 void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,
@@ -57,9 +76,7 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
     if (dbias != nullptr) dbias->fill(0.0f);
     return;
   }
-  // Weight gradients: one image channel against few outputs, and strides.
-  const bool own = few_channels(g) && g.kh * g.kw > 9;
-  choose(g, own || (g.options.stride_w > 1 && g.c <= 16)).backward_weight(g, x, dy, dw, dbias);
+  choose(g, own_weight(g)).backward_weight(g, x, dy, dw, dbias);
 }
 
 }  // namespace halftone::kernels

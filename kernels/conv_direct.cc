@@ -80,22 +80,32 @@ void choose_group(Packing& p, int64_t pixels, int lanes) {
   p = best;
 }
 
-// packed (rows, run, padded channels) from value(row, column, input, output).
+// Weights of a correlation from value(row, column, input, output), in blocks of rows so that
+// neither side of the transposition strides through memory.
 template <class Value>
-void pack(const Packing& p, int lanes, float* packed, Value value) {
-  const int64_t padded = round_up(p.channels(), lanes);
-  if (p.channels() < padded || p.group > 1) {
-    std::fill_n(packed, p.rows * p.run() * padded, 0.0f);
-  }
-  for (int64_t r = 0; r < p.rows; ++r) {
-    for (int64_t u = 0; u < p.group; ++u) {
-      for (int64_t k = 0; k < p.columns * p.inputs; ++k) {
-        const int64_t column = k / p.inputs, input = k % p.inputs;
-        float* to = packed + (r * p.run() + u * p.stride * p.inputs + k) * padded + u * p.outputs;
-        for (int64_t o = 0; o < p.outputs; ++o) to[o] = value(r, column, input, o);
-      }
+void pack(const Context& context, const Packing& p, int lanes, float* packed, Value value) {
+  constexpr int64_t kBlock = 16;
+  const int64_t padded = round_up(p.channels(), lanes), under = p.columns * p.inputs;
+  const int64_t count = p.rows * under, rows = p.rows * p.run();
+  if (p.channels() < padded || p.group > 1) std::fill_n(packed, rows * padded, 0.0f);
+  if (p.group > 1) {  // one slab of one vector
+    for (int64_t i = 0; i < count * p.channels(); ++i) {
+      const int64_t k = i / p.channels(), u = i / p.outputs % p.group, o = i % p.outputs;
+      const int64_t at = k / under * p.run() + k % under + u * p.stride * p.inputs;
+      packed[at * lanes + u * p.outputs + o] =
+          value(k / under, k % under / p.inputs, k % p.inputs, o);
     }
+    return;
   }
+  parallel_for(
+      context, (count + kBlock - 1) / kBlock, 1 + 1024 / padded, [&](int64_t begin, int64_t end) {
+        for (int64_t block = begin; block < end; ++block) {
+          const int64_t first = block * kBlock, last = std::min(count, first + kBlock);
+          pack_rows(packed, rows, p.channels(), lanes, first, last, [&](int64_t k, int64_t o) {
+            return value(k / under, k % under / p.inputs, k % p.inputs, o);
+          });
+        }
+      });
 }
 
 Tensor padded_bias(const Context& context, const Tensor* bias, const Packing& p, int lanes) {
@@ -118,9 +128,10 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
   const int64_t padded = round_up(p.channels(), kernels.lanes);
   Tensor packed = Tensor::empty(x.context(), {p.rows * p.run() * padded});
   const float* ws = w.data<float>();
-  pack(p, kernels.lanes, packed.data<float>(), [&](int64_t r, int64_t c, int64_t i, int64_t out) {
-    return ws[((out * g.kh + r) * g.kw + c) * g.c + i];
-  });
+  pack(x.context(), p, kernels.lanes, packed.data<float>(),
+       [&](int64_t r, int64_t c, int64_t i, int64_t out) {
+         return ws[((out * g.kh + r) * g.kw + c) * g.c + i];
+       });
   Tensor biases = padded_bias(x.context(), bias, p, kernels.lanes);
   const Frame frame = input_frame(g);
   Tensor buffers = frames(x.context(), frame);
@@ -184,10 +195,11 @@ struct Margin {
 };
 
 // The correlation of phase (v, h) and its packed weights.
-Correlation phase_job(const ConvGeometry& g, const Frame& frame, const Phase& v, const Phase& h,
-                      const Packing& p, int lanes, const float* ws, float* packed) {
+Correlation phase_job(const Context& context, const ConvGeometry& g, const Frame& frame,
+                      const Phase& v, const Phase& h, const Packing& p, int lanes, const float* ws,
+                      float* packed) {
   const Conv2dOptions& o = g.options;
-  pack(p, lanes, packed, [&](int64_t r, int64_t c, int64_t out, int64_t in) {
+  pack(context, p, lanes, packed, [&](int64_t r, int64_t c, int64_t out, int64_t in) {
     const int64_t kh = v.last - r * o.stride_h, kw = h.last - c * o.stride_w;
     return ws[((out * g.kh + kh) * g.kw + kw) * g.c + in];
   });
@@ -225,7 +237,8 @@ void backward_data(const DirectKernels& kernels, const ConvGeometry& g, const Te
     Tensor packed =
         Tensor::empty(dy.context(), {p.rows * p.run() * round_up(p.channels(), kernels.lanes)});
     Tensor bias = padded_bias(dy.context(), nullptr, p, kernels.lanes);
-    Correlation shared = phase_job(g, frame, v, h, p, kernels.lanes, ws, packed.data<float>());
+    Correlation shared =
+        phase_job(dy.context(), g, frame, v, h, p, kernels.lanes, ws, packed.data<float>());
     shared.bias = bias.data<float>();
     const int64_t start = ((mv.before + v.first) * frame.width + mh.before + h.first) * g.o;
     parallel_for(dy.context(), g.n, 1, [&](int64_t begin, int64_t end) {

@@ -5,6 +5,8 @@
 // The inner kernels hold a tile of it in registers; borders are copied into a padded image first.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/conv_bodies.h"
 
 namespace halftone::kernels {
@@ -30,7 +32,7 @@ struct Correlation {
   int64_t tap_row;                 // floats between adjacent kernel rows
   int64_t taps, run;               // kernel rows, and floats under one of them (kw * c)
   int64_t columns;                 // kw, where input_pixel is c; else 0
-  const float* weights;            // (taps, run, padded channels)
+  const float* weights;            // slabs of 2 * lanes channels: (taps, run, channels of the slab)
   const float* bias;               // (padded channels)
   float* output;
   int64_t output_row, output_pixel;
@@ -62,6 +64,21 @@ void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Ten
                   const Tensor& w, Tensor& dx);
 
 inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+// Writes rows [begin, end) of the weights of a correlation, value(k, o), into their slabs; `rows`
+// is taps * run.
+template <class Value>
+void pack_rows(float* packed, int64_t rows, int64_t channels, int lanes, int64_t begin, int64_t end,
+               Value value) {
+  for (int64_t first = 0; first < channels; first += 2 * lanes) {
+    const int64_t width = std::min<int64_t>(2 * lanes, round_up(channels, lanes) - first);
+    const int64_t count = std::min(width, channels - first);
+    float* to = packed + first * rows;
+    for (int64_t o = 0; o < count; ++o) {
+      for (int64_t k = begin; k < end; ++k) to[k * width + o] = value(k, first + o);
+    }
+  }
+}
 
 const DirectKernels& direct_kernels_avx512();
 const DirectKernels& direct_kernels_avx2();

@@ -28,18 +28,17 @@ inline int64_t end_tap(const RowClip& c, int64_t row, int64_t taps) {
 // acc (P pixels, V vectors) += x w under one kernel row; x steps by `step` from pixel to pixel.
 template <int P, int V, int K>
 struct KernelRow {  // K columns, step = c: an input serves K outputs
-  static void add(const float* x, const float* w, int64_t, int64_t step, int64_t padded,
-                  Vec (&acc)[P][V]) {
+  static void add(const float* x, const float* w, int64_t, int64_t step, Vec (&acc)[P][V]) {
     const float* base[(P + K + 1) / 3];
 #pragma GCC unroll 32
     for (int i = 0; i < (P + K + 1) / 3; ++i) base[i] = x + 3 * i * step;
-    for (int64_t c = 0; c < step; ++c, w += padded) {
+    for (int64_t c = 0; c < step; ++c, w += V * Vec::kLanes) {
       Vec weight[K][V];
 #pragma GCC unroll 32
       for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 32
         for (int v = 0; v < V; ++v) {
-          weight[k][v] = Vec::load(w + k * step * padded + v * Vec::kLanes);
+          weight[k][v] = Vec::load(w + (k * step * V + v) * Vec::kLanes);
         }
       }
 #pragma GCC unroll 32
@@ -57,13 +56,12 @@ struct KernelRow {  // K columns, step = c: an input serves K outputs
 };
 template <int P, int V>
 struct KernelRow<P, V, 0> {
-  static void add(const float* x, const float* w, int64_t run, int64_t step, int64_t padded,
-                  Vec (&acc)[P][V]) {
+  static void add(const float* x, const float* w, int64_t run, int64_t step, Vec (&acc)[P][V]) {
     // One pointer serves three pixels: x86 addresses base, base + step and base + 2 step.
     const float* base[(P + 2) / 3];
 #pragma GCC unroll 32
     for (int i = 0; i < (P + 2) / 3; ++i) base[i] = x + 3 * i * step;
-    for (int64_t k = 0; k < run; ++k, w += padded) {
+    for (int64_t k = 0; k < run; ++k, w += V * Vec::kLanes) {
       Vec weight[V];
 #pragma GCC unroll 32
       for (int v = 0; v < V; ++v) weight[v] = Vec::load(w + v * Vec::kLanes);
@@ -80,7 +78,7 @@ struct KernelRow<P, V, 0> {
 // P adjacent output pixels, V vectors of channels from `channel` on; the last may be partial.
 template <int P, int V, int K>
 void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t channel) {
-  const int64_t padded = (job.channels + Vec::kLanes - 1) / Vec::kLanes * Vec::kLanes;
+  constexpr int64_t kWidth = V * Vec::kLanes;  // of the slab of weights
   Vec acc[P][V];
 #pragma GCC unroll 32
   for (int v = 0; v < V; ++v) {
@@ -90,11 +88,11 @@ void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t ch
   }
   const int64_t step = job.input_pixel;
   const int64_t begin = first_tap(job.clip, row), end = end_tap(job.clip, row, job.taps);
-  const float* w = job.weights + channel + begin * job.run * padded;
+  const float* w = job.weights + (channel * job.taps + begin * kWidth) * job.run;
   for (int64_t tap = begin; tap < end; ++tap) {
     const float* x = job.input + row * job.input_row + pixel * step + tap * job.tap_row;
-    KernelRow<P, V, K>::add(x, w, job.run, step, padded, acc);
-    w += job.run * padded;
+    KernelRow<P, V, K>::add(x, w, job.run, step, acc);
+    w += job.run * kWidth;
   }
   float* out = job.output + row * job.output_row + pixel * job.output_pixel + channel;
 #pragma GCC unroll 32
@@ -136,14 +134,15 @@ void correlate_channels(const Correlation& job, int64_t row, int64_t channel) {
   }
 }
 
+// Slab by slab of weights, so that one stays in the second-level cache for a whole image.
 template <int K>
 void correlate_columns(const Correlation& job) {
-  for (int64_t row = 0; row < job.rows; ++row) {
-    int64_t channel = 0;
-    for (; job.channels - channel > Vec::kLanes; channel += 2 * Vec::kLanes) {
-      correlate_channels<2, K>(job, row, channel);
-    }
-    if (channel < job.channels) correlate_channels<1, K>(job, row, channel);
+  int64_t channel = 0;
+  for (; job.channels - channel > Vec::kLanes; channel += 2 * Vec::kLanes) {
+    for (int64_t row = 0; row < job.rows; ++row) correlate_channels<2, K>(job, row, channel);
+  }
+  for (int64_t row = 0; channel < job.channels && row < job.rows; ++row) {
+    correlate_channels<1, K>(job, row, channel);
   }
 }
 

@@ -63,9 +63,9 @@ void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Ten
   Tensor packed = Tensor::zeros(dy.context(), {g.o, padded});
   Tensor bias = Tensor::zeros(dy.context(), {padded});
   Tensor rings = Tensor::zeros(dy.context(), {dy.context().threads(), size});
-  for (int64_t o = 0; o < g.o; ++o) {
-    std::copy_n(w.data<float>() + o * g.taps(), g.taps(), packed.data<float>() + o * padded);
-  }
+  const float* ws = w.data<float>();
+  pack_rows(packed.data<float>(), g.o, g.taps(), kernels.lanes, 0, g.o,
+            [&](int64_t o, int64_t k) { return ws[o * g.taps() + k]; });
   Correlation product{};  // of one output row
   product.input_pixel = g.o;
   product.taps = product.rows = 1;
