@@ -5,7 +5,7 @@
 namespace halftone::kernels {
 namespace {
 
-constexpr int64_t kChunkRows = 512;
+constexpr int64_t kChunkRows = 512, kNarrow = 32;
 
 void sum_rows(const float* x, int64_t rows, int64_t columns, float* out) {
   std::fill_n(out, columns, 0.0f);
@@ -14,6 +14,16 @@ void sum_rows(const float* x, int64_t rows, int64_t columns, float* out) {
 #pragma omp simd
     for (int64_t c = 0; c < columns; ++c) out[c] += row[c];
   }
+}
+
+// The same for few columns: 16 rows count as one wide row, so that the vectors are full.
+void sum_narrow_rows(const float* x, int64_t rows, int64_t columns, float* out) {
+  constexpr int64_t kFold = 16;
+  float wide[kFold * kNarrow];
+  sum_rows(x, rows / kFold, kFold * columns, wide);
+  sum_rows(wide, kFold, columns, out);
+  for (int64_t i = rows / kFold * kFold * columns; i < rows * columns; ++i)
+    out[i % columns] += x[i];
 }
 
 }  // namespace
@@ -28,7 +38,8 @@ void column_sums(const Tensor& x, Tensor& out) {
   parallel_for(x.context(), chunks, grain, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * kChunkRows, count = std::min(kChunkRows, rows - first);
-      sum_rows(source + first * columns, count, columns, sums + i * columns);
+      (columns <= kNarrow ? sum_narrow_rows : sum_rows)(source + first * columns, count, columns,
+                                                        sums + i * columns);
     }
   });
   for (int64_t c = 0; c < columns; ++c) {
