@@ -132,12 +132,13 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
   const int64_t max_x = largest_operand(x);
   const int8_t* codes = w.data<int8_t>();
   std::vector<int64_t> bounds(rows);
-  for (int64_t r = 0; r < rows; ++r) {
-    int32_t sum = 0;
-    for (int64_t i = 0; i < length; ++i)
-      sum += std::abs(static_cast<int32_t>(codes[r * length + i]));
-    bounds[r] = max_x * sum;
-  }
+  parallel_for(w.context(), rows, 1 + kGrain / (length + 1), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      int32_t sum = 0;
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) sum += std::abs(int32_t{codes[i]});
+      bounds[r] = max_x * sum;
+    }
+  });
   return bounds;
 }
 

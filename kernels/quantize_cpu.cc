@@ -13,6 +13,11 @@ using quant_math::Rounding;
 
 constexpr int64_t kGrain = 16384;
 
+// Rows of a weight that are worth a thread's while.
+int64_t row_grain(int64_t length) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(length, 1));
+}
+
 // A tensor seen as (outer, channels, inner) around the axis of its grids.
 struct Layout {
   Layout(const Tensor& x, const Grids& grids, const char* op) {
@@ -163,20 +168,52 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
   const float* in = w.data<float>();
   int8_t* out = codes.data<int8_t>();
   const bool per_row = options.grids.size() > 1;
-  for (int64_t r = 0; r < rows; ++r) {
-    const Grid g = options.grids[per_row ? r : 0];
-    const bool negated = !options.negated.empty() && options.negated[r];
-    const int32_t factor = (1 << options.shift) * (negated ? -1 : 1);
-    for (int64_t i = r * length; i < (r + 1) * length; ++i) {
-      out[i] = static_cast<int8_t>(quant_math::quantize(in[i], g) * factor);
+  parallel_for(w.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const Grid g = options.grids[per_row ? r : 0];
+      const bool negated = !options.negated.empty() && options.negated[r];
+      const int32_t factor = (1 << options.shift) * (negated ? -1 : 1);
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) {
+        out[i] = static_cast<int8_t>(quant_math::quantize(in[i], g) * factor);
+      }
     }
-  }
+  });
 }
 
 void weights_to_integers(const Tensor& codes, Tensor& y) {
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
-  for (int64_t i = 0; i < codes.numel(); ++i) out[i] = in[i];
+  parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = in[i];
+  });
+}
+
+void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y) {
+  const int64_t rows = codes.dim(0), length = rows > 0 ? codes.numel() / rows : 0;
+  const int8_t* in = codes.data<int8_t>();
+  float* out = y.data<float>();
+  parallel_for(codes.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const float scale = scales[r];
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) out[i] = in[i] * scale;
+    }
+  });
+}
+
+void weight_gradient(const Tensor& raw, const Tensor& w, const WeightCodes& options, float factor,
+                     Tensor& dw) {
+  const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
+  const float *in = w.data<float>(), *up = raw.data<float>();
+  float* out = dw.data<float>();
+  const bool per_row = options.grids.size() > 1;
+  parallel_for(w.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const Grid g = options.grids[per_row ? r : 0];
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) {
+        out[i] = quant_math::ste_mask(in[i], g) ? up[i] * factor : 0.0f;
+      }
+    }
+  });
 }
 
 }  // namespace halftone::kernels

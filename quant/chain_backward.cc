@@ -62,14 +62,12 @@ void write(const std::vector<double>& values, Tensor& out) {
 
 // The weights that the forward used, as reals.
 Tensor dequantized_weights(const ChainStep& s) {
-  Tensor w = Tensor::empty(s.weight.context(), s.weight.shape());
-  kernels::weights_to_integers(s.weight_codes, w);
-  const int64_t length = w.numel() / s.out_channels();
-  const float x_scale = s.x.params.scale;
-  for (int64_t c = 0; c < s.out_channels(); ++c) {
-    const float scale = static_cast<float>(s.acc_scale[c] / static_cast<double>(x_scale));
-    for (int64_t i = c * length; i < (c + 1) * length; ++i) w.data<float>()[i] *= scale;
+  std::vector<float> scales;
+  for (const double unit : s.acc_scale) {
+    scales.push_back(static_cast<float>(unit / static_cast<double>(s.x.params.scale)));
   }
+  Tensor w = Tensor::empty(s.weight.context(), s.weight.shape());
+  kernels::weights_to_reals(s.weight_codes, scales, w);
   return w;
 }
 
@@ -93,13 +91,7 @@ void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv, T
   kernels::codes_to_integers(s.x.values, s.x.params.zero_point, integers);
   Tensor raw = Tensor::empty(dv.context(), s.weight.shape());
   layer.backward_weight(integers, dv, raw);
-  const int64_t length = raw.numel() / s.out_channels();
-  const auto& grids = s.weight_options.grids;
-  for (int64_t i = 0; i < raw.numel(); ++i) {
-    const quant_math::Grid& g = grids[grids.size() > 1 ? i / length : 0];
-    const bool pass = quant_math::ste_mask(s.weight.data<float>()[i], g);
-    dw.data<float>()[i] = pass ? raw.data<float>()[i] * s.x.params.scale : 0.0f;
-  }
+  kernels::weight_gradient(raw, s.weight, s.weight_options, s.x.params.scale, dw);
 }
 
 void run_backward(const Layer& layer, const ChainStep& s, const std::vector<double>& running_centre,
