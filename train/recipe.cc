@@ -38,8 +38,9 @@ void read_data(YamlFields f, DataRecipe& r) {
 void read_model(YamlFields f, ModelRecipe& r) {
   f.get("name", r.name);
   f.get("num_classes", r.num_classes, 2, 100000);
-  f.get("batch_norm", r.batch_norm);
-  get_choice(f, "init", r.init, {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
+  f.get("variant", r.variant);
+  f.get("width", r.width, 0.0, 100.0);
+  get_choice(f, "init", r.init, {"default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
   f.get("weights", r.weights);
   f.finish();
 }

@@ -18,8 +18,9 @@ struct DataRecipe {
 struct ModelRecipe {
   std::string name = "lenet5";  // `halftone list models`
   int num_classes = 10;
-  bool batch_norm = true;
-  std::string init = "pytorch";  // or kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
+  std::string variant;           // "" is the network's default; `halftone list models` shows the others
+  double width = 0;              // factor on channel counts, 0: the network's default (mobilenet_v2)
+  std::string init = "default";  // PyTorch's; or kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
   std::string weights;           // a safetensors file to start from, PyTorch's names
 };
 

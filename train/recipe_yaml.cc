@@ -34,7 +34,8 @@ YAML::Node model_node(const ModelRecipe& r) {
   YAML::Node n;
   n["name"] = r.name;
   n["num_classes"] = r.num_classes;
-  n["batch_norm"] = r.batch_norm;
+  n["variant"] = r.variant;
+  n["width"] = number(r.width);
   n["init"] = r.init;
   n["weights"] = r.weights;
   return n;

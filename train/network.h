@@ -1,0 +1,31 @@
+// From a recipe to the objects that it names.
+#pragma once
+
+#include <memory>
+
+#include "data/dataset.h"
+#include "nn/losses.h"
+#include "nn/optimizer.h"
+#include "nn/schedule.h"
+#include "nn/zoo/zoo.h"
+#include "quant/quantizer.h"
+#include "train/recipe.h"
+
+namespace halftone {
+
+struct Network {
+  Model model;
+  std::unique_ptr<Quantizer> quantizer;  // null in float
+};
+
+// The model with its initial or given weights, checked against the set's image size, channels and classes, and the
+// quantizer laid over it. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step.
+Network build_network(const Context& context, const Recipe& recipe, const Dataset& data, int64_t steps_per_epoch);
+
+// A loss that takes int64 labels, whatever its name ("mse" compares with one-hot rows).
+Loss build_loss(const LossRecipe& recipe);
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerRecipe& recipe, ParameterStore& store);
+// Of the optimizer step, 0 for the first.
+Schedule build_schedule(const ScheduleRecipe& recipe, int64_t steps_per_epoch, int64_t epochs);
+
+}  // namespace halftone

@@ -1,0 +1,208 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "autograd/anomaly.h"
+#include "kernels/loss.h"
+#include "tensor/atomic_file.h"
+#include "tensor/memory.h"
+#include "train/stop_signal.h"
+
+namespace halftone {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+Context make_context(const Recipe& recipe) {
+  ContextOptions options;
+  options.threads = recipe.threads;
+  options.seed = static_cast<uint64_t>(recipe.seed);
+  return Context(options);
+}
+
+std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe, const DataPair& data) {
+  LoaderOptions options;
+  options.batch_size = recipe.batch_size;
+  options.workers = recipe.data.workers;
+  options.seed = static_cast<uint64_t>(recipe.seed);
+  options.augmentation.pad = recipe.data.pad_crop;
+  options.augmentation.flip = recipe.data.flip;
+  return std::make_unique<Loader>(context, data.train, options);
+}
+
+int64_t count_steps(const Loader& loader, const Recipe& recipe) {
+  return (loader.batches_per_epoch() + recipe.accumulate - 1) / recipe.accumulate;
+}
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    throw HALFTONE_ERROR("train").at(path).expected("a folder that can be made").found(error.message()).fix(
+        "choose another --out");
+  }
+}
+
+}  // namespace
+
+Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
+    : recipe_(recipe),
+      options_(options),
+      context_(make_context(recipe)),
+      data_(load_data(context_, recipe.data)),
+      loader_(make_loader(context_, recipe, data_)),
+      steps_per_epoch_(count_steps(*loader_, recipe)),
+      network_(build_network(context_, recipe, *data_.train, steps_per_epoch_)),
+      store_(std::make_unique<ParameterStore>(*network_.model.module)),
+      optimizer_(build_optimizer(recipe.optimizer, *store_)),
+      schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
+      loss_(build_loss(recipe.loss)),
+      progress_(!options.quiet) {
+  make_folder(options_.out);
+  MetricsPosition position;
+  if (options_.resume) {
+    const Checkpoint checkpoint = load_checkpoint(context_, checkpoint_path());
+    restore(checkpoint);
+    position = checkpoint.metrics;
+  }
+  metrics_ = std::make_unique<Metrics>(options_.out, options_.resume ? &position : nullptr);
+  write_file_atomically(options_.out + "/recipe.yaml", to_yaml(recipe_));
+}
+
+void Trainer::restore(const Checkpoint& c) {
+  if (c.threads != context_.threads() && !options_.allow_other_threads) {
+    throw HALFTONE_ERROR("resume")
+        .at(checkpoint_path())
+        .expected(fmt::format("{} threads, as before: sums round differently with another count", c.threads))
+        .found(std::to_string(context_.threads()))
+        .fix(fmt::format("--set threads={}, or --allow-other-threads", c.threads));
+  }
+  network_.model.module->load_state_dict(c.model);
+  optimizer_->load_state_dict(c.optimizer);
+  context_.random() = c.random;
+  loader_->seek(c.loader);
+  step_ = c.step;
+  window_ = c.window;
+  seconds_before_ = c.seconds;
+  if (network_.quantizer) network_.quantizer->set_step(step_);
+}
+
+double Trainer::seconds() const { return seconds_before_ + seconds_since(start_); }
+
+void Trainer::save() {
+  Checkpoint c;
+  c.model = network_.model.module->state_dict();
+  c.optimizer = optimizer_->state_dict();
+  c.recipe = to_yaml(recipe_);
+  c.step = step_;
+  c.loader = loader_->state();
+  c.random = context_.random();
+  c.metrics = metrics_->position();
+  c.window = window_;
+  c.threads = context_.threads();
+  c.seconds = seconds();
+  c.finished = step_ >= total_steps();
+  save_checkpoint(checkpoint_path(), c);
+  last_save_ = Clock::now();
+}
+
+void Trainer::check_finite(float loss, const Batch& batch) {
+  if (std::isfinite(loss)) return;
+  Error error = HALFTONE_ERROR("train");
+  error.what_happened(fmt::format("the loss is {} at step {} (epoch {})", loss, step_ + 1, batch.epoch + 1));
+  try {  // once more, looking at every value
+    const DetectNonFinite detect;
+    loss_(network_.model->operator()(Variable(batch.images)), batch.labels).backward();
+  } catch (const Error& e) {
+    error.found(e.what());
+  }
+  throw error.fix("lower optimizer.lr, or add schedule.warmup_epochs; the last checkpoint is whole");
+}
+
+void Trainer::accumulate_batch(const Batch& batch) {
+  const Variable output = (*network_.model.module)(Variable(batch.images));
+  Variable loss = loss_(output, batch.labels);
+  const float value = loss.value().item<float>();
+  check_finite(value, batch);
+  if (recipe_.accumulate > 1) loss = scale(loss, 1.0f / static_cast<float>(recipe_.accumulate));
+  loss.backward();
+  window_.loss += value / recipe_.accumulate;
+  window_.correct += kernels::count_correct(output.value(), batch.labels);
+  window_.images += batch.labels.numel();
+}
+
+void Trainer::step() {
+  optimizer_->schedule(schedule_, step_);
+  optimizer_->zero_grad();
+  for (int i = 0; i < recipe_.accumulate; ++i) {
+    const Batch batch = loader_->next();
+    const bool quantized = network_.quantizer && network_.quantizer->active();
+    const MemoryStep memory(context_.memory(), fmt::format("train {} {}", batch.images.shape().str(), quantized));
+    accumulate_batch(batch);
+    if (batch.last_of_epoch) break;  // the last step of an epoch may be smaller
+  }
+  optimizer_->step();
+  ++step_;
+  ++window_.steps;
+  if (network_.quantizer) network_.quantizer->set_step(step_);
+}
+
+void Trainer::add_row(const Evaluation* test) {
+  MetricsRow row;
+  row.step = step_;
+  row.epoch = static_cast<double>(step_) / static_cast<double>(steps_per_epoch_);
+  row.lr = optimizer_->groups().back().lr;
+  row.loss = window_.loss / static_cast<double>(window_.steps);
+  row.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
+  row.images_per_second = static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+  if (test) row.test_loss = test->loss, row.test_accuracy = test->accuracy;
+  metrics_->add(row);
+  window_ = {};
+  window_start_ = Clock::now();
+}
+
+void Trainer::end_of_epoch() {
+  test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
+  add_row(&test_);
+  progress_.note(fmt::format("epoch {}/{}: test accuracy {:.2f} %, test loss {:.4f}, {}", step_ / steps_per_epoch_,
+                             recipe_.epochs, 100 * test_.accuracy, test_.loss, format_duration(seconds())));
+  save();
+  window_start_ = Clock::now();
+}
+
+TrainResult Trainer::run() {
+  const StopSignal stop;
+  const int64_t row_every = std::max<int64_t>(1, steps_per_epoch_ / 20);
+  start_ = window_start_ = last_save_ = Clock::now();
+  network_.model->train();
+  while (step_ < total_steps() && !StopSignal::received()) {
+    step();
+    ProgressState p;
+    p.epoch_steps = steps_per_epoch_;
+    p.epoch_step = (step_ - 1) % steps_per_epoch_ + 1;
+    p.epoch = static_cast<int>((step_ - 1) / steps_per_epoch_) + 1;
+    p.epochs = recipe_.epochs;
+    p.step = step_;
+    p.steps = total_steps();
+    p.loss = window_.loss / static_cast<double>(window_.steps);
+    p.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
+    p.images_per_second = static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+    progress_.update(p);
+    if (step_ % steps_per_epoch_ == 0) {
+      end_of_epoch();
+    } else if (step_ % steps_per_epoch_ % row_every == 0) {
+      add_row(nullptr);
+    }
+    if (recipe_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * recipe_.checkpoint_minutes) save();
+  }
+  progress_.finish();
+  if (step_ < total_steps()) save();
+  return {step_ >= total_steps(), StopSignal::received(), step_, seconds(), test_};
+}
+
+}  // namespace halftone

@@ -1,0 +1,79 @@
+// Runs a recipe: trains, measures, writes checkpoints, and stops when asked to.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "train/checkpoint.h"
+#include "train/data_source.h"
+#include "train/evaluate.h"
+#include "train/metrics.h"
+#include "train/network.h"
+#include "train/progress.h"
+
+namespace halftone {
+
+struct TrainOptions {
+  std::string out;                   // the run folder, made when missing
+  bool resume = false;               // go on from out/checkpoint.safetensors
+  bool allow_other_threads = false;  // resume although sums will round differently
+  bool quiet = false;                // no progress bar
+};
+
+struct TrainResult {
+  bool finished = false;  // false: stopped by a signal, the checkpoint is written
+  int signal = 0;
+  int64_t steps = 0;
+  double seconds = 0;     // of training, evaluation between epochs included, earlier parts of a resumed run too
+  Evaluation test;        // last epoch; of the quantized network where there is a quantizer
+};
+
+class Trainer {
+ public:
+  // Throws Error before anything is written when recipe, data, model or folder do not fit.
+  Trainer(const Recipe& recipe, const TrainOptions& options);
+  TrainResult run();
+
+  const Context& context() const { return context_; }
+  const Recipe& recipe() const { return recipe_; }
+  Network& network() { return network_; }
+  const DataPair& data() const { return data_; }
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  const Loss& loss() const { return loss_; }
+  const std::vector<MetricsRow>& rows() const { return metrics_->rows(); }
+  std::string checkpoint_path() const { return options_.out + "/checkpoint.safetensors"; }
+
+ private:
+  void restore(const Checkpoint& checkpoint);
+  void step();
+  void accumulate_batch(const Batch& batch);
+  void check_finite(float loss, const Batch& batch);
+  void end_of_epoch();
+  void add_row(const Evaluation* test);
+  void save();
+  double seconds() const;
+  int64_t total_steps() const { return steps_per_epoch_ * recipe_.epochs; }
+
+  Recipe recipe_;
+  TrainOptions options_;
+  Context context_;
+  DataPair data_;
+  std::unique_ptr<Loader> loader_;
+  int64_t steps_per_epoch_;
+  Network network_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Schedule schedule_;
+  Loss loss_;
+  std::unique_ptr<Metrics> metrics_;
+  Progress progress_;
+  Window window_;
+  Evaluation test_;
+  int64_t step_ = 0;
+  double seconds_before_ = 0;
+  std::chrono::steady_clock::time_point start_, window_start_, last_save_;
+};
+
+}  // namespace halftone
