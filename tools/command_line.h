@@ -1,0 +1,13 @@
+// The subcommands of `halftone`. Each adds itself to the application; its callback sets the exit code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace halftone::tools {
+
+void add_train(CLI::App& app, int& code);
+void add_eval(CLI::App& app, int& code);
+void add_inspect(CLI::App& app, int& code);
+void add_list(CLI::App& app, int& code);
+
+}  // namespace halftone::tools

@@ -1,0 +1,31 @@
+// `halftone eval`: a trained network measured again.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "train/evaluate.h"
+
+namespace halftone {
+
+struct EvaluateRequest {
+  std::string path;    // run folder, checkpoint, or a safetensors file with PyTorch's names
+  std::string recipe;  // for a plain file: which model and data
+  std::vector<std::string> overrides;
+  std::string data;    // folder, "" as the recipe says
+  bool train_split = false;
+};
+
+struct EvaluateReport {
+  std::string path, dataset, split, model, quantizer;  // quantizer "" in float
+  int64_t step = -1;                                   // of a checkpoint
+  Evaluation result;                                   // quantized where there is a quantizer
+  double seconds = 0;
+};
+
+EvaluateReport evaluate_run(const EvaluateRequest& request);
+nlohmann::ordered_json to_json(const EvaluateReport& report);
+std::string to_table(const EvaluateReport& report);
+
+}  // namespace halftone

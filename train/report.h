@@ -1,0 +1,29 @@
+// What a run says at its end.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "train/trainer.h"
+
+namespace halftone {
+
+struct RunReport {
+  std::string dataset, model, quantizer;  // quantizer "" for a float run
+  double float_accuracy = -1;      // 0..1; of a quantized run: the same weights with the quantizers off
+  double quantized_accuracy = -1;  // negative for a float run
+  int64_t parameters = 0;
+  int64_t fp32_bytes = 0, quantized_bytes = 0;  // of what has to be stored to run the network
+  double seconds = 0;              // of training
+  int64_t epochs = 0, steps = 0;
+  std::string out;
+};
+
+// Measures what is missing (the float accuracy of a quantized run) and writes the run folder's last files: curves.svg,
+// report.json, and the weights under PyTorch's names, model.safetensors (float) or the quantizer's export.
+RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::string& out);
+
+nlohmann::ordered_json to_json(const RunReport& report);
+std::string to_table(const RunReport& report);
+
+}  // namespace halftone
