@@ -13,6 +13,7 @@ nlohmann::json header_of(const Checkpoint& c) {
   return {{"version", kVersion},
           {"recipe", c.recipe},
           {"step", c.step},
+          {"steps_per_epoch", c.steps_per_epoch},
           {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
           {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
           {"metrics", {{"json_bytes", c.metrics.json_bytes}, {"event_bytes", c.metrics.event_bytes}}},
@@ -29,6 +30,7 @@ nlohmann::json header_of(const Checkpoint& c) {
 void read_header(const nlohmann::json& j, Checkpoint& c) {
   c.recipe = j.at("recipe");
   c.step = j.at("step");
+  c.steps_per_epoch = j.at("steps_per_epoch");
   c.loader = {j.at("loader").at("epoch"), j.at("loader").at("batch")};
   c.random = {j.at("random").at("seed"), j.at("random").at("next")};
   c.metrics = {j.at("metrics").at("json_bytes"), j.at("metrics").at("event_bytes")};

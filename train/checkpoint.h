@@ -22,6 +22,7 @@ struct Checkpoint {
   std::map<std::string, Tensor> optimizer;  // flat states
   std::string recipe;                       // YAML, complete
   int64_t step = 0;                         // optimizer steps done
+  int64_t steps_per_epoch = 0;
   LoaderState loader;                       // of the next batch
   RandomState random;
   MetricsPosition metrics;

@@ -23,13 +23,6 @@ std::string file_of(const std::string& path) {
   return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
 }
 
-// Steps per epoch of the training set, which quant_start_step depends on; only its size counts.
-int64_t steps_per_epoch(const Context& context, const Recipe& recipe) {
-  const int64_t samples = load_split(context, recipe.data, Split::kTrain)->size();
-  const int64_t batches = (samples + recipe.batch_size - 1) / recipe.batch_size;
-  return (batches + recipe.accumulate - 1) / recipe.accumulate;
-}
-
 Recipe recipe_for(const EvaluateRequest& request, const std::string& file, const std::string& saved) {
   Recipe recipe;
   if (!request.recipe.empty()) {
@@ -50,16 +43,19 @@ Loaded load(const Context& context, const EvaluateRequest& request) {
   Loaded l;
   std::map<std::string, Tensor> state = tensors.tensors;
   std::string saved;
+  int64_t steps_per_epoch = 0;
   if (is_checkpoint(tensors)) {
     Checkpoint checkpoint = load_checkpoint(context, file);
     state = std::move(checkpoint.model);
     saved = checkpoint.recipe;
     l.step = checkpoint.step;
+    steps_per_epoch = checkpoint.steps_per_epoch;
   }
   l.recipe = recipe_for(request, file, saved);
   l.recipe.model.weights.clear();
   l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
-  l.network = build_network(context, l.recipe, *l.data, l.step < 0 ? 0 : steps_per_epoch(context, l.recipe));
+  l.network = build_network(context, l.recipe, steps_per_epoch);
+  check_fits(l.network, *l.data);
   l.network.model->load_state_dict(state);
   if (l.network.quantizer && l.step >= 0) l.network.quantizer->set_step(l.step);
   return l;

@@ -12,22 +12,6 @@
 namespace halftone {
 namespace {
 
-void check_fits(const Model& model, const Dataset& data, int num_classes) {
-  const Shape found{data.channels(), data.height(), data.width()};
-  if (model.input_shape != found) {
-    throw HALFTONE_ERROR("model " + model.name)
-        .expected("images of shape (C, H, W) " + model.input_shape.str())
-        .found(found.str() + " in data set " + data.name)
-        .fix("choose a model or a data set that fit together (halftone list models, halftone list datasets)");
-  }
-  if (data.num_classes() > num_classes) {
-    throw HALFTONE_ERROR("model.num_classes")
-        .expected(fmt::format("at least the {} classes of {}", data.num_classes(), data.name))
-        .found(std::to_string(num_classes))
-        .fix(fmt::format("set model.num_classes to {}", data.num_classes()));
-  }
-}
-
 // A file of weights: PyTorch's names, or a checkpoint, of which the float model's part is taken.
 void load_weights(Module& model, const std::string& path) {
   TensorFile file = load_safetensors(model.context(), path);
@@ -59,13 +43,28 @@ std::string lower(std::string s) {
 
 }  // namespace
 
-Network build_network(const Context& context, const Recipe& recipe, const Dataset& data, int64_t steps_per_epoch) {
+void check_fits(const Network& network, const Dataset& data) {
+  const Shape found{data.channels(), data.height(), data.width()};
+  if (network.model.input_shape != found) {
+    throw HALFTONE_ERROR("model " + network.model.name)
+        .expected("images of shape (C, H, W) " + network.model.input_shape.str())
+        .found(found.str() + " in data set " + data.name)
+        .fix("choose a model and a data set that fit together (halftone list models, halftone list datasets)");
+  }
+  if (data.num_classes() > network.num_classes) {
+    throw HALFTONE_ERROR("model.num_classes")
+        .expected(fmt::format("at least the {} classes of {}", data.num_classes(), data.name))
+        .found(std::to_string(network.num_classes))
+        .fix(fmt::format("set model.num_classes to {}", data.num_classes()));
+  }
+}
+
+Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch) {
   ModelOptions options;
   options.num_classes = recipe.model.num_classes;
   options.variant = recipe.model.variant;
   if (recipe.model.width > 0) options.width = recipe.model.width;
-  Network network{make_model(recipe.model.name, context, options), nullptr};
-  check_fits(network.model, data, recipe.model.num_classes);
+  Network network{make_model(recipe.model.name, context, options), recipe.model.num_classes, nullptr};
   if (recipe.model.init != "default") init::apply(*network.model.module, recipe.model.init);
   if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
   if (recipe.quantizer.name.empty()) return network;

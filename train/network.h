@@ -15,12 +15,15 @@ namespace halftone {
 
 struct Network {
   Model model;
+  int num_classes = 10;
   std::unique_ptr<Quantizer> quantizer;  // null in float
 };
 
-// The model with its initial or given weights, checked against the set's image size, channels and classes, and the
-// quantizer laid over it. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step.
-Network build_network(const Context& context, const Recipe& recipe, const Dataset& data, int64_t steps_per_epoch);
+// The model with its initial or given weights, and the quantizer laid over it. `steps_per_epoch` turns
+// quantizer.float_epochs into quant_start_step.
+Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch);
+// Throws when image size, channels or classes differ.
+void check_fits(const Network& network, const Dataset& data);
 
 // A loss that takes int64 labels, whatever its name ("mse" compares with one-hot rows).
 Loss build_loss(const LossRecipe& recipe);

@@ -57,12 +57,13 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       data_(load_data(context_, recipe.data)),
       loader_(make_loader(context_, recipe, data_)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
-      network_(build_network(context_, recipe, *data_.train, steps_per_epoch_)),
+      network_(build_network(context_, recipe, steps_per_epoch_)),
       store_(std::make_unique<ParameterStore>(*network_.model.module)),
       optimizer_(build_optimizer(recipe.optimizer, *store_)),
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
+  check_fits(network_.model, *data_.train);
   make_folder(options_.out);
   MetricsPosition position;
   if (options_.resume) {
@@ -100,6 +101,7 @@ void Trainer::save() {
   c.optimizer = optimizer_->state_dict();
   c.recipe = to_yaml(recipe_);
   c.step = step_;
+  c.steps_per_epoch = steps_per_epoch_;
   c.loader = loader_->state();
   c.random = context_.random();
   c.metrics = metrics_->position();
