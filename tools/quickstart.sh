@@ -62,4 +62,4 @@ if [ -z "$data" ]; then
 fi
 
 cd "$here"
-exec "$root/bazel-bin/tools/quickstart" ${data:+--data "$data"} ${args[@]+"${args[@]}"}
+exec "$root/bazel-bin/tools/quickstart" --recipe "$root/examples/recipes/quickstart.yaml" ${data:+--data "$data"} ${args[@]+"${args[@]}"}
