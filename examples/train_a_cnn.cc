@@ -30,7 +30,7 @@ int main() {
       adam->zero_grad();
       // The first step records what memory it takes; the later ones take the same from one block.
       const MemoryStep step(context.memory(), "train " + batch.images.shape().str());
-      Variable loss = cross_entropy(model(Variable(batch.images)), batch.labels);
+      Variable loss = cross_entropy((*model.module)(Variable(batch.images)), batch.labels);
       loss.backward();
       adam->step();
       loss_sum += loss.value().item<float>();

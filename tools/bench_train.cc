@@ -32,7 +32,7 @@ struct Case {
   int batch;
 };
 // The forms that torch_train (bench_train_torch.py) builds too.
-const std::vector<Case> kCases = {{"lenet5", "plain", 64}, {"resnet20", "", 128}, {"bnn_vgg", "norm_first", 64}};
+const std::vector<Case> kCases = {{"lenet5", "plain", 64}, {"resnet20", "", 128}, {"bnn_vgg", "pool_last", 64}};
 
 struct Options {
   std::vector<std::string> networks;
@@ -50,7 +50,7 @@ double milliseconds_since(std::chrono::steady_clock::time_point start) {
 class Step {
  public:
   Step(const Context& context, const Case& c)
-      : context_(context), model_(make_model(c.network, context, {10, c.variant, {}})), images_(Tensor::empty(context, model_.batch_shape(c.batch))),
+      : context_(context), model_(make_model(c.network, context, ModelOptions{10, c.variant, {}})), images_(Tensor::empty(context, model_.batch_shape(c.batch))),
         labels_(Tensor::empty(context, {c.batch}, DType::kInt64)) {
     const Philox random{1, 0};
     for (int64_t i = 0; i < images_.numel(); ++i) images_.data<float>()[i] = random.normal(static_cast<uint64_t>(i));

@@ -7,7 +7,6 @@
 #include "data/dataset.h"
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
-#include "quant/observer.h"
 #include "quant/quantizer.h"
 #include "tools/command_line.h"
 
@@ -39,12 +38,18 @@ std::vector<Item> optimizers() {
           {"AdamW", "Adam with decoupled weight decay (Loshchilov and Hutter 2019)"}};
 }
 
+std::vector<Item> observers() {
+  return {{"ema", "moving average of the batches' ranges, ema_decay 0.99 (Jacob et al. 2018, section 3.1)"},
+          {"min_max", "smallest and largest value ever seen; of a weight, the current ones"}};
+}
+
 std::vector<Item> items_of(const std::string& kind) {
   if (kind == "models") return models();
   if (kind == "datasets") return datasets();
   if (kind == "optimizers") return optimizers();
+  if (kind == "observers") return observers();
   std::vector<Item> items;
-  for (const auto& [name, text] : kind == "quantizers" ? quantizer_list() : observer_list()) items.push_back({name, text});
+  for (const std::string& name : quantizer_names()) items.push_back({name, quantizer_summary(name)});
   return items;
 }
 

@@ -57,7 +57,6 @@ Loaded load(const Context& context, const EvaluateRequest& request) {
   l.network = build_network(context, l.recipe, steps_per_epoch);
   check_fits(l.network, *l.data);
   l.network.model->load_state_dict(state);
-  if (l.network.quantizer && l.step >= 0) l.network.quantizer->set_step(l.step);
   return l;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "nn/fuse.h"
 #include "nn/init.h"
 #include "train/checkpoint.h"
 
@@ -67,10 +68,13 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   Network network{make_model(recipe.model.name, context, options), recipe.model.num_classes, nullptr};
   if (recipe.model.init != "default") init::apply(*network.model.module, recipe.model.init);
   if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
-  if (recipe.quantizer.name.empty()) return network;
+  const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
+  if (recipe.quantizer.name.empty()) {
+    fuse_batch_norm_activations(*network.model.module, trace(*network.model.module, Variable(dummy)));
+    return network;
+  }
   const std::string config = with_start_step(recipe.quantizer.config_list, recipe.quantizer.float_epochs, steps_per_epoch);
-  const Variable dummy(Tensor::zeros(context, network.model.batch_shape(1)));
-  network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module, config, dummy);
+  network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module, config, {}, dummy);
   network.quantizer->compress();
   return network;
 }

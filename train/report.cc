@@ -68,10 +68,10 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   r.fp32_bytes = sizes.fp32_bytes;
   r.quantized_bytes = network.quantizer ? sizes.quantized_bytes : 0;
   if (network.quantizer) {
-    network.quantizer->set_enabled(false);
+    for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(false, false);
     r.float_accuracy =
         evaluate(*network.model.module, trainer.data().test, recipe.test_batch_size, trainer.loss()).accuracy;
-    network.quantizer->set_enabled(true);
+    for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(true, true);
     network.quantizer->export_model(out + "/model_quantized.safetensors", out + "/calibration.json");
   } else {
     save_safetensors(out + "/model.safetensors", {network.model->state_dict(), {{"format", "pt"}}});

@@ -63,7 +63,7 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
-  check_fits(network_.model, *data_.train);
+  check_fits(network_, *data_.train);
   make_folder(options_.out);
   MetricsPosition position;
   if (options_.resume) {
@@ -90,7 +90,6 @@ void Trainer::restore(const Checkpoint& c) {
   step_ = c.step;
   window_ = c.window;
   seconds_before_ = c.seconds;
-  if (network_.quantizer) network_.quantizer->set_step(step_);
 }
 
 double Trainer::seconds() const { return seconds_before_ + seconds_since(start_); }
@@ -119,7 +118,7 @@ void Trainer::check_finite(float loss, const Batch& batch) {
   error.what_happened(fmt::format("the loss is {} at step {} (epoch {})", loss, step_ + 1, batch.epoch + 1));
   try {  // once more, looking at every value
     const DetectNonFinite detect;
-    loss_(network_.model->operator()(Variable(batch.images)), batch.labels).backward();
+    loss_((*network_.model.module)(Variable(batch.images)), batch.labels).backward();
   } catch (const Error& e) {
     error.found(e.what());
   }
@@ -138,20 +137,28 @@ void Trainer::accumulate_batch(const Batch& batch) {
   window_.images += batch.labels.numel();
 }
 
+// Whatever decides which buffers a step asks for: the shapes, and whether the float warm-up is over.
+std::string Trainer::memory_key(const Batch& batch) const {
+  int quantizing = 0;
+  if (network_.quantizer) {
+    for (const QuantPoint& p : network_.quantizer->points()) quantizing += p.quantizer->will_quantize();
+  }
+  return fmt::format("train {} {}", batch.images.shape().str(), quantizing);
+}
+
 void Trainer::step() {
   optimizer_->schedule(schedule_, step_);
   optimizer_->zero_grad();
   for (int i = 0; i < recipe_.accumulate; ++i) {
     const Batch batch = loader_->next();
-    const bool quantized = network_.quantizer && network_.quantizer->active();
-    const MemoryStep memory(context_.memory(), fmt::format("train {} {}", batch.images.shape().str(), quantized));
+    const MemoryStep memory(context_.memory(), memory_key(batch));
     accumulate_batch(batch);
     if (batch.last_of_epoch) break;  // the last step of an epoch may be smaller
   }
   optimizer_->step();
   ++step_;
   ++window_.steps;
-  if (network_.quantizer) network_.quantizer->set_step(step_);
+  if (network_.quantizer) network_.quantizer->advance_step();
 }
 
 void Trainer::add_row(const Evaluation* test) {
@@ -204,6 +211,9 @@ TrainResult Trainer::run() {
   }
   progress_.finish();
   if (step_ < total_steps()) save();
+  if (test_.images == 0 && step_ == total_steps()) {  // resumed behind its last step
+    test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
+  }
   return {step_ >= total_steps(), StopSignal::received(), step_, seconds(), test_};
 }
 

@@ -48,6 +48,7 @@ class Trainer {
  private:
   void restore(const Checkpoint& checkpoint);
   void step();
+  std::string memory_key(const Batch& batch) const;
   void accumulate_batch(const Batch& batch);
   void check_finite(float loss, const Batch& batch);
   void end_of_epoch();

@@ -1,0 +1,194 @@
+"""The command line as a user would call it: train, stop, resume, eval, inspect, list, and what it says about mistakes."""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import tool_case
+
+HALFTONE = os.path.join(tool_case.TOOLS, "halftone")
+QUICKSTART = os.path.join(tool_case.TOOLS, "quickstart")
+
+RECIPE = """
+name: small
+threads: 1
+epochs: 2
+batch_size: 32
+data: {name: generated-digits, train_samples: 1600, test_samples: 200}
+model: {name: lenet5}
+optimizer: {name: Adam, lr: 0.002}
+"""
+QUANTIZER = """
+quantizer:
+  name: QAT_Quantizer
+  float_epochs: 0.5
+  config_list:
+    - {quant_types: [weight, input], quant_bits: 8, op_types: [Conv2d, Linear],
+       quant_dtype: {weight: int, input: uint}, quant_scheme: {weight: per_channel_symmetric, input: per_tensor_affine}}
+"""
+
+
+class HalftoneTest(unittest.TestCase):
+    def setUp(self):
+        self.temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
+        self.addCleanup(self.temp.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.temp.name, name)
+
+    def recipe(self, text=RECIPE + QUANTIZER, name="recipe.yaml"):
+        with open(self.path(name), "w") as f:
+            f.write(text)
+        return self.path(name)
+
+    def call(self, *args, program=HALFTONE, code=0):
+        done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.temp.name)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def fails(self, *args, program=HALFTONE):
+        done = self.call(*args, program=program, code=1)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        return done.stderr
+
+    def weights(self, run):
+        with open(self.path(run + "/model_quantized.safetensors"), "rb") as f:
+            return f.read()
+
+    def test_train_eval_and_inspect_agree(self):
+        out = self.call("train", self.recipe(), "--out", self.path("run"), "--json", "--quiet")
+        lines = out.stdout.splitlines()
+        self.assertEqual(len(lines), 1)
+        report = json.loads(lines[0])
+        self.assertEqual(report["dataset"], "generated-digits")
+        self.assertEqual(report["epochs"], 2)
+        self.assertEqual(report["steps"], 100)
+        self.assertGreater(report["quantized_accuracy"], 0.5)
+        self.assertLess(report["quantized_bytes"], 0.3 * report["fp32_bytes"])
+        for name in ["recipe.yaml", "metrics.jsonl", "checkpoint.safetensors", "curves.svg", "report.json",
+                     "model_quantized.safetensors", "calibration.json"]:
+            self.assertTrue(os.path.getsize(self.path("run/" + name)) > 0, name)
+        self.assertTrue([n for n in os.listdir(self.path("run")) if "tfevents" in n])
+        self.assertFalse([n for n in os.listdir(self.path("run")) if ".tmp" in n])
+        again = json.loads(self.call("eval", self.path("run"), "--json").stdout)
+        self.assertEqual(again["accuracy"], report["quantized_accuracy"])
+        seen = json.loads(self.call("inspect", self.path("run"), "--json").stdout)
+        self.assertEqual(seen["run"]["step"], 100)
+        self.assertTrue(all(q["initialised"] for q in seen["quantizers"]))
+        self.assertIn("per-channel", self.call("inspect", self.path("run")).stdout)
+
+    def test_two_runs_with_one_seed_give_the_same_bits_and_another_seed_others(self):
+        for run, seed in [("a", "0"), ("b", "0"), ("c", "1")]:
+            self.call("train", self.recipe(), "--out", self.path(run), "--quiet", "--set", "seed=" + seed)
+        self.assertEqual(self.weights("a"), self.weights("b"))
+        self.assertNotEqual(self.weights("a"), self.weights("c"))
+
+    def stop_and_resume(self, number, code):
+        """Trains 'whole' in one go, 'parts' with signals in between; both must end with the same bits."""
+        recipe = self.recipe()
+        args = ["--quiet", "--set", "epochs=3", "--set", "checkpoint_minutes=0.0005"]
+        self.call("train", recipe, "--out", self.path("whole"), *args)
+        process = subprocess.Popen([HALFTONE, "train", recipe, "--out", self.path("parts"), *args], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 60
+        while not os.path.exists(self.path("parts/checkpoint.safetensors")) and time.time() < deadline:
+            time.sleep(0.005)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        self.assertEqual(process.returncode, code, said)
+        before = json.loads(self.call("inspect", self.path("parts"), "--json").stdout)["run"]["step"]
+        self.assertLess(before, 150)
+        self.call("train", "--resume", self.path("parts"), "--quiet")
+        self.assertEqual(self.weights("whole"), self.weights("parts"))
+        rows = {}
+        for run in ["whole", "parts"]:
+            with open(self.path(run + "/metrics.jsonl")) as f:
+                rows[run] = [json.loads(line) for line in f]
+            for row in rows[run]:
+                row.pop("images_per_second")  # the only figure that time decides
+        self.assertEqual(rows["whole"], rows["parts"])
+        return said
+
+    def test_sigint_writes_a_checkpoint_and_a_resumed_run_gives_the_same_bits(self):
+        self.assertIn("--resume", self.stop_and_resume(signal.SIGINT, 128 + signal.SIGINT))
+
+    def test_sigterm_too(self):
+        self.stop_and_resume(signal.SIGTERM, 128 + signal.SIGTERM)
+
+    def test_a_killed_run_goes_on_from_its_last_checkpoint(self):
+        self.stop_and_resume(signal.SIGKILL, -signal.SIGKILL)
+
+    def test_a_float_run_is_a_start_for_a_quantized_one(self):
+        self.call("train", self.recipe(RECIPE, "float.yaml"), "--out", self.path("float"), "--quiet")
+        weights = self.path("float/model.safetensors")
+        report = json.loads(self.call("train", self.recipe(), "--out", self.path("q"), "--quiet", "--json", "--set",
+                                      "model.weights=" + weights, "--set", "epochs=1",
+                                      "--set", "quantizer.float_epochs=0").stdout)
+        self.assertGreater(report["quantized_accuracy"], 0.6)
+        evaluated = json.loads(self.call("eval", weights, "--recipe", self.path("float.yaml"), "--json").stdout)
+        self.assertGreater(evaluated["accuracy"], 0.6)
+
+    def test_quickstart_ends_with_one_json_object(self):
+        recipe = self.recipe()
+        out = self.call("--recipe", recipe, "--out", self.path("q"), "--quiet", program=QUICKSTART)
+        report = json.loads(out.stdout.splitlines()[-1])
+        self.assertEqual(report["dataset"], "generated-digits")
+        self.assertGreater(report["float_accuracy"], 0.5)
+        self.assertGreater(report["quantized_accuracy"], 0.5)
+        self.assertIn("generated digits", out.stderr)
+
+    def test_lists(self):
+        for kind, name in [("models", "resnet20"), ("quantizers", "QAT_Quantizer"), ("observers", "ema"),
+                           ("datasets", "mnist"), ("optimizers", "AdamW")]:
+            self.assertIn(name, self.call("list", kind).stdout)
+            rows = json.loads(self.call("list", kind, "--json").stdout)[kind]
+            self.assertIn(name, [row["name"] for row in rows])
+            self.assertTrue(all(row["description"] for row in rows))
+
+    def test_mistakes_get_one_clear_line(self):
+        recipe = self.recipe()
+        self.assertIn("did you mean 'epochs'?", self.fails("train", recipe, "--set", "epoch=3"))
+        self.assertIn("lenet5", self.fails("train", recipe, "--set", "model.name=lenet"))
+        self.assertIn("mnist", self.fails("train", recipe, "--set", "data.name=mnits"))
+        self.assertIn("[3, 32, 32]", self.fails("train", recipe, "--set", "model.name=resnet20"))
+        self.assertIn("/proc/no", self.fails("train", recipe, "--out", "/proc/no"))
+        self.assertIn("recipe.yaml:", self.fails("train", self.recipe("epochs: x\n")))
+        self.assertIn("quant_bits", self.fails(
+            "train", self.recipe(), "--set", "quantizer.config_list.0.quant_bits=99"))
+        self.assertIn("no-such", self.fails("eval", self.path("no-such")))
+
+    def test_a_folder_with_a_run_is_not_overwritten(self):
+        recipe = self.recipe(RECIPE)
+        self.call("train", recipe, "--out", self.path("run"), "--quiet", "--set", "epochs=1")
+        self.assertIn("--resume", self.fails("train", recipe, "--out", self.path("run")))
+        self.assertIn("optimizer", self.fails("train", "--resume", self.path("run"), "--set", "optimizer.lr=1"))
+
+    def test_a_loss_that_is_not_finite_names_step_and_layer(self):
+        said = self.fails("train", self.recipe(RECIPE), "--quiet", "--out", self.path("nan"), "--set", "optimizer.name=SGD",
+                          "--set", "optimizer.lr=100000", "--set", "model.variant=plain")
+        self.assertIn("at step", said)
+        self.assertRegex(said, r"Conv2d|Linear|cross_entropy")
+
+    def test_damaged_checkpoints_are_refused(self):
+        self.call("train", self.recipe(RECIPE), "--out", self.path("run"), "--quiet", "--set", "epochs=1")
+        path = self.path("run/checkpoint.safetensors")
+        with open(path, "rb") as f:
+            good = f.read()
+        for bad in [good[:-7], good[:100], b"", good.replace(b"halftone_checkpoint", b"halftone_checkpoimt")]:
+            with open(path, "wb") as f:
+                f.write(bad)
+            self.assertIn("checkpoint.safetensors", self.fails("train", "--resume", self.path("run")))
+
+    def test_weights_of_another_model_are_listed(self):
+        self.call("train", self.recipe(RECIPE), "--out", self.path("run"), "--quiet", "--set", "epochs=1")
+        other = self.recipe(RECIPE.replace("lenet5", "nni_mnist"), "other.yaml")
+        said = self.fails("eval", self.path("run/model.safetensors"), "--recipe", other)
+        self.assertIn("missing", said)
+        self.assertIn("unexpected", said)
+
+
+if __name__ == "__main__":
+    tool_case.main()
