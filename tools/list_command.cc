@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "data/dataset.h"
@@ -43,14 +44,20 @@ std::vector<Item> observers() {
           {"min_max", "smallest and largest value ever seen; of a weight, the current ones"}};
 }
 
+std::vector<Item> quantizers() {
+  const std::map<std::string, std::string> texts = {
+      {"QAT_Quantizer", "quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits"}};
+  std::vector<Item> items;
+  for (const std::string& name : quantizer_names()) items.push_back({name, texts.count(name) ? texts.at(name) : ""});
+  return items;
+}
+
 std::vector<Item> items_of(const std::string& kind) {
   if (kind == "models") return models();
   if (kind == "datasets") return datasets();
   if (kind == "optimizers") return optimizers();
   if (kind == "observers") return observers();
-  std::vector<Item> items;
-  for (const std::string& name : quantizer_names()) items.push_back({name, quantizer_summary(name)});
-  return items;
+  return quantizers();
 }
 
 int run(const std::string& kind, bool json) {

@@ -186,7 +186,7 @@ void Trainer::end_of_epoch() {
 
 TrainResult Trainer::run() {
   const StopSignal stop;
-  const int64_t row_every = std::max<int64_t>(1, steps_per_epoch_ / 20);
+  const int64_t row_every = (steps_per_epoch_ + 19) / 20;
   start_ = window_start_ = last_save_ = Clock::now();
   network_.model->train();
   while (step_ < total_steps() && !StopSignal::received()) {
