@@ -1,4 +1,5 @@
-// 3. Quantize it: the network of example 2 with 8-bit weights and activations, trained on the integers it deploys.
+// 3. Quantize it: the network of example 2 with 8-bit weights and activations, trained on the
+// integers it deploys.
 #include <cstdio>
 #include <memory>
 
@@ -11,14 +12,17 @@ int main() {
   const Context context(options);
   DatasetOptions some;
   some.limit = 10000;
-  auto train = std::make_shared<const Dataset>(load_dataset(context, "generated-digits", Split::kTrain, some));
+  auto train = std::make_shared<const Dataset>(
+      load_dataset(context, "generated-digits", Split::kTrain, some));
   some.limit = 2000;
-  auto test = std::make_shared<const Dataset>(load_dataset(context, "generated-digits", Split::kTest, some));
+  auto test = std::make_shared<const Dataset>(
+      load_dataset(context, "generated-digits", Split::kTest, some));
   Loader loader(context, train, {});
   Model model = make_model("lenet5", context);
 
-  // NNI's configuration: which tensors of which layers, in how many bits. The first epoch trains in float
-  // (quant_start_step); from then on every layer computes on integer codes, batch norm folded into the scales.
+  // NNI's configuration: which tensors of which layers, in how many bits. The first epoch trains in
+  // float (quant_start_step); from then on every layer computes on integer codes, batch norm folded
+  // into the scales.
   const std::string config_list = R"([{
     "quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"],
     "quant_dtype": {"weight": "int", "input": "uint"},
@@ -39,9 +43,10 @@ int main() {
       quantizer->advance_step();
     }
     const Evaluation e = evaluate(*model.module, test, 500, make_loss("cross_entropy"));
-    std::printf("epoch %d (%s): test accuracy %.2f %%\n", static_cast<int>(epoch + 1), epoch == 0 ? "float" : "8-bit codes",
-                100 * e.accuracy);
+    std::printf("epoch %d (%s): test accuracy %.2f %%\n", static_cast<int>(epoch + 1),
+                epoch == 0 ? "float" : "8-bit codes", 100 * e.accuracy);
   }
   // Integer codes, scales, zero points and the float master weights; NNI's calibration keys.
-  quantizer->export_model("/tmp/halftone_lenet5_int8.safetensors", "/tmp/halftone_lenet5_calibration.json");
+  quantizer->export_model("/tmp/halftone_lenet5_int8.safetensors",
+                          "/tmp/halftone_lenet5_calibration.json");
 }

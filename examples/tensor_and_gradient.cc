@@ -14,7 +14,8 @@ int main() {
   std::printf("y = %g\n", y.value().item<float>());  // 0.5 + 0 + 6
 
   y.backward();
-  for (float g : w.grad().to_vector<float>()) std::printf("dy/dw = %g\n", g);  // x where x * w > 0, else 0
+  for (float g : w.grad().to_vector<float>())
+    std::printf("dy/dw = %g\n", g);  // x where x * w > 0, else 0
 
   // Shape errors say what was expected and what came.
   try {

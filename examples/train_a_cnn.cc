@@ -13,9 +13,11 @@ int main() {
   // A data set in memory, and batches of it prepared by a worker thread.
   DatasetOptions ten_thousand;
   ten_thousand.limit = 10000;
-  auto train = std::make_shared<const Dataset>(load_dataset(context, "generated-digits", Split::kTrain, ten_thousand));
+  auto train = std::make_shared<const Dataset>(
+      load_dataset(context, "generated-digits", Split::kTrain, ten_thousand));
   ten_thousand.limit = 2000;
-  auto test = std::make_shared<const Dataset>(load_dataset(context, "generated-digits", Split::kTest, ten_thousand));
+  auto test = std::make_shared<const Dataset>(
+      load_dataset(context, "generated-digits", Split::kTest, ten_thousand));
   Loader loader(context, train, {});
 
   // A model of the zoo; its parameters lie in one flat store that the optimizer walks.
@@ -36,8 +38,10 @@ int main() {
       loss_sum += loss.value().item<float>();
     }
     const Evaluation e = evaluate(*model.module, test, 500, make_loss("cross_entropy"));
-    std::printf("epoch %d: training loss %.4f, test accuracy %.2f %%\n", static_cast<int>(epoch + 1),
+    std::printf("epoch %d: training loss %.4f, test accuracy %.2f %%\n",
+                static_cast<int>(epoch + 1),
                 loss_sum / static_cast<double>(loader.batches_per_epoch()), 100 * e.accuracy);
   }
-  save_safetensors("/tmp/halftone_lenet5.safetensors", {model->state_dict(), {}});  // PyTorch's names and layouts
+  save_safetensors("/tmp/halftone_lenet5.safetensors",
+                   {model->state_dict(), {}});  // PyTorch's names and layouts
 }

@@ -1,8 +1,9 @@
-// Training speed beside PyTorch: milliseconds per step, images per second, and the ratio, measured in one run.
+// Training speed beside PyTorch: milliseconds per step, images per second, and the ratio, measured
+// in one run.
 //
-// Each network's steps (forward, cross-entropy, backward, Adam; float32) run in a process of their own, so that peak memory
-// is its own too, and PyTorch's in another: ours, PyTorch in every form asked for, ours again. The ratio is PyTorch's
-// fastest form over the mean of our two medians.
+// Each network's steps (forward, cross-entropy, backward, Adam; float32) run in a process of their
+// own, so that peak memory is its own too, and PyTorch's in another: ours, PyTorch in every form
+// asked for, ours again. The ratio is PyTorch's fastest form over the mean of our two medians.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -32,7 +33,8 @@ struct Case {
   int batch;
 };
 // The forms that torch_train (bench_train_torch.py) builds too.
-const std::vector<Case> kCases = {{"lenet5", "plain", 64}, {"resnet20", "", 128}, {"bnn_vgg", "pool_last", 64}};
+const std::vector<Case> kCases = {
+    {"lenet5", "plain", 64}, {"resnet20", "", 128}, {"bnn_vgg", "pool_last", 64}};
 
 struct Options {
   std::vector<std::string> networks;
@@ -44,17 +46,22 @@ struct Options {
 };
 
 double milliseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 class Step {
  public:
   Step(const Context& context, const Case& c)
-      : context_(context), model_(make_model(c.network, context, ModelOptions{10, c.variant, {}})), images_(Tensor::empty(context, model_.batch_shape(c.batch))),
+      : context_(context),
+        model_(make_model(c.network, context, ModelOptions{10, c.variant, {}})),
+        images_(Tensor::empty(context, model_.batch_shape(c.batch))),
         labels_(Tensor::empty(context, {c.batch}, DType::kInt64)) {
     const Philox random{1, 0};
-    for (int64_t i = 0; i < images_.numel(); ++i) images_.data<float>()[i] = random.normal(static_cast<uint64_t>(i));
-    for (int64_t i = 0; i < c.batch; ++i) labels_.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
+    for (int64_t i = 0; i < images_.numel(); ++i)
+      images_.data<float>()[i] = random.normal(static_cast<uint64_t>(i));
+    for (int64_t i = 0; i < c.batch; ++i)
+      labels_.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
     const Variable dummy(Tensor::zeros(context, model_.batch_shape(1)));
     fuse_batch_norm_activations(*model_.module, trace(*model_.module, dummy));
     store_ = std::make_unique<ParameterStore>(*model_.module);
@@ -79,7 +86,9 @@ class Step {
   std::unique_ptr<Optimizer> optimizer_;
 };
 
-int default_steps(const Case& c) { return c.network == "lenet5" ? 400 : c.network == "resnet20" ? 30 : 8; }
+int default_steps(const Case& c) {
+  return c.network == "lenet5" ? 400 : c.network == "resnet20" ? 30 : 8;
+}
 
 Json measure(const Case& c, const Options& o) {
   ContextOptions options;
@@ -99,7 +108,9 @@ Json measure(const Case& c, const Options& o) {
   std::sort(times.begin(), times.end());
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return {{"ms", times[times.size() / 2]}, {"best_ms", times[0]}, {"peak_bytes", int64_t{1024} * usage.ru_maxrss},
+  return {{"ms", times[times.size() / 2]},
+          {"best_ms", times[0]},
+          {"peak_bytes", int64_t{1024} * usage.ru_maxrss},
           {"allocations", allocations}};
 }
 
@@ -120,17 +131,23 @@ std::vector<Json> run_command(const std::string& command) {
 std::string quoted(const std::string& s) { return "'" + s + "'"; }
 
 std::vector<Json> run_torch(const Case& c, const Options& o) {
-  // Without these two, glibc gives large blocks back to the system after every step: up to three times slower.
-  const std::string tunables = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592";
+  // Without these two, glibc gives large blocks back to the system after every step: up to three
+  // times slower.
+  const std::string tunables =
+      "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
+      "8589934592";
   const int steps = std::max(8, (o.steps > 0 ? o.steps : default_steps(c)) / 2);
-  std::string command = fmt::format("{} {} {} {} {} {} {}", tunables, quoted(o.python), quoted(o.script), c.network, c.batch, o.threads, steps);
+  std::string command = fmt::format("{} {} {} {} {} {} {}", tunables, quoted(o.python),
+                                    quoted(o.script), c.network, c.batch, o.threads, steps);
   for (const std::string& f : o.forms) command += " " + f;
   return run_command(command + " 2>/dev/null");
 }
 
 Json run_ours(const Case& c, const Options& o, const std::string& program) {
-  const auto lines = run_command(fmt::format("{} --child {} --threads {} --steps {}", quoted(program), c.network, o.threads, o.steps));
-  if (lines.empty()) throw HALFTONE_ERROR("bench_train").expected("a result of the measuring process").found("none");
+  const auto lines = run_command(fmt::format("{} --child {} --threads {} --steps {}",
+                                             quoted(program), c.network, o.threads, o.steps));
+  if (lines.empty())
+    throw HALFTONE_ERROR("bench_train").expected("a result of the measuring process").found("none");
   return lines.front();
 }
 
@@ -139,32 +156,41 @@ Json compare(const Case& c, const Options& o, const std::string& program) {
   const std::vector<Json> torch = run_torch(c, o);
   const Json second = run_ours(c, o, program);
   const double ours = (first["ms"].get<double>() + second["ms"].get<double>()) / 2;
-  Json row = {{"network", c.network}, {"batch", c.batch}, {"threads", o.threads}, {"ms_per_step", ours},
-              {"images_per_second", 1000.0 * c.batch / ours}, {"peak_bytes", first["peak_bytes"]},
-              {"allocations_in_steady_state", second["allocations"]}, {"torch", torch}};
+  Json row = {{"network", c.network},
+              {"batch", c.batch},
+              {"threads", o.threads},
+              {"ms_per_step", ours},
+              {"images_per_second", 1000.0 * c.batch / ours},
+              {"peak_bytes", first["peak_bytes"]},
+              {"allocations_in_steady_state", second["allocations"]},
+              {"torch", torch}};
   const Json* fastest = nullptr;
   for (const Json& t : torch) {
     if (t.contains("ms") && (!fastest || t["ms"] < (*fastest)["ms"])) fastest = &t;
   }
   if (fastest) {
-    row["torch_ms"] = (*fastest)["ms"], row["torch_form"] = (*fastest)["form"], row["torch_peak_bytes"] = (*fastest)["peak_bytes"];
+    row["torch_ms"] = (*fastest)["ms"], row["torch_form"] = (*fastest)["form"],
+    row["torch_peak_bytes"] = (*fastest)["peak_bytes"];
     row["ratio"] = (*fastest)["ms"].get<double>() / ours;
   }
   return row;
 }
 
 void print_header() {
-  fmt::print("{:<10} {:>5} {:>10} {:>10} {:>9} {:>8}   {:>10} {:>9} {:<22} {:>6}\n", "network", "batch", "ms/step", "images/s",
-             "peak MB", "allocs", "torch ms", "peak MB", "fastest form", "ratio");
+  fmt::print("{:<10} {:>5} {:>10} {:>10} {:>9} {:>8}   {:>10} {:>9} {:<22} {:>6}\n", "network",
+             "batch", "ms/step", "images/s", "peak MB", "allocs", "torch ms", "peak MB",
+             "fastest form", "ratio");
 }
 
 void print_row(const Json& r) {
-  fmt::print("{:<10} {:>5} {:>10.3f} {:>10.0f} {:>9.0f} {:>8}   ", r["network"].get<std::string>(), r["batch"].get<int>(),
-             r["ms_per_step"].get<double>(), r["images_per_second"].get<double>(), r["peak_bytes"].get<double>() / 1e6,
+  fmt::print("{:<10} {:>5} {:>10.3f} {:>10.0f} {:>9.0f} {:>8}   ", r["network"].get<std::string>(),
+             r["batch"].get<int>(), r["ms_per_step"].get<double>(),
+             r["images_per_second"].get<double>(), r["peak_bytes"].get<double>() / 1e6,
              r["allocations_in_steady_state"].get<int64_t>());
   if (r.contains("ratio")) {
-    fmt::print("{:>10.3f} {:>9.0f} {:<22} {:>5.2f}x\n", r["torch_ms"].get<double>(), r["torch_peak_bytes"].get<double>() / 1e6,
-               r["torch_form"].get<std::string>(), r["ratio"].get<double>());
+    fmt::print("{:>10.3f} {:>9.0f} {:<22} {:>5.2f}x\n", r["torch_ms"].get<double>(),
+               r["torch_peak_bytes"].get<double>() / 1e6, r["torch_form"].get<std::string>(),
+               r["ratio"].get<double>());
   } else {
     fmt::print("no PyTorch: give --python a Python that has torch\n");
   }
@@ -172,7 +198,8 @@ void print_row(const Json& r) {
 }
 
 bool wanted(const Case& c, const Options& o) {
-  return o.networks.empty() || std::find(o.networks.begin(), o.networks.end(), c.network) != o.networks.end();
+  return o.networks.empty() ||
+         std::find(o.networks.begin(), o.networks.end(), c.network) != o.networks.end();
 }
 
 int run(const Options& o, const std::string& program) {
@@ -202,9 +229,12 @@ int main(int argc, char** argv) {
   app.add_option("networks", o.networks, "lenet5, resnet20, bnn_vgg; none: all three");
   app.add_option("--threads", o.threads, "For both sides; 0: all cores");
   app.add_option("--steps", o.steps, "Measured steps; 0: 400, 30, 8");
-  app.add_option("--python", o.python, "A Python that has torch")->envname("HALFTONE_PYTHON")->capture_default_str();
+  app.add_option("--python", o.python, "A Python that has torch")
+      ->envname("HALFTONE_PYTHON")
+      ->capture_default_str();
   app.add_option("--torch-script", o.script, "The PyTorch half")->capture_default_str();
-  app.add_option("--forms", o.forms, "Forms of PyTorch to try: eager, channels_last, compile, channels_last+compile");
+  app.add_option("--forms", o.forms,
+                 "Forms of PyTorch to try: eager, channels_last, compile, channels_last+compile");
   app.add_flag("--json", o.json, "One JSON object instead of the table");
   app.add_option("--child", o.child, "Measures one network, for the program itself")->group("");
   try {

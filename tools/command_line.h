@@ -1,4 +1,5 @@
-// The subcommands of `halftone`. Each adds itself to the application; its callback sets the exit code.
+// The subcommands of `halftone`. Each adds itself to the application; its callback sets the exit
+// code.
 #pragma once
 
 #include <CLI/CLI.hpp>

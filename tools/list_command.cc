@@ -21,8 +21,10 @@ struct Item {
 std::vector<Item> models() {
   std::vector<Item> items;
   for (const ZooEntry& e : zoo()) {
-    std::string variants = e.variants.empty() ? "" : fmt::format("; variants {}", fmt::join(e.variants, ", "));
-    items.push_back({e.name, fmt::format("{} (input {}{})", e.description, e.input_shape.str(), variants)});
+    std::string variants =
+        e.variants.empty() ? "" : fmt::format("; variants {}", fmt::join(e.variants, ", "));
+    items.push_back(
+        {e.name, fmt::format("{} (input {}{})", e.description, e.input_shape.str(), variants)});
   }
   return items;
 }
@@ -40,15 +42,19 @@ std::vector<Item> optimizers() {
 }
 
 std::vector<Item> observers() {
-  return {{"ema", "moving average of the batches' ranges, ema_decay 0.99 (Jacob et al. 2018, section 3.1)"},
-          {"min_max", "smallest and largest value ever seen; of a weight, the current ones"}};
+  return {
+      {"ema",
+       "moving average of the batches' ranges, ema_decay 0.99 (Jacob et al. 2018, section 3.1)"},
+      {"min_max", "smallest and largest value ever seen; of a weight, the current ones"}};
 }
 
 std::vector<Item> quantizers() {
   const std::map<std::string, std::string> texts = {
-      {"QAT_Quantizer", "quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits"}};
+      {"QAT_Quantizer",
+       "quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits"}};
   std::vector<Item> items;
-  for (const std::string& name : quantizer_names()) items.push_back({name, texts.count(name) ? texts.at(name) : ""});
+  for (const std::string& name : quantizer_names())
+    items.push_back({name, texts.count(name) ? texts.at(name) : ""});
   return items;
 }
 

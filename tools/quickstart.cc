@@ -1,4 +1,5 @@
-// A first quantized network in one command; tools/quickstart (the script) builds this, finds the data, and runs it.
+// A first quantized network in one command; tools/quickstart (the script) builds this, finds the
+// data, and runs it.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -18,7 +19,9 @@ struct Arguments {
 std::vector<std::string> overrides(const Arguments& a) {
   std::vector<std::string> set;
   if (a.data.empty()) {
-    std::fprintf(stderr, "quickstart: no MNIST at hand: training on generated digits (an embedded set, as hard as MNIST)\n");
+    std::fprintf(stderr,
+                 "quickstart: no MNIST at hand: training on generated digits (an embedded set, as "
+                 "hard as MNIST)\n");
     set = {"data.name=generated-digits"};
   } else {
     set = {"data.name=mnist", "data.dir='" + a.data + "'"};
@@ -48,12 +51,16 @@ int run(const Arguments& a) {
 int main(int argc, char** argv) {
   Arguments a;
   CLI::App app{
-      "Trains LeNet-5 with 8-bit quantization-aware training on handwritten digits, in under a minute on two cores.\n"
+      "Trains LeNet-5 with 8-bit quantization-aware training on handwritten digits, in under a "
+      "minute on two cores.\n"
       "Ends with a table and, as its last line, one JSON object with the same numbers."};
-  app.add_option("--data", a.data, "Folder with the four MNIST files; without it, digits drawn by the program are used");
+  app.add_option(
+      "--data", a.data,
+      "Folder with the four MNIST files; without it, digits drawn by the program are used");
   app.add_option("--out", a.out, "Run folder (default: runs/quickstart-1, -2, ...)");
   app.add_option("--recipe", a.recipe, "The recipe to run")->capture_default_str();
-  app.add_option("--set", a.set, "Change one value of the recipe: --set epochs=2 (repeatable)")->allow_extra_args(false);
+  app.add_option("--set", a.set, "Change one value of the recipe: --set epochs=2 (repeatable)")
+      ->allow_extra_args(false);
   app.add_flag("--quiet", a.quiet, "No progress bar");
   try {
     app.parse(argc, argv);

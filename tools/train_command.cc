@@ -15,7 +15,8 @@ struct Arguments {
 };
 
 int stopped(const Trainer& trainer, const TrainResult& result) {
-  const std::string folder = trainer.checkpoint_path().substr(0, trainer.checkpoint_path().rfind('/'));
+  const std::string folder =
+      trainer.checkpoint_path().substr(0, trainer.checkpoint_path().rfind('/'));
   std::fprintf(stderr, "halftone: stopped at step %lld; go on with: halftone train --resume %s\n",
                static_cast<long long>(result.steps), folder.c_str());
   return 128 + result.signal;
@@ -40,15 +41,22 @@ int run(const Arguments& a) {
 void add_train(CLI::App& app, int& code) {
   CLI::App* c = app.add_subcommand("train", "Train what a recipe says");
   auto a = std::make_shared<Arguments>();
-  c->add_option("recipe", a->recipe, "YAML file; examples/recipes holds some. With --resume it may be left out");
-  c->add_option("--set", a->set, "Change one value of the recipe: --set optimizer.lr=0.01 (repeatable)")->allow_extra_args(false);
+  c->add_option("recipe", a->recipe,
+                "YAML file; examples/recipes holds some. With --resume it may be left out");
+  c->add_option("--set", a->set,
+                "Change one value of the recipe: --set optimizer.lr=0.01 (repeatable)")
+      ->allow_extra_args(false);
   c->add_option("--out", a->out, "Run folder (default: runs/NAME-1, -2, ...)");
-  c->add_option("--resume", a->resume, "Go on with the run in this folder: same bits as a run that never stopped");
-  c->add_flag("--allow-other-threads", a->other_threads, "Resume with another thread count: other rounding");
+  c->add_option("--resume", a->resume,
+                "Go on with the run in this folder: same bits as a run that never stopped");
+  c->add_flag("--allow-other-threads", a->other_threads,
+              "Resume with another thread count: other rounding");
   c->add_flag("--quiet", a->quiet, "No progress bar");
-  c->add_flag("--json", a->json, "One JSON object on standard output, everything else on standard error");
+  c->add_flag("--json", a->json,
+              "One JSON object on standard output, everything else on standard error");
   c->footer(
-      "The run folder gets recipe.yaml, metrics.jsonl, a TensorBoard event file, checkpoint.safetensors,\n"
+      "The run folder gets recipe.yaml, metrics.jsonl, a TensorBoard event file, "
+      "checkpoint.safetensors,\n"
       "curves.svg, report.json and the weights. Ctrl-C writes a checkpoint before it leaves.");
   c->callback([a, &code] { code = run(*a); });
 }

@@ -10,21 +10,22 @@ constexpr int kVersion = 1;
 const std::string kModel = "model.", kOptimizer = "optimizer.";
 
 nlohmann::json header_of(const Checkpoint& c) {
-  return {{"version", kVersion},
-          {"recipe", c.recipe},
-          {"step", c.step},
-          {"steps_per_epoch", c.steps_per_epoch},
-          {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
-          {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
-          {"metrics", {{"json_bytes", c.metrics.json_bytes}, {"event_bytes", c.metrics.event_bytes}}},
-          {"window",
-           {{"loss", c.window.loss},
-            {"steps", c.window.steps},
-            {"correct", c.window.correct},
-            {"images", c.window.images}}},
-          {"threads", c.threads},
-          {"seconds", c.seconds},
-          {"finished", c.finished}};
+  return {
+      {"version", kVersion},
+      {"recipe", c.recipe},
+      {"step", c.step},
+      {"steps_per_epoch", c.steps_per_epoch},
+      {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
+      {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
+      {"metrics", {{"json_bytes", c.metrics.json_bytes}, {"event_bytes", c.metrics.event_bytes}}},
+      {"window",
+       {{"loss", c.window.loss},
+        {"steps", c.window.steps},
+        {"correct", c.window.correct},
+        {"images", c.window.images}}},
+      {"threads", c.threads},
+      {"seconds", c.seconds},
+      {"finished", c.finished}};
 }
 
 void read_header(const nlohmann::json& j, Checkpoint& c) {
@@ -41,7 +42,8 @@ void read_header(const nlohmann::json& j, Checkpoint& c) {
   c.finished = j.at("finished");
 }
 
-void move_prefixed(TensorFile& file, const std::string& prefix, std::map<std::string, Tensor>& out) {
+void move_prefixed(TensorFile& file, const std::string& prefix,
+                   std::map<std::string, Tensor>& out) {
   for (auto& [name, tensor] : file.tensors) {
     if (name.rfind(prefix, 0) == 0) out.emplace(name.substr(prefix.size()), tensor);
   }
@@ -54,7 +56,8 @@ bool is_checkpoint(const TensorFile& file) { return file.metadata.count(kKey) > 
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   TensorFile file;
   for (const auto& [name, tensor] : checkpoint.model) file.tensors.emplace(kModel + name, tensor);
-  for (const auto& [name, tensor] : checkpoint.optimizer) file.tensors.emplace(kOptimizer + name, tensor);
+  for (const auto& [name, tensor] : checkpoint.optimizer)
+    file.tensors.emplace(kOptimizer + name, tensor);
   file.metadata[kKey] = header_of(checkpoint).dump();
   save_safetensors(path, file);
 }
@@ -62,8 +65,10 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
 Checkpoint load_checkpoint(const Context& context, const std::string& path) {
   TensorFile file = load_safetensors(context, path);
   if (!is_checkpoint(file)) {
-    throw HALFTONE_ERROR("checkpoint").at(path).expected("a checkpoint of a Halftone run").found(
-        "a safetensors file without '" + std::string(kKey) + "' in its metadata");
+    throw HALFTONE_ERROR("checkpoint")
+        .at(path)
+        .expected("a checkpoint of a Halftone run")
+        .found("a safetensors file without '" + std::string(kKey) + "' in its metadata");
   }
   Checkpoint c;
   try {

@@ -18,17 +18,18 @@ struct Window {
 };
 
 struct Checkpoint {
-  std::map<std::string, Tensor> model;      // state_dict, quantizers included: PyTorch's names and layouts
+  std::map<std::string, Tensor>
+      model;  // state_dict, quantizers included: PyTorch's names and layouts
   std::map<std::string, Tensor> optimizer;  // flat states
   std::string recipe;                       // YAML, complete
   int64_t step = 0;                         // optimizer steps done
   int64_t steps_per_epoch = 0;
-  LoaderState loader;                       // of the next batch
+  LoaderState loader;  // of the next batch
   RandomState random;
   MetricsPosition metrics;
   Window window;
-  int threads = 1;                          // sums depend on it
-  double seconds = 0;                       // of training so far
+  int threads = 1;     // sums depend on it
+  double seconds = 0;  // of training so far
   bool finished = false;
 };
 

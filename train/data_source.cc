@@ -27,7 +27,8 @@ std::string find_data_dir(const std::string& name, const std::string& dir) {
   return "";
 }
 
-std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe, Split split) {
+std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe,
+                                          Split split) {
   DatasetOptions options;
   options.data_dir = find_data_dir(recipe.name, recipe.dir);
   options.limit = split == Split::kTrain ? recipe.train_samples : recipe.test_samples;

@@ -17,6 +17,7 @@ struct DataPair {
   std::shared_ptr<const Dataset> train, test;
 };
 DataPair load_data(const Context& context, const DataRecipe& recipe);
-std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe, Split split);
+std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe,
+                                          Split split);
 
 }  // namespace halftone

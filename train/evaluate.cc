@@ -5,8 +5,8 @@
 
 namespace halftone {
 
-Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset, int64_t batch_size,
-                    const Loss& loss) {
+Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
+                    int64_t batch_size, const Loss& loss) {
   const bool was_training = model.training();
   model.eval();
   const NoGrad no_grad;

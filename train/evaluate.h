@@ -13,8 +13,9 @@ struct Evaluation {
   int64_t images = 0;
 };
 
-// One pass over the set in its order, in evaluation mode and without gradients; the model's mode is restored.
-Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset, int64_t batch_size,
-                    const Loss& loss);
+// One pass over the set in its order, in evaluation mode and without gradients; the model's mode is
+// restored.
+Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
+                    int64_t batch_size, const Loss& loss);
 
 }  // namespace halftone

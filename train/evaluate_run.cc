@@ -23,15 +23,19 @@ std::string file_of(const std::string& path) {
   return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
 }
 
-Recipe recipe_for(const EvaluateRequest& request, const std::string& file, const std::string& saved) {
+Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
+                  const std::string& saved) {
   Recipe recipe;
   if (!request.recipe.empty()) {
     recipe = load_recipe(request.recipe, request.overrides);
   } else if (!saved.empty()) {
     recipe = parse_recipe(saved, file, request.overrides);
   } else {
-    throw HALFTONE_ERROR("eval").at(file).expected("--recipe RECIPE.yaml: a file of weights does not say its model").found(
-        "none").fix("examples/recipes holds some");
+    throw HALFTONE_ERROR("eval")
+        .at(file)
+        .expected("--recipe RECIPE.yaml: a file of weights does not say its model")
+        .found("none")
+        .fix("examples/recipes holds some");
   }
   if (!request.data.empty()) recipe.data.dir = request.data;
   return recipe;
@@ -67,7 +71,8 @@ EvaluateReport evaluate_run(const EvaluateRequest& request) {
   Loaded l = load(context, request);
   const auto start = std::chrono::steady_clock::now();
   EvaluateReport r;
-  r.result = evaluate(*l.network.model.module, l.data, l.recipe.test_batch_size, build_loss(l.recipe.loss));
+  r.result = evaluate(*l.network.model.module, l.data, l.recipe.test_batch_size,
+                      build_loss(l.recipe.loss));
   r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   r.path = request.path;
   r.dataset = l.data->name;
@@ -79,19 +84,27 @@ EvaluateReport evaluate_run(const EvaluateRequest& request) {
 }
 
 nlohmann::ordered_json to_json(const EvaluateReport& r) {
-  nlohmann::ordered_json j = {{"path", r.path},         {"dataset", r.dataset},          {"split", r.split},
-                              {"model", r.model},       {"accuracy", r.result.accuracy}, {"loss", r.result.loss},
-                              {"images", r.result.images}, {"seconds", r.seconds}};
-  j["quantizer"] = r.quantizer.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(r.quantizer);
+  nlohmann::ordered_json j = {{"path", r.path},
+                              {"dataset", r.dataset},
+                              {"split", r.split},
+                              {"model", r.model},
+                              {"accuracy", r.result.accuracy},
+                              {"loss", r.result.loss},
+                              {"images", r.result.images},
+                              {"seconds", r.seconds}};
+  j["quantizer"] =
+      r.quantizer.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(r.quantizer);
   if (r.step >= 0) j["step"] = r.step;
   return j;
 }
 
 std::string to_table(const EvaluateReport& r) {
   return fmt::format(
-      "{:<12} {}\n{:<12} {} ({} images, {})\n{:<12} {}{}\n{:<12} {:.2f} %\n{:<12} {:.4f}\n{:<12} {:.2f} s\n", "path", r.path,
-      "data", r.dataset, r.result.images, r.split, "network", r.model, r.quantizer.empty() ? "" : ", " + r.quantizer,
-      "accuracy", 100 * r.result.accuracy, "loss", r.result.loss, "time", r.seconds);
+      "{:<12} {}\n{:<12} {} ({} images, {})\n{:<12} {}{}\n{:<12} {:.2f} %\n{:<12} {:.4f}\n{:<12} "
+      "{:.2f} s\n",
+      "path", r.path, "data", r.dataset, r.result.images, r.split, "network", r.model,
+      r.quantizer.empty() ? "" : ", " + r.quantizer, "accuracy", 100 * r.result.accuracy, "loss",
+      r.result.loss, "time", r.seconds);
 }
 
 }  // namespace halftone

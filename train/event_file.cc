@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 
@@ -41,7 +41,8 @@ void append_varint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-// Protobuf wire format: key = field << 3 | type; 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes.
+// Protobuf wire format: key = field << 3 | type; 0 varint, 1 eight bytes, 2 length-delimited, 5
+// four bytes.
 void append_bytes(std::string& out, int field, const std::string& bytes) {
   append_varint(out, static_cast<uint64_t>(field) << 3 | 2);
   append_varint(out, bytes.size());
@@ -73,7 +74,10 @@ std::string new_name(const std::string& folder) {
 
 Error write_error(const std::string& path) {
   Error e = HALFTONE_ERROR("event file");
-  return e.at(path).what_happened("cannot write").found(std::strerror(errno)).fix("free space, or choose another --out");
+  return e.at(path)
+      .what_happened("cannot write")
+      .found(std::strerror(errno))
+      .fix("free space, or choose another --out");
 }
 
 }  // namespace
@@ -90,7 +94,8 @@ EventFile::EventFile(const std::string& folder, int64_t keep_bytes) {
   path_ = existing_file(folder);
   const bool fresh = path_.empty();
   if (fresh) path_ = new_name(folder);
-  if (!fresh && keep_bytes >= 0 && truncate(path_.c_str(), keep_bytes) != 0) throw write_error(path_);
+  if (!fresh && keep_bytes >= 0 && truncate(path_.c_str(), keep_bytes) != 0)
+    throw write_error(path_);
   file_ = std::fopen(path_.c_str(), "ab");
   if (file_ == nullptr) throw write_error(path_);
   bytes_ = static_cast<int64_t>(std::filesystem::file_size(path_));
@@ -115,13 +120,13 @@ void EventFile::record(const std::string& message) {
 
 void EventFile::scalar(const std::string& tag, int64_t step, float value) {
   std::string entry, summary, message = event_header();
-  append_bytes(entry, 1, tag);            // Summary.Value.tag
-  append_varint(entry, 2 << 3 | 5);       // Summary.Value.simple_value
+  append_bytes(entry, 1, tag);       // Summary.Value.tag
+  append_varint(entry, 2 << 3 | 5);  // Summary.Value.simple_value
   append_raw(entry, value);
-  append_bytes(summary, 1, entry);        // Summary.value
-  append_varint(message, 2 << 3);         // Event.step
+  append_bytes(summary, 1, entry);  // Summary.value
+  append_varint(message, 2 << 3);   // Event.step
   append_varint(message, static_cast<uint64_t>(step));
-  append_bytes(message, 5, summary);      // Event.summary
+  append_bytes(message, 5, summary);  // Event.summary
   record(message);
 }
 

@@ -7,12 +7,13 @@
 
 namespace halftone {
 
-// Appends scalars to FOLDER/events.out.tfevents.<10-digit seconds>.<host>. Records are framed as TFRecord (length,
-// masked CRC-32C, data, masked CRC-32C); the messages are tensorflow.Event with a scalar Summary.
+// Appends scalars to FOLDER/events.out.tfevents.<10-digit seconds>.<host>. Records are framed as
+// TFRecord (length, masked CRC-32C, data, masked CRC-32C); the messages are tensorflow.Event with a
+// scalar Summary.
 class EventFile {
  public:
-  // Opens the folder's event file, or makes one. When `keep_bytes` is not negative the file is cut to it: how a
-  // resumed run drops what its lost steps had written.
+  // Opens the folder's event file, or makes one. When `keep_bytes` is not negative the file is cut
+  // to it: how a resumed run drops what its lost steps had written.
   EventFile(const std::string& folder, int64_t keep_bytes = -1);
   ~EventFile();
   EventFile(const EventFile&) = delete;

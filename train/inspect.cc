@@ -26,23 +26,42 @@ void add_statistics(const Tensor& t, Json& j) {
 }
 
 Json describe_tensor(const std::string& name, const Tensor& t) {
-  Json j = {{"name", name}, {"dtype", name_of(t.dtype())}, {"shape", std::vector<int64_t>(t.shape().begin(), t.shape().end())}};
+  Json j = {{"name", name},
+            {"dtype", name_of(t.dtype())},
+            {"shape", std::vector<int64_t>(t.shape().begin(), t.shape().end())}};
   j["bytes"] = t.nbytes();
   if (t.numel() == 0) return j;
   switch (t.dtype()) {
-    case DType::kFloat32: add_statistics<float>(t, j); break;
-    case DType::kBFloat16: add_statistics<float>(t.to(DType::kFloat32), j); break;
-    case DType::kInt8: add_statistics<int8_t>(t, j); break;
-    case DType::kUInt8: add_statistics<uint8_t>(t, j); break;
-    case DType::kInt32: add_statistics<int32_t>(t, j); break;
-    case DType::kInt64: add_statistics<int64_t>(t, j); break;
-    case DType::kBool: break;
+    case DType::kFloat32:
+      add_statistics<float>(t, j);
+      break;
+    case DType::kBFloat16:
+      add_statistics<float>(t.to(DType::kFloat32), j);
+      break;
+    case DType::kInt8:
+      add_statistics<int8_t>(t, j);
+      break;
+    case DType::kUInt8:
+      add_statistics<uint8_t>(t, j);
+      break;
+    case DType::kInt32:
+      add_statistics<int32_t>(t, j);
+      break;
+    case DType::kInt64:
+      add_statistics<int64_t>(t, j);
+      break;
+    case DType::kBool:
+      break;
   }
   return j;
 }
 
-Json describe_quantizer(const std::string& name, const FakeQuantize& q, const std::map<std::string, Tensor>& state) {
-  Json j = {{"where", name}, {"type", name_of(q.type())}, {"spec", q.spec().str()}, {"initialised", q.initialised()}};
+Json describe_quantizer(const std::string& name, const FakeQuantize& q,
+                        const std::map<std::string, Tensor>& state) {
+  Json j = {{"where", name},
+            {"type", name_of(q.type())},
+            {"spec", q.spec().str()},
+            {"initialised", q.initialised()}};
   for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) {
     const Tensor values = state.at(name + "." + key).to(DType::kFloat32);
     j[key] = values.to_vector<float>();
@@ -50,19 +69,27 @@ Json describe_quantizer(const std::string& name, const FakeQuantize& q, const st
   return j;
 }
 
-Json describe_run(const Context& context, const Checkpoint& c, const std::string& path, Json& quantizers) {
+Json describe_run(const Context& context, const Checkpoint& c, const std::string& path,
+                  Json& quantizers) {
   const Recipe recipe = parse_recipe(c.recipe, path);
   Recipe shape = recipe;
   shape.model.weights.clear();
   Network network = build_network(context, shape, c.steps_per_epoch);
   network.model->load_state_dict(c.model);
   for (auto& [name, module] : network.model->named_modules()) {
-    if (auto* q = dynamic_cast<FakeQuantize*>(module)) quantizers.push_back(describe_quantizer(name, *q, c.model));
+    if (auto* q = dynamic_cast<FakeQuantize*>(module))
+      quantizers.push_back(describe_quantizer(name, *q, c.model));
   }
-  return {{"name", recipe.name},       {"model", recipe.model.name},     {"dataset", recipe.data.name},
-          {"quantizer", recipe.quantizer.name}, {"step", c.step},
-          {"epochs_done", static_cast<double>(c.step) / static_cast<double>(std::max<int64_t>(c.steps_per_epoch, 1))},
-          {"epochs", recipe.epochs},   {"threads", c.threads},           {"seconds", c.seconds},
+  return {{"name", recipe.name},
+          {"model", recipe.model.name},
+          {"dataset", recipe.data.name},
+          {"quantizer", recipe.quantizer.name},
+          {"step", c.step},
+          {"epochs_done", static_cast<double>(c.step) /
+                              static_cast<double>(std::max<int64_t>(c.steps_per_epoch, 1))},
+          {"epochs", recipe.epochs},
+          {"threads", c.threads},
+          {"seconds", c.seconds},
           {"finished", c.finished}};
 }
 
@@ -81,11 +108,13 @@ std::string number(const Json& row, const char* key) {
 }  // namespace
 
 Json inspect_file(const std::string& path) {
-  const std::string file = std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
+  const std::string file =
+      std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
   const Context context;
   const TensorFile tensors = load_safetensors(context, file);
   Json j = {{"file", file}, {"tensors", Json::array()}};
-  for (const auto& [name, tensor] : tensors.tensors) j["tensors"].push_back(describe_tensor(name, tensor));
+  for (const auto& [name, tensor] : tensors.tensors)
+    j["tensors"].push_back(describe_tensor(name, tensor));
   if (!is_checkpoint(tensors)) {
     j["metadata"] = tensors.metadata;
     return j;
@@ -100,23 +129,29 @@ std::string inspect_table(const Json& j) {
   std::string out = j["file"].get<std::string>() + "\n\n";
   if (j.contains("run")) {
     for (const auto& [key, value] : j["run"].items()) {
-      out += fmt::format("{:<12} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+      out += fmt::format("{:<12} {}\n", key,
+                         value.is_string() ? value.get<std::string>() : value.dump());
     }
     out += "\n";
   }
-  out += fmt::format("{:<52} {:<8} {:<20} {:>10} {:>11} {:>11} {:>11}\n", "tensor", "dtype", "shape", "bytes", "min", "max",
-                     "mean");
+  out += fmt::format("{:<52} {:<8} {:<20} {:>10} {:>11} {:>11} {:>11}\n", "tensor", "dtype",
+                     "shape", "bytes", "min", "max", "mean");
   for (const Json& t : j["tensors"]) {
-    out += fmt::format("{:<52} {:<8} {:<20} {:>10} {:>11} {:>11} {:>11}\n", t["name"].get<std::string>(),
-                       t["dtype"].get<std::string>(), t["shape"].dump(), t["bytes"].get<int64_t>(), number(t, "min"),
+    out += fmt::format("{:<52} {:<8} {:<20} {:>10} {:>11} {:>11} {:>11}\n",
+                       t["name"].get<std::string>(), t["dtype"].get<std::string>(),
+                       t["shape"].dump(), t["bytes"].get<int64_t>(), number(t, "min"),
                        number(t, "max"), number(t, "mean"));
   }
   if (!j.contains("quantizers")) return out;
-  out += fmt::format("\n{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", "quantizer", "type", "spec", "scale", "zero point", "range");
+  out += fmt::format("\n{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", "quantizer", "type", "spec",
+                     "scale", "zero point", "range");
   for (const Json& q : j["quantizers"]) {
-    out += fmt::format("{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", q["where"].get<std::string>(), q["type"].get<std::string>(),
-                       q["spec"].get<std::string>(), brief(q["scale"]), brief(q["zero_point"]),
-                       q["initialised"].get<bool>() ? brief(q["min_val"]) + " to " + brief(q["max_val"]) : "not yet");
+    out += fmt::format("{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", q["where"].get<std::string>(),
+                       q["type"].get<std::string>(), q["spec"].get<std::string>(),
+                       brief(q["scale"]), brief(q["zero_point"]),
+                       q["initialised"].get<bool>()
+                           ? brief(q["min_val"]) + " to " + brief(q["max_val"])
+                           : "not yet");
   }
   return out;
 }

@@ -6,8 +6,9 @@
 
 namespace halftone {
 
-// {"file", "tensors": [{name, dtype, shape, bytes, min, max, mean}], "metadata", and for a checkpoint "run": {model,
-// dataset, step, epoch, ...} and "quantizers": [{module, type, spec, scale, zero_point, min, max, initialised}]}.
+// {"file", "tensors": [{name, dtype, shape, bytes, min, max, mean}], "metadata", and for a
+// checkpoint "run": {model, dataset, step, epoch, ...} and "quantizers": [{module, type, spec,
+// scale, zero_point, min, max, initialised}]}.
 nlohmann::ordered_json inspect_file(const std::string& path);
 std::string inspect_table(const nlohmann::ordered_json& report);
 

@@ -17,12 +17,16 @@ namespace fs = std::filesystem;
 
 Error write_error(const std::string& path) {
   Error e = HALFTONE_ERROR("metrics");
-  return e.at(path).what_happened("cannot write").found(std::strerror(errno)).fix("free space, or choose another --out");
+  return e.at(path)
+      .what_happened("cannot write")
+      .found(std::strerror(errno))
+      .fix("free space, or choose another --out");
 }
 
 nlohmann::ordered_json to_json(const MetricsRow& r) {
-  nlohmann::ordered_json j = {{"step", r.step},         {"epoch", r.epoch}, {"lr", r.lr}, {"loss", r.loss},
-                              {"accuracy", r.accuracy}, {"images_per_second", r.images_per_second}};
+  nlohmann::ordered_json j = {
+      {"step", r.step}, {"epoch", r.epoch},       {"lr", r.lr},
+      {"loss", r.loss}, {"accuracy", r.accuracy}, {"images_per_second", r.images_per_second}};
   if (r.test_accuracy >= 0) {
     j["test_loss"] = r.test_loss;
     j["test_accuracy"] = r.test_accuracy;
@@ -49,7 +53,8 @@ void cut(const std::string& path, int64_t bytes) {
 
 }  // namespace
 
-Metrics::Metrics(const std::string& folder, const MetricsPosition* resume_at) : path_(folder + "/metrics.jsonl") {
+Metrics::Metrics(const std::string& folder, const MetricsPosition* resume_at)
+    : path_(folder + "/metrics.jsonl") {
   json_bytes_ = resume_at ? resume_at->json_bytes : 0;
   cut(path_, json_bytes_);
   if (fs::exists(path_)) rows_ = read_metrics(path_);
@@ -89,8 +94,10 @@ std::vector<MetricsRow> read_metrics(const std::string& path) {
     try {
       rows.push_back(from_json(nlohmann::json::parse(line)));
     } catch (const nlohmann::json::exception& e) {
-      throw HALFTONE_ERROR("metrics").at(path + ":" + std::to_string(number)).expected("a row of metrics as JSON").found(
-          e.what());
+      throw HALFTONE_ERROR("metrics")
+          .at(path + ":" + std::to_string(number))
+          .expected("a row of metrics as JSON")
+          .found(e.what());
     }
   }
   return rows;

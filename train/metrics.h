@@ -11,13 +11,14 @@
 
 namespace halftone {
 
-// One line of metrics.jsonl. Accuracies in 0..1; evaluation fields are negative between evaluations.
+// One line of metrics.jsonl. Accuracies in 0..1; evaluation fields are negative between
+// evaluations.
 struct MetricsRow {
-  int64_t step = 0;       // optimizer steps done
-  double epoch = 0;       // epochs done, with fraction
+  int64_t step = 0;  // optimizer steps done
+  double epoch = 0;  // epochs done, with fraction
   double lr = 0;
-  double loss = 0;        // mean over the steps since the last row
-  double accuracy = 0;    // on the training batches since the last row
+  double loss = 0;      // mean over the steps since the last row
+  double accuracy = 0;  // on the training batches since the last row
   double images_per_second = 0;
   double test_loss = -1, test_accuracy = -1;
 };

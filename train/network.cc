@@ -26,13 +26,15 @@ void load_weights(Module& model, const std::string& path) {
 }
 
 // quant_start_step N leaves the first N - 1 optimizer steps in float.
-std::string with_start_step(const std::string& config_list, double float_epochs, int64_t steps_per_epoch) {
+std::string with_start_step(const std::string& config_list, double float_epochs,
+                            int64_t steps_per_epoch) {
   if (float_epochs <= 0) return config_list;
   nlohmann::json list = nlohmann::json::parse(config_list);
   const int64_t start = std::llround(float_epochs * static_cast<double>(steps_per_epoch)) + 1;
   for (nlohmann::json& entry : list) {
     const bool excluded = entry.is_object() && entry.value("exclude", false);
-    if (entry.is_object() && !excluded && !entry.contains("quant_start_step")) entry["quant_start_step"] = start;
+    if (entry.is_object() && !excluded && !entry.contains("quant_start_step"))
+      entry["quant_start_step"] = start;
   }
   return list.dump();
 }
@@ -50,7 +52,9 @@ void check_fits(const Network& network, const Dataset& data) {
     throw HALFTONE_ERROR("model " + network.model.name)
         .expected("images of shape (C, H, W) " + network.model.input_shape.str())
         .found(found.str() + " in data set " + data.name)
-        .fix("choose a model and a data set that fit together (halftone list models, halftone list datasets)");
+        .fix(
+            "choose a model and a data set that fit together (halftone list models, halftone list "
+            "datasets)");
   }
   if (data.num_classes() > network.num_classes) {
     throw HALFTONE_ERROR("model.num_classes")
@@ -65,23 +69,28 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   options.num_classes = recipe.model.num_classes;
   options.variant = recipe.model.variant;
   if (recipe.model.width > 0) options.width = recipe.model.width;
-  Network network{make_model(recipe.model.name, context, options), recipe.model.num_classes, nullptr};
+  Network network{make_model(recipe.model.name, context, options), recipe.model.num_classes,
+                  nullptr};
   if (recipe.model.init != "default") init::apply(*network.model.module, recipe.model.init);
   if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
-    fuse_batch_norm_activations(*network.model.module, trace(*network.model.module, Variable(dummy)));
+    fuse_batch_norm_activations(*network.model.module,
+                                trace(*network.model.module, Variable(dummy)));
     return network;
   }
-  const std::string config = with_start_step(recipe.quantizer.config_list, recipe.quantizer.float_epochs, steps_per_epoch);
-  network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module, config, {}, dummy);
+  const std::string config =
+      with_start_step(recipe.quantizer.config_list, recipe.quantizer.float_epochs, steps_per_epoch);
+  network.quantizer =
+      make_quantizer(recipe.quantizer.name, *network.model.module, config, {}, dummy);
   network.quantizer->compress();
   return network;
 }
 
 Loss build_loss(const LossRecipe& recipe) {
   LossOptions options;
-  if (recipe.label_smoothing > 0) options.label_smoothing = static_cast<float>(recipe.label_smoothing);
+  if (recipe.label_smoothing > 0)
+    options.label_smoothing = static_cast<float>(recipe.label_smoothing);
   Loss loss = make_loss(recipe.name, options);
   if (recipe.name != "mse") return loss;
   return [loss](const Variable& output, const Tensor& labels) {
@@ -124,7 +133,9 @@ Schedule build_schedule(const ScheduleRecipe& recipe, int64_t steps_per_epoch, i
   options.warmup_start = recipe.warmup_factor;
   options.step_size = recipe.step_size * unit;
   for (int m : recipe.milestones) options.milestones.push_back(m * unit);
-  options.gamma = recipe.name == "exponential" ? std::pow(recipe.gamma, 1.0 / static_cast<double>(unit)) : recipe.gamma;
+  options.gamma = recipe.name == "exponential"
+                      ? std::pow(recipe.gamma, 1.0 / static_cast<double>(unit))
+                      : recipe.gamma;
   options.t_max = std::max<int64_t>(1, epochs * unit - options.warmup_steps);
   options.min_lr = recipe.min_lr;
   const Schedule schedule = make_schedule(options);

@@ -19,8 +19,8 @@ struct Network {
   std::unique_ptr<Quantizer> quantizer;  // null in float
 };
 
-// The model with its initial or given weights, and the quantizer laid over it. `steps_per_epoch` turns
-// quantizer.float_epochs into quant_start_step.
+// The model with its initial or given weights, and the quantizer laid over it. `steps_per_epoch`
+// turns quantizer.float_epochs into quant_start_step.
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch);
 // Throws when image size, channels or classes differ.
 void check_fits(const Network& network, const Dataset& data);

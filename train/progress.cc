@@ -10,7 +10,8 @@
 namespace halftone {
 namespace {
 
-double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::steady_clock::time_point b) {
+double seconds_between(std::chrono::steady_clock::time_point a,
+                       std::chrono::steady_clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
@@ -29,9 +30,9 @@ std::string format_duration(double seconds) {
 
 std::string Progress::line(const ProgressState& s, double seconds_left, int width) {
   const std::string left = fmt::format("epoch {}/{} ", s.epoch, s.epochs);
-  const std::string right =
-      fmt::format(" {}/{}  {:.0f} img/s  loss {:.4f}  acc {:.2f}%  left {}", s.epoch_step, s.epoch_steps,
-                  s.images_per_second, s.loss, 100 * s.accuracy, format_duration(seconds_left));
+  const std::string right = fmt::format(" {}/{}  {:.0f} img/s  loss {:.4f}  acc {:.2f}%  left {}",
+                                        s.epoch_step, s.epoch_steps, s.images_per_second, s.loss,
+                                        100 * s.accuracy, format_duration(seconds_left));
   const int bar = std::clamp(width - 3 - static_cast<int>(left.size() + right.size()), 4, 40);
   const int done = s.epoch_steps > 0 ? static_cast<int>(bar * s.epoch_step / s.epoch_steps) : 0;
   std::string cells(done, '=');
@@ -59,8 +60,10 @@ void Progress::update(const ProgressState& state) {
   const bool last = state.epoch_step == state.epoch_steps;
   if (seconds_between(last_, now) < (terminal_ ? 0.1 : 10.0) && !last) return;
   last_ = now;
-  const double per_step = seconds_between(start_, now) / std::max<int64_t>(state.step - first_step_, 1);
-  const std::string text = line(state, per_step * static_cast<double>(state.steps - state.step), terminal_width(out_) - 1);
+  const double per_step =
+      seconds_between(start_, now) / std::max<int64_t>(state.step - first_step_, 1);
+  const std::string text = line(state, per_step * static_cast<double>(state.steps - state.step),
+                                terminal_width(out_) - 1);
   clear();
   std::fputs(text.c_str(), out_);
   if (!terminal_) std::fputc('\n', out_);

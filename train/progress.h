@@ -9,14 +9,14 @@
 namespace halftone {
 
 struct ProgressState {
-  int epoch = 0, epochs = 0;   // 1-based
-  int64_t step = 0, steps = 0; // of the whole run
+  int epoch = 0, epochs = 0;    // 1-based
+  int64_t step = 0, steps = 0;  // of the whole run
   int64_t epoch_step = 0, epoch_steps = 0;
   double images_per_second = 0, loss = 0, accuracy = 0;
 };
 
-// On a terminal one line that is redrawn ten times a second; elsewhere one line every ten seconds. Writes to stderr,
-// so that standard output stays clean for results.
+// On a terminal one line that is redrawn ten times a second; elsewhere one line every ten seconds.
+// Writes to stderr, so that standard output stays clean for results.
 class Progress {
  public:
   explicit Progress(bool enabled, std::FILE* out = stderr);

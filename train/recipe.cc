@@ -16,7 +16,8 @@ namespace {
 constexpr int kMany = std::numeric_limits<int>::max();  // no upper limit
 
 // A text that must be one of a few.
-void get_choice(YamlFields& f, const std::string& key, std::string& value, const std::vector<std::string>& allowed) {
+void get_choice(YamlFields& f, const std::string& key, std::string& value,
+                const std::vector<std::string>& allowed) {
   f.get(key, value);
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
   Error e = f.error(key, fmt::format("one of {}", fmt::join(allowed, ", ")));
@@ -40,7 +41,8 @@ void read_model(YamlFields f, ModelRecipe& r) {
   f.get("num_classes", r.num_classes, 2, 100000);
   f.get("variant", r.variant);
   f.get("width", r.width, 0.0, 100.0);
-  get_choice(f, "init", r.init, {"default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
+  get_choice(f, "init", r.init,
+             {"default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
   f.get("weights", r.weights);
   f.finish();
 }
@@ -49,7 +51,8 @@ void read_loss(YamlFields f, LossRecipe& r) {
   get_choice(f, "name", r.name, {"cross_entropy", "nll", "mse", "squared_hinge"});
   f.get("label_smoothing", r.label_smoothing, 0.0, 0.999);
   if (r.label_smoothing > 0 && r.name != "cross_entropy") {
-    throw f.error("label_smoothing", "0 with loss '" + r.name + "' (only cross_entropy smooths labels)");
+    throw f.error("label_smoothing",
+                  "0 with loss '" + r.name + "' (only cross_entropy smooths labels)");
   }
   f.finish();
 }
@@ -84,7 +87,8 @@ void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
     r.groups.clear();
     for (const auto& item : groups) {
       r.groups.emplace_back();
-      read_group(YamlFields(file, fmt::format("optimizer.groups[{}]", r.groups.size() - 1), item), r.groups.back());
+      read_group(YamlFields(file, fmt::format("optimizer.groups[{}]", r.groups.size() - 1), item),
+                 r.groups.back());
     }
   }
   f.finish();
@@ -125,33 +129,43 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
 }
 
-// Sets the scalar or list at a dotted key: "optimizer.lr=0.01", "quantizer.config_list.0.quant_bits=4".
+// Sets the scalar or list at a dotted key: "optimizer.lr=0.01",
+// "quantizer.config_list.0.quant_bits=4".
 void apply_override(YAML::Node root, const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    throw HALFTONE_ERROR("--set").expected("KEY=VALUE, as in optimizer.lr=0.01").found("'" + text + "'");
+    throw HALFTONE_ERROR("--set")
+        .expected("KEY=VALUE, as in optimizer.lr=0.01")
+        .found("'" + text + "'");
   }
   std::istringstream keys(text.substr(0, equals));
   std::vector<YAML::Node> chain{root};  // Node's own assignment would overwrite the parent
   try {
     for (std::string key; std::getline(keys, key, '.');) {
-      const bool index = chain.back().IsSequence() && key.find_first_not_of("0123456789") == std::string::npos;
+      const bool index =
+          chain.back().IsSequence() && key.find_first_not_of("0123456789") == std::string::npos;
       chain.push_back(index ? chain.back()[std::stoul(key)] : chain.back()[key]);
     }
     chain.back() = YAML::Clone(YAML::Load(text.substr(equals + 1)));  // a clone has no line numbers
   } catch (const YAML::Exception& e) {
-    throw HALFTONE_ERROR("--set " + text).expected("a key of the recipe and a YAML value behind '='").found(e.what());
+    throw HALFTONE_ERROR("--set " + text)
+        .expected("a key of the recipe and a YAML value behind '='")
+        .found(e.what());
   }
 }
 
 }  // namespace
 
-Recipe parse_recipe(const std::string& yaml, const std::string& file, const std::vector<std::string>& overrides) {
+Recipe parse_recipe(const std::string& yaml, const std::string& file,
+                    const std::vector<std::string>& overrides) {
   YAML::Node root;
   try {
     root = YAML::Load(yaml);
   } catch (const YAML::Exception& e) {
-    throw HALFTONE_ERROR("recipe").at(fmt::format("{}:{}", file, e.mark.line + 1)).expected("YAML").found(e.msg);
+    throw HALFTONE_ERROR("recipe")
+        .at(fmt::format("{}:{}", file, e.mark.line + 1))
+        .expected("YAML")
+        .found(e.msg);
   }
   if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
   for (const std::string& o : overrides) apply_override(root, o);
@@ -172,8 +186,11 @@ Recipe load_recipe(const std::string& file, const std::vector<std::string>& over
   std::ifstream in(file);
   std::stringstream text;
   if (!in || !(text << in.rdbuf())) {
-    throw HALFTONE_ERROR("recipe").at(file).expected("a readable YAML file").found("none").fix(
-        "examples/recipes/ holds recipes to start from");
+    throw HALFTONE_ERROR("recipe")
+        .at(file)
+        .expected("a readable YAML file")
+        .found("none")
+        .fix("examples/recipes/ holds recipes to start from");
   }
   return parse_recipe(text.str(), file, overrides);
 }

@@ -8,20 +8,21 @@ namespace halftone {
 
 struct DataRecipe {
   std::string name = "generated-digits";  // `halftone list datasets`
-  std::string dir;                        // where its files lie; "" looks in $HALFTONE_DATA/NAME and the cache
+  std::string dir;  // where its files lie; "" looks in $HALFTONE_DATA/NAME and the cache
   int train_samples = 0, test_samples = 0;  // 0: all; otherwise the first so many
   int workers = 1;                          // loader threads
-  int pad_crop = 0;                         // pixels of zero padding before a random crop to the old size
-  bool flip = false;                        // horizontal, with probability 1/2
+  int pad_crop = 0;   // pixels of zero padding before a random crop to the old size
+  bool flip = false;  // horizontal, with probability 1/2
 };
 
 struct ModelRecipe {
   std::string name = "lenet5";  // `halftone list models`
   int num_classes = 10;
-  std::string variant;           // "" is the network's default; `halftone list models` shows the others
-  double width = 0;              // factor on channel counts, 0: the network's default (mobilenet_v2)
-  std::string init = "default";  // PyTorch's; or kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
-  std::string weights;           // a safetensors file to start from, PyTorch's names
+  std::string variant;  // "" is the network's default; `halftone list models` shows the others
+  double width = 0;     // factor on channel counts, 0: the network's default (mobilenet_v2)
+  std::string init =
+      "default";  // PyTorch's; or kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
+  std::string weights;  // a safetensors file to start from, PyTorch's names
 };
 
 struct LossRecipe {
@@ -30,7 +31,7 @@ struct LossRecipe {
 };
 
 struct GroupRecipe {
-  std::string params;  // glob over parameter names: "*.bias"
+  std::string params;                     // glob over parameter names: "*.bias"
   double lr = -1.0, weight_decay = -1.0;  // negative: the optimizer's
 };
 
@@ -48,15 +49,16 @@ struct ScheduleRecipe {
   std::string per = "epoch";      // or step: the unit in which the rate changes
   double warmup_epochs = 0.0;     // linear, from warmup_factor times the rate
   double warmup_factor = 0.0;
-  int step_size = 1;              // epochs
-  std::vector<int> milestones;    // epochs
+  int step_size = 1;            // epochs
+  std::vector<int> milestones;  // epochs
   double gamma = 0.1;
-  double min_lr = 0.0;            // cosine
+  double min_lr = 0.0;  // cosine
 };
 
 struct QuantizerRecipe {
-  std::string name;                // "" trains in float; `halftone list quantizers`
-  double float_epochs = 0.0;       // quantization starts after so many epochs: NNI's quant_start_step in epochs
+  std::string name;  // "" trains in float; `halftone list quantizers`
+  double float_epochs =
+      0.0;  // quantization starts after so many epochs: NNI's quant_start_step in epochs
   std::string config_list = "[]";  // JSON, NNI's form
 };
 
@@ -67,8 +69,8 @@ struct Recipe {
   int epochs = 1;
   int batch_size = 64;
   int test_batch_size = 500;
-  int accumulate = 1;              // batches whose gradients are added before a step
-  double checkpoint_minutes = 5;   // and at the end of every epoch
+  int accumulate = 1;             // batches whose gradients are added before a step
+  double checkpoint_minutes = 5;  // and at the end of every epoch
   DataRecipe data;
   ModelRecipe model;
   LossRecipe loss;
@@ -77,10 +79,11 @@ struct Recipe {
   QuantizerRecipe quantizer;
 };
 
-// Reads FILE and then the overrides "key.path=value" in order. Throws Error with FILE:LINE, the dotted key, what is
-// allowed and what was found; an unknown key names its nearest neighbour.
+// Reads FILE and then the overrides "key.path=value" in order. Throws Error with FILE:LINE, the
+// dotted key, what is allowed and what was found; an unknown key names its nearest neighbour.
 Recipe load_recipe(const std::string& file, const std::vector<std::string>& overrides = {});
-Recipe parse_recipe(const std::string& yaml, const std::string& file, const std::vector<std::string>& overrides = {});
+Recipe parse_recipe(const std::string& yaml, const std::string& file,
+                    const std::vector<std::string>& overrides = {});
 
 // The complete recipe as YAML, defaults included: parse_recipe(to_yaml(r)) equals r.
 std::string to_yaml(const Recipe& recipe);

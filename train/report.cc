@@ -21,33 +21,44 @@ struct Sizes {
   int64_t parameters = 0, fp32_bytes = 0, quantized_bytes = 0;
 };
 
-// What has to be stored to run the network. In float: parameters and batch norm's running statistics, 4 bytes each.
-// Quantized: weights in their bits; per output channel of a quantized layer an int32 bias and a float32 multiplier, into
-// which its batch norm goes; whatever else there is in float.
+// What has to be stored to run the network. In float: parameters and batch norm's running
+// statistics, 4 bytes each. Quantized: weights in their bits; per output channel of a quantized
+// layer an int32 bias and a float32 multiplier, into which its batch norm goes; whatever else there
+// is in float.
 Sizes measure_sizes(Module& model) {
   Sizes s;
   for (auto& [name, module] : model.named_modules()) {
     const FakeQuantize* quantizer = weight_quantizer(module);
     int64_t own = 0, weight = 0, channels = 0;
-    if (auto* conv = dynamic_cast<Conv2d*>(module)) weight = conv->weight.value().numel(), channels = conv->weight.shape()[0];
-    if (auto* fc = dynamic_cast<Linear*>(module)) weight = fc->weight.value().numel(), channels = fc->weight.shape()[0];
+    if (auto* conv = dynamic_cast<Conv2d*>(module))
+      weight = conv->weight.value().numel(), channels = conv->weight.shape()[0];
+    if (auto* fc = dynamic_cast<Linear*>(module))
+      weight = fc->weight.value().numel(), channels = fc->weight.shape()[0];
     const std::string prefix = name.empty() ? "" : name + ".";
     auto* norm = dynamic_cast<BatchNorm*>(module);
-    if (auto* conv = dynamic_cast<Conv2d*>(module)) own = weight + (conv->bias.defined() ? channels : 0);
-    if (auto* fc = dynamic_cast<Linear*>(module)) own = weight + (fc->bias.defined() ? channels : 0);
+    if (auto* conv = dynamic_cast<Conv2d*>(module))
+      own = weight + (conv->bias.defined() ? channels : 0);
+    if (auto* fc = dynamic_cast<Linear*>(module))
+      own = weight + (fc->bias.defined() ? channels : 0);
     if (norm) own = norm->weight.defined() ? 2 * norm->weight.value().numel() : 0;
     const int64_t statistics = norm ? 2 * norm->running_mean->numel() : 0;
     s.parameters += own;
     s.fp32_bytes += 4 * (own + statistics);
     const bool folded = norm && norm->has_executor();
-    if (quantizer) s.quantized_bytes += (weight * quantizer->spec().bits + 7) / 8 + 8 * channels;
-    else if (!folded) s.quantized_bytes += 4 * (own + statistics);
+    if (quantizer)
+      s.quantized_bytes += (weight * quantizer->spec().bits + 7) / 8 + 8 * channels;
+    else if (!folded)
+      s.quantized_bytes += 4 * (own + statistics);
   }
   return s;
 }
 
-std::string percent(double accuracy) { return accuracy < 0 ? "-" : fmt::format("{:.2f} %", 100 * accuracy); }
-std::string kilobytes(int64_t bytes) { return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1000); }
+std::string percent(double accuracy) {
+  return accuracy < 0 ? "-" : fmt::format("{:.2f} %", 100 * accuracy);
+}
+std::string kilobytes(int64_t bytes) {
+  return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1000);
+}
 
 }  // namespace
 
@@ -70,14 +81,18 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   if (network.quantizer) {
     for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(false, false);
     r.float_accuracy =
-        evaluate(*network.model.module, trainer.data().test, recipe.test_batch_size, trainer.loss()).accuracy;
+        evaluate(*network.model.module, trainer.data().test, recipe.test_batch_size, trainer.loss())
+            .accuracy;
     for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(true, true);
-    network.quantizer->export_model(out + "/model_quantized.safetensors", out + "/calibration.json");
+    network.quantizer->export_model(out + "/model_quantized.safetensors",
+                                    out + "/calibration.json");
   } else {
     save_safetensors(out + "/model.safetensors", {network.model->state_dict(), {{"format", "pt"}}});
   }
   const double from = network.quantizer ? recipe.quantizer.float_epochs : -1;
-  write_file_atomically(out + "/curves.svg", draw_curves(recipe.name + ": " + r.model + " on " + r.dataset, trainer.rows(), from));
+  write_file_atomically(
+      out + "/curves.svg",
+      draw_curves(recipe.name + ": " + r.model + " on " + r.dataset, trainer.rows(), from));
   write_file_atomically(out + "/report.json", to_json(r).dump(2) + "\n");
   return r;
 }
@@ -99,12 +114,17 @@ nlohmann::ordered_json to_json(const RunReport& r) {
 
 std::string to_table(const RunReport& r) {
   const bool quantized = !r.quantizer.empty();
-  std::string t = fmt::format("\n{:<14} {:>12} {:>12}\n{:-<40}\n", r.model, "float", quantized ? "quantized" : "", "");
-  t += fmt::format("{:<14} {:>12} {:>12}\n", "accuracy", percent(r.float_accuracy), quantized ? percent(r.quantized_accuracy) : "");
-  t += fmt::format("{:<14} {:>12} {:>12}\n", "size", kilobytes(r.fp32_bytes), quantized ? kilobytes(r.quantized_bytes) : "");
-  t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set", r.dataset, "training",
-                   r.epochs, r.steps, r.seconds);
-  if (quantized) t += fmt::format("{:<14} {}; float: the same weights, quantizers off\n", "quantizer", r.quantizer);
+  std::string t = fmt::format("\n{:<14} {:>12} {:>12}\n{:-<40}\n", r.model, "float",
+                              quantized ? "quantized" : "", "");
+  t += fmt::format("{:<14} {:>12} {:>12}\n", "accuracy", percent(r.float_accuracy),
+                   quantized ? percent(r.quantized_accuracy) : "");
+  t += fmt::format("{:<14} {:>12} {:>12}\n", "size", kilobytes(r.fp32_bytes),
+                   quantized ? kilobytes(r.quantized_bytes) : "");
+  t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set",
+                   r.dataset, "training", r.epochs, r.steps, r.seconds);
+  if (quantized)
+    t += fmt::format("{:<14} {}; float: the same weights, quantizers off\n", "quantizer",
+                     r.quantizer);
   return t + fmt::format("{:<14} {}\n\n", "run folder", r.out);
 }
 

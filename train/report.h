@@ -10,17 +10,18 @@ namespace halftone {
 
 struct RunReport {
   std::string dataset, model, quantizer;  // quantizer "" for a float run
-  double float_accuracy = -1;      // 0..1; of a quantized run: the same weights with the quantizers off
+  double float_accuracy = -1;  // 0..1; of a quantized run: the same weights with the quantizers off
   double quantized_accuracy = -1;  // negative for a float run
   int64_t parameters = 0;
   int64_t fp32_bytes = 0, quantized_bytes = 0;  // of what has to be stored to run the network
-  double seconds = 0;              // of training
+  double seconds = 0;                           // of training
   int64_t epochs = 0, steps = 0;
   std::string out;
 };
 
-// Measures what is missing (the float accuracy of a quantized run) and writes the run folder's last files: curves.svg,
-// report.json, and the weights under PyTorch's names, model.safetensors (float) or the quantizer's export.
+// Measures what is missing (the float accuracy of a quantized run) and writes the run folder's last
+// files: curves.svg, report.json, and the weights under PyTorch's names, model.safetensors (float)
+// or the quantizer's export.
 RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::string& out);
 
 nlohmann::ordered_json to_json(const RunReport& report);

@@ -16,7 +16,8 @@ class StopSignal {
   static int received();
 
  private:
-  struct sigaction interrupt_ {}, terminate_ {};
+  struct sigaction interrupt_ {
+  }, terminate_{};
 };
 
 }  // namespace halftone

@@ -16,7 +16,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 Context make_context(const Recipe& recipe) {
   ContextOptions options;
@@ -25,7 +27,8 @@ Context make_context(const Recipe& recipe) {
   return Context(options);
 }
 
-std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe, const DataPair& data) {
+std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe,
+                                    const DataPair& data) {
   LoaderOptions options;
   options.batch_size = recipe.batch_size;
   options.workers = recipe.data.workers;
@@ -43,8 +46,11 @@ void make_folder(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) {
-    throw HALFTONE_ERROR("train").at(path).expected("a folder that can be made").found(error.message()).fix(
-        "choose another --out");
+    throw HALFTONE_ERROR("train")
+        .at(path)
+        .expected("a folder that can be made")
+        .found(error.message())
+        .fix("choose another --out");
   }
 }
 
@@ -79,7 +85,8 @@ void Trainer::restore(const Checkpoint& c) {
   if (c.threads != context_.threads() && !options_.allow_other_threads) {
     throw HALFTONE_ERROR("resume")
         .at(checkpoint_path())
-        .expected(fmt::format("{} threads, as before: sums round differently with another count", c.threads))
+        .expected(fmt::format("{} threads, as before: sums round differently with another count",
+                              c.threads))
         .found(std::to_string(context_.threads()))
         .fix(fmt::format("--set threads={}, or --allow-other-threads", c.threads));
   }
@@ -115,14 +122,16 @@ void Trainer::save() {
 void Trainer::check_finite(float loss, const Batch& batch) {
   if (std::isfinite(loss)) return;
   Error error = HALFTONE_ERROR("train");
-  error.what_happened(fmt::format("the loss is {} at step {} (epoch {})", loss, step_ + 1, batch.epoch + 1));
+  error.what_happened(
+      fmt::format("the loss is {} at step {} (epoch {})", loss, step_ + 1, batch.epoch + 1));
   try {  // once more, looking at every value
     const DetectNonFinite detect;
     loss_((*network_.model.module)(Variable(batch.images)), batch.labels).backward();
   } catch (const Error& e) {
     error.found(e.what());
   }
-  throw error.fix("lower optimizer.lr, or add schedule.warmup_epochs; the last checkpoint is whole");
+  throw error.fix(
+      "lower optimizer.lr, or add schedule.warmup_epochs; the last checkpoint is whole");
 }
 
 void Trainer::accumulate_batch(const Batch& batch) {
@@ -137,11 +146,13 @@ void Trainer::accumulate_batch(const Batch& batch) {
   window_.images += batch.labels.numel();
 }
 
-// Whatever decides which buffers a step asks for: the shapes, and whether the float warm-up is over.
+// Whatever decides which buffers a step asks for: the shapes, and whether the float warm-up is
+// over.
 std::string Trainer::memory_key(const Batch& batch) const {
   int quantizing = 0;
   if (network_.quantizer) {
-    for (const QuantPoint& p : network_.quantizer->points()) quantizing += p.quantizer->will_quantize();
+    for (const QuantPoint& p : network_.quantizer->points())
+      quantizing += p.quantizer->will_quantize();
   }
   return fmt::format("train {} {}", batch.images.shape().str(), quantizing);
 }
@@ -168,7 +179,8 @@ void Trainer::add_row(const Evaluation* test) {
   row.lr = optimizer_->groups().back().lr;
   row.loss = window_.loss / static_cast<double>(window_.steps);
   row.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
-  row.images_per_second = static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+  row.images_per_second =
+      static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
   if (test) row.test_loss = test->loss, row.test_accuracy = test->accuracy;
   metrics_->add(row);
   window_ = {};
@@ -178,8 +190,9 @@ void Trainer::add_row(const Evaluation* test) {
 void Trainer::end_of_epoch() {
   test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
   add_row(&test_);
-  progress_.note(fmt::format("epoch {}/{}: test accuracy {:.2f} %, test loss {:.4f}, {}", step_ / steps_per_epoch_,
-                             recipe_.epochs, 100 * test_.accuracy, test_.loss, format_duration(seconds())));
+  progress_.note(fmt::format("epoch {}/{}: test accuracy {:.2f} %, test loss {:.4f}, {}",
+                             step_ / steps_per_epoch_, recipe_.epochs, 100 * test_.accuracy,
+                             test_.loss, format_duration(seconds())));
   save();
   window_start_ = Clock::now();
 }
@@ -200,14 +213,17 @@ TrainResult Trainer::run() {
     p.steps = total_steps();
     p.loss = window_.loss / static_cast<double>(window_.steps);
     p.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
-    p.images_per_second = static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+    p.images_per_second =
+        static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
     progress_.update(p);
     if (step_ % steps_per_epoch_ == 0) {
       end_of_epoch();
     } else if (step_ % steps_per_epoch_ % row_every == 0) {
       add_row(nullptr);
     }
-    if (recipe_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * recipe_.checkpoint_minutes) save();
+    if (recipe_.checkpoint_minutes > 0 &&
+        seconds_since(last_save_) > 60 * recipe_.checkpoint_minutes)
+      save();
   }
   progress_.finish();
   if (step_ < total_steps()) save();

@@ -26,8 +26,9 @@ struct TrainResult {
   bool finished = false;  // false: stopped by a signal, the checkpoint is written
   int signal = 0;
   int64_t steps = 0;
-  double seconds = 0;     // of training, evaluation between epochs included, earlier parts of a resumed run too
-  Evaluation test;        // last epoch; of the quantized network where there is a quantizer
+  double seconds =
+      0;  // of training, evaluation between epochs included, earlier parts of a resumed run too
+  Evaluation test;  // last epoch; of the quantized network where there is a quantizer
 };
 
 class Trainer {

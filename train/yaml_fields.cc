@@ -31,7 +31,8 @@ std::string range_text(const char* kind, T low, T high) {
 
 std::string yaml_location(const std::string& file, const YAML::Node& node) {
   const YAML::Mark mark = node.Mark();
-  // No value can stand at the very beginning of a file: a key or a bracket comes first. Cloned nodes do.
+  // No value can stand at the very beginning of a file: a key or a bracket comes first. Cloned
+  // nodes do.
   return mark.pos <= 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
 }
 
@@ -45,7 +46,9 @@ YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)
   }
 }
 
-std::string YamlFields::dotted(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+std::string YamlFields::dotted(const std::string& key) const {
+  return path_.empty() ? key : path_ + "." + key;
+}
 
 bool YamlFields::has(const std::string& key) const {
   return node_.IsMap() && node_[key].IsDefined() && !node_[key].IsNull();
@@ -93,15 +96,19 @@ void YamlFields::get(const std::string& key, int& value, int low, int high) {
 
 void YamlFields::get(const std::string& key, std::vector<double>& values) {
   const YAML::Node node = take(key);
-  if (node.IsDefined() && !YAML::convert<std::vector<double>>::decode(node, values)) throw error(key, "a list of numbers");
+  if (node.IsDefined() && !YAML::convert<std::vector<double>>::decode(node, values))
+    throw error(key, "a list of numbers");
 }
 
 void YamlFields::get(const std::string& key, std::vector<int>& values) {
   const YAML::Node node = take(key);
-  if (node.IsDefined() && !YAML::convert<std::vector<int>>::decode(node, values)) throw error(key, "a list of integers");
+  if (node.IsDefined() && !YAML::convert<std::vector<int>>::decode(node, values))
+    throw error(key, "a list of integers");
 }
 
-YamlFields YamlFields::map(const std::string& key) { return YamlFields(file_, dotted(key), take(key)); }
+YamlFields YamlFields::map(const std::string& key) {
+  return YamlFields(file_, dotted(key), take(key));
+}
 
 YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
 

@@ -14,18 +14,21 @@ namespace halftone {
 // "recipe.yaml:12" of a node; "--set" for values that did not come from the file.
 std::string yaml_location(const std::string& file, const YAML::Node& node);
 
-// One mapping of the recipe. Read each known key with get(), then call finish(): keys that were never asked
-// for throw with their line and the nearest known key.
+// One mapping of the recipe. Read each known key with get(), then call finish(): keys that were
+// never asked for throw with their line and the nearest known key.
 class YamlFields {
  public:
-  // `path` is the dotted place of the mapping in the recipe, "" for the root. A null node is an empty mapping.
+  // `path` is the dotted place of the mapping in the recipe, "" for the root. A null node is an
+  // empty mapping.
   YamlFields(std::string file, std::string path, YAML::Node node);
 
   void get(const std::string& key, std::string& value);
   void get(const std::string& key, bool& value);
-  void get(const std::string& key, double& value, double low = -std::numeric_limits<double>::infinity(),
+  void get(const std::string& key, double& value,
+           double low = -std::numeric_limits<double>::infinity(),
            double high = std::numeric_limits<double>::infinity());
-  void get(const std::string& key, float& value, double low = -std::numeric_limits<double>::infinity(),
+  void get(const std::string& key, float& value,
+           double low = -std::numeric_limits<double>::infinity(),
            double high = std::numeric_limits<double>::infinity());
   void get(const std::string& key, int& value, int low = std::numeric_limits<int>::min(),
            int high = std::numeric_limits<int>::max());
@@ -44,7 +47,8 @@ class YamlFields {
  private:
   YAML::Node take(const std::string& key);
   std::string dotted(const std::string& key) const;
-  template <class T> bool read(const std::string& key, T& value, const char* kind);
+  template <class T>
+  bool read(const std::string& key, T& value, const char* kind);
   std::string file_, path_;
   YAML::Node node_;
   std::vector<std::string> known_;

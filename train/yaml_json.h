@@ -7,7 +7,8 @@
 
 namespace halftone {
 
-// Scalars become null, bool, integer or number where YAML's core schema says so, and strings otherwise or when quoted.
+// Scalars become null, bool, integer or number where YAML's core schema says so, and strings
+// otherwise or when quoted.
 nlohmann::json yaml_to_json(const YAML::Node& node);
 
 }  // namespace halftone

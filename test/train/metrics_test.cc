@@ -52,11 +52,14 @@ MetricsRow row(int step, double test_accuracy = -1) {
 }  // namespace
 
 TEST_CASE("CRC-32C agrees with the published check value") {
-  CHECK(crc32c("123456789", 9) == 0xE3069283u);  // RFC 3720, appendix B.4 polynomial; the standard check input
-  CHECK(crc32c(std::string(32, '\0').data(), 32) == 0x8A9136AAu);  // RFC 3720, B.4: 32 bytes of zeroes
+  CHECK(crc32c("123456789", 9) ==
+        0xE3069283u);  // RFC 3720, appendix B.4 polynomial; the standard check input
+  CHECK(crc32c(std::string(32, '\0').data(), 32) ==
+        0x8A9136AAu);  // RFC 3720, B.4: 32 bytes of zeroes
 }
 
-TEST_CASE("an event file is a row of TFRecords whose sums hold and whose first record is the version") {
+TEST_CASE(
+    "an event file is a row of TFRecords whose sums hold and whose first record is the version") {
   Folder f;
   {
     EventFile events(f.path);
@@ -81,7 +84,8 @@ TEST_CASE("an event file is a row of TFRecords whose sums hold and whose first r
   REQUIRE(records.size() == 2);
   CHECK(records[0].substr(9) == std::string("\x1a\x0d") + "brain.Event:2");
   const float value = 0.25f;
-  std::string entry = std::string("\x0a\x0a") + "train/loss" + "\x15" + std::string(reinterpret_cast<const char*>(&value), 4);
+  std::string entry = std::string("\x0a\x0a") + "train/loss" + "\x15" +
+                      std::string(reinterpret_cast<const char*>(&value), 4);
   std::string summary = std::string("\x0a") + char(entry.size()) + entry;
   CHECK(records[1].substr(9) == std::string("\x10\x07\x2a") + char(summary.size()) + summary);
 }
@@ -126,7 +130,8 @@ TEST_CASE("an unreadable row names its line") {
 }
 
 TEST_CASE("an unwritable folder is named") {
-  CHECK_THROWS_WITH(Metrics("/nonexistent", nullptr), Catch::Contains("/nonexistent/metrics.jsonl"));
+  CHECK_THROWS_WITH(Metrics("/nonexistent", nullptr),
+                    Catch::Contains("/nonexistent/metrics.jsonl"));
 }
 
 TEST_CASE("the curves are an SVG with every series, also for one row and for zeros") {
@@ -134,9 +139,11 @@ TEST_CASE("the curves are an SVG with every series, also for one row and for zer
   r.accuracy = 1;
   r.loss = 0;
   const std::string one = draw_curves("a < b & c", {r}, -1);
-  CHECK_THAT(one, Catch::StartsWith("<svg") && Catch::Contains("a &lt; b &amp; c") && Catch::EndsWith("</svg>\n"));
+  CHECK_THAT(one, Catch::StartsWith("<svg") && Catch::Contains("a &lt; b &amp; c") &&
+                      Catch::EndsWith("</svg>\n"));
   CHECK(one.find("quantized from here") == std::string::npos);
   CHECK(one.find("nan") == std::string::npos);
   CHECK(one.find("inf") == std::string::npos);
-  CHECK_THAT(draw_curves("t", {row(10), row(20, 0.9)}, 1.5), Catch::Contains("quantized from here"));
+  CHECK_THAT(draw_curves("t", {row(10), row(20, 0.9)}, 1.5),
+             Catch::Contains("quantized from here"));
 }

@@ -16,7 +16,8 @@ TEST_CASE("the line says epoch, speed, loss, accuracy and time left") {
   s.epoch = 2, s.epochs = 4, s.epoch_step = 469, s.epoch_steps = 938;
   s.images_per_second = 41203.4, s.loss = 0.04119, s.accuracy = 0.98714;
   CHECK(Progress::line(s, 12, 100) ==
-        "epoch 2/4 [===============>              ] 469/938  41203 img/s  loss 0.0412  acc 98.71%  left 0:12");
+        "epoch 2/4 [===============>              ] 469/938  41203 img/s  loss 0.0412  acc 98.71%  "
+        "left 0:12");
   s.epoch_step = 938;
   CHECK_THAT(Progress::line(s, 0, 20), Catch::Contains("[====]"));
 }

@@ -42,16 +42,19 @@ quantizer:
   CHECK(r.schedule.milestones == std::vector<int>{5, 10});
   CHECK(r.optimizer.groups.at(0).weight_decay == 0);
   CHECK(r.optimizer.groups.at(0).lr < 0);
-  CHECK(r.quantizer.config_list ==
-        R"([{"exclude":false,"op_types":["Conv2d"],"quant_bits":{"input":8,"weight":8},"quant_types":["weight","input"]}])");
+  CHECK(
+      r.quantizer.config_list ==
+      R"([{"exclude":false,"op_types":["Conv2d"],"quant_bits":{"input":8,"weight":8},"quant_types":["weight","input"]}])");
   const std::string once = to_yaml(r);
   CHECK(to_yaml(parse_recipe(once, "again.yaml")) == once);
 }
 
 TEST_CASE("--set changes what the file says, in order") {
-  const Recipe r = parse_recipe("optimizer: {lr: 1}\nquantizer: {name: QAT_Quantizer, config_list: [{quant_bits: 8}]}",
-                                "r.yaml", {"optimizer.lr=0.5", "optimizer.lr=0.25", "data.name=mnist",
-                                           "quantizer.config_list.0.quant_bits=4"});
+  const Recipe r = parse_recipe(
+      "optimizer: {lr: 1}\nquantizer: {name: QAT_Quantizer, config_list: [{quant_bits: 8}]}",
+      "r.yaml",
+      {"optimizer.lr=0.5", "optimizer.lr=0.25", "data.name=mnist",
+       "quantizer.config_list.0.quant_bits=4"});
   CHECK(r.optimizer.lr == 0.25);
   CHECK(r.data.name == "mnist");
   CHECK(r.quantizer.config_list == R"([{"quant_bits":4}])");
@@ -65,20 +68,23 @@ TEST_CASE("an unknown key names its line and the nearest key") {
 }
 
 TEST_CASE("a key that the chosen optimizer does not take is unknown") {
-  CHECK_THAT(message_of("optimizer: {name: Adam, momentum: 0.9}"), Catch::Contains("optimizer.momentum"));
+  CHECK_THAT(message_of("optimizer: {name: Adam, momentum: 0.9}"),
+             Catch::Contains("optimizer.momentum"));
   CHECK_THAT(message_of("schedule: {name: cosine, gamma: 0.1}"), Catch::Contains("schedule.gamma"));
 }
 
 TEST_CASE("a wrong type or range names line, key, what is allowed and what was found") {
   const std::string type = message_of("\nepochs: many\n");
-  CHECK_THAT(type, Catch::Contains("r.yaml:2") && Catch::Contains("epochs") && Catch::Contains("an integer") &&
-                       Catch::Contains("'many'"));
+  CHECK_THAT(type, Catch::Contains("r.yaml:2") && Catch::Contains("epochs") &&
+                       Catch::Contains("an integer") && Catch::Contains("'many'"));
   const std::string range = message_of("batch_size: 0");
   CHECK_THAT(range, Catch::Contains("an integer of at least 1") && Catch::Contains("'0'"));
   CHECK_THAT(message_of("optimizer: {lr: -1}"), Catch::Contains("a number from 0 to"));
-  CHECK_THAT(message_of("optimizer: {name: adam}"), Catch::Contains("SGD, Adam, AdamW") && Catch::Contains("'Adam'?"));
+  CHECK_THAT(message_of("optimizer: {name: adam}"),
+             Catch::Contains("SGD, Adam, AdamW") && Catch::Contains("'Adam'?"));
   CHECK_THAT(message_of("data: mnist"), Catch::Contains("a mapping") && Catch::Contains("'mnist'"));
-  CHECK_THAT(message_of("schedule: {name: multi_step, milestones: 5}"), Catch::Contains("a list of integers"));
+  CHECK_THAT(message_of("schedule: {name: multi_step, milestones: 5}"),
+             Catch::Contains("a list of integers"));
 }
 
 TEST_CASE("broken YAML names its line") {
@@ -87,7 +93,8 @@ TEST_CASE("broken YAML names its line") {
 
 TEST_CASE("a bad override says so") {
   CHECK_THAT(message_of("", {"epochs"}), Catch::Contains("--set") && Catch::Contains("KEY=VALUE"));
-  CHECK_THAT(message_of("", {"epochs=x"}), Catch::Contains("r.yaml (--set)") && Catch::Contains("'x'"));
+  CHECK_THAT(message_of("", {"epochs=x"}),
+             Catch::Contains("r.yaml (--set)") && Catch::Contains("'x'"));
   CHECK_THAT(message_of("epochs: 2", {"epochs.deep=1"}), Catch::Contains("--set epochs.deep=1"));
 }
 
