@@ -58,6 +58,10 @@ struct DirectKernels {
   void (*weight_product)(const WeightProduct& job);
 };
 
+// The data gradient as correlations, any shape that direct_conv_takes.
+void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& dy,
+                    const Tensor& w, Tensor& dx);
+
 // The data gradient for few input channels, where the correlation's vectors would be half empty.
 bool scatter_data_takes(const ConvGeometry& g);
 void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& dy,
