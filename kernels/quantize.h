@@ -9,7 +9,8 @@
 
 namespace halftone::kernels {
 
-// Grids of a tensor: one, or one per position on `axis` (of the layout in memory).
+// Grids of a tensor: one, or one per position on `axis` (of the layout in memory). All have the
+// same qmin and qmax.
 struct Grids {
   std::vector<quant_math::Grid> list;
   int axis = -1;  // -1: one grid for all

@@ -46,10 +46,19 @@ void for_grids(const Tensor& x, const Grids& grids, const char* op, Body body) {
   const Layout layout(x, grids, op);
   if (layout.inner == 1 && layout.channels > 1) {
     const ChannelTiles tiles(x.numel(), layout.channels);
-    const std::vector<Grid> repeated = tiles.repeat(grids.list);
-    const Grid* g = repeated.data();
-    tiles.for_chunks(x.context(), [&](int64_t, int64_t begin, int64_t end) {
-      for_elements(tiles, begin, end, [&](int64_t i, int64_t j) { body(i, g[j]); });
+    std::vector<float> scale(tiles.width);
+    std::vector<int32_t> zero_point(tiles.width);
+    for (int64_t j = 0; j < tiles.width; ++j) {
+      scale[j] = grids.list[j % layout.channels].scale;
+      zero_point[j] = grids.list[j % layout.channels].zero_point;
+    }
+    const float* s = scale.data();
+    const int32_t* z = zero_point.data();
+    const int32_t qmin = grids.list[0].qmin, qmax = grids.list[0].qmax;
+    tiles.for_chunks(x.context(), [=](int64_t, int64_t begin, int64_t end) {
+      for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
+        body(i, Grid{s[j], z[j], qmin, qmax});
+      });
     });
     return;
   }
@@ -131,11 +140,13 @@ void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grid
   float* out = dx.data<float>();
   if (grids.rounding == Rounding::kOnnx) {
     for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
-      out[i] = quant_math::ste_mask(in[i], g) ? up[i] : 0.0f;
+      const float u = up[i];  // read in any case: vectorises
+      out[i] = quant_math::ste_mask(in[i], g) ? u : 0.0f;
     });
   } else {
     for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
-      out[i] = quant_math::ste_mask_nni(in[i], g) ? up[i] : 0.0f;
+      const float u = up[i];
+      out[i] = quant_math::ste_mask_nni(in[i], g) ? u : 0.0f;
     });
   }
 }
@@ -143,14 +154,18 @@ void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grid
 void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Tensor& codes) {
   const float* in = x.data<float>();
   uint8_t* out = codes.data<uint8_t>();
-  const Grid g = grid;
   parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    const Grid g = grid;  // a local: bytes written through `out` cannot alias it
+    const float *from = in, *const stop = in + end;
+    uint8_t* to = out + begin;
     if (rounding == Rounding::kOnnx) {
-      for (int64_t i = begin; i < end; ++i)
-        out[i] = static_cast<uint8_t>(quant_math::quantize(in[i], g));
+      for (from += begin; from < stop; ++from, ++to) {
+        *to = static_cast<uint8_t>(quant_math::quantize(*from, g));
+      }
     } else {
-      for (int64_t i = begin; i < end; ++i)
-        out[i] = static_cast<uint8_t>(quant_math::quantize_nni(in[i], g));
+      for (from += begin; from < stop; ++from, ++to) {
+        *to = static_cast<uint8_t>(quant_math::quantize_nni(*from, g));
+      }
     }
   });
 }
@@ -210,7 +225,8 @@ void weight_gradient(const Tensor& raw, const Tensor& w, const WeightCodes& opti
     for (int64_t r = first; r < last; ++r) {
       const Grid g = options.grids[per_row ? r : 0];
       for (int64_t i = r * length; i < (r + 1) * length; ++i) {
-        out[i] = quant_math::ste_mask(in[i], g) ? up[i] * factor : 0.0f;
+        const float u = up[i] * factor;
+        out[i] = quant_math::ste_mask(in[i], g) ? u : 0.0f;
       }
     }
   });

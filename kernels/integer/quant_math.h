@@ -48,12 +48,12 @@ HALFTONE_HD float dequantize(int32_t code, const Grid& g) {
 // Straight-through mask: PyTorch's and NNI's rule, on the rounded code.
 HALFTONE_HD bool ste_mask(float x, const Grid& g) {
   const float t = rintf(x / g.scale), z = static_cast<float>(g.zero_point);
-  return t >= g.qmin - z && t <= g.qmax - z;
+  return (t >= g.qmin - z) & (t <= g.qmax - z);  // no branch: vectorises
 }
 
 HALFTONE_HD bool ste_mask_nni(float x, const Grid& g) {
   const float t = rintf(x / g.scale + static_cast<float>(g.zero_point));
-  return t >= static_cast<float>(g.qmin) && t <= static_cast<float>(g.qmax);
+  return (t >= static_cast<float>(g.qmin)) & (t <= static_cast<float>(g.qmax));
 }
 
 // ---- ranges to grids ----

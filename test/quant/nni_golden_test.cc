@@ -1,0 +1,335 @@
+// What NNI 2.10 computes (torch 1.13, CPU), number for number: the rows that its own bugs do not
+// reach.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <vector>
+
+#include "autograd/ops.h"
+#include "quant/fake_quantize.h"
+
+using namespace halftone;
+using quant_math::Grid;
+
+namespace {
+
+// lo + (hi - lo) * frac((i + 1) * 0.6180339887498949 * k), in double, then float.
+std::vector<float> inputs(int n, double lo, double hi, int k) {
+  std::vector<float> v;
+  for (int i = 0; i < n; ++i) {
+    const double t = static_cast<double>(i + 1) * 0.6180339887498949 * k;
+    v.push_back(static_cast<float>(lo + (hi - lo) * (t - std::floor(t))));
+  }
+  return v;
+}
+
+struct Row {
+  int bits;
+  bool is_signed, symmetric;
+  float low, high, scale;
+  int zero_point;
+};
+
+const Row kRows[] = {
+    {1, false, false, -1.0f, 2.0f, 3.0f, 0},
+    {1, false, false, 0.5f, 2.0f, 2.0f, 0},
+    {1, false, false, -3.0f, -1.0f, 3.0f, 1},
+    {1, false, true, -1.0f, 2.0f, 4.0f, 0},
+    {1, false, true, 0.5f, 2.0f, 4.0f, 0},
+    {1, false, true, -3.0f, -1.0f, 6.0f, 0},
+    {2, false, false, -1.0f, 2.0f, 1.0f, 1},
+    {2, false, false, 0.5f, 2.0f, 0.6666666865348816f, 0},
+    {2, false, false, -3.0f, -1.0f, 1.0f, 3},
+    {2, false, true, -1.0f, 2.0f, 1.3333333730697632f, 1},
+    {2, false, true, 0.5f, 2.0f, 1.3333333730697632f, 1},
+    {2, false, true, -3.0f, -1.0f, 2.0f, 1},
+    {2, true, false, -1.0f, 2.0f, 1.5f, 0},
+    {2, true, false, 0.5f, 2.0f, 1.0f, -1},
+    {2, true, false, -3.0f, -1.0f, 1.5f, 1},
+    {2, true, true, -1.0f, 2.0f, 2.0f, 0},
+    {2, true, true, 0.5f, 2.0f, 2.0f, 0},
+    {2, true, true, -3.0f, -1.0f, 3.0f, 0},
+    {4, false, false, -1.0f, 2.0f, 0.20000000298023224f, 5},
+    {4, false, false, 0.5f, 2.0f, 0.13333334028720856f, 0},
+    {4, false, false, -3.0f, -1.0f, 0.20000000298023224f, 15},
+    {4, false, true, -1.0f, 2.0f, 0.2666666805744171f, 7},
+    {4, false, true, 0.5f, 2.0f, 0.2666666805744171f, 7},
+    {4, false, true, -3.0f, -1.0f, 0.4000000059604645f, 7},
+    {4, true, false, -1.0f, 2.0f, 0.2142857164144516f, -2},
+    {4, true, false, 0.5f, 2.0f, 0.1428571492433548f, -7},
+    {4, true, false, -3.0f, -1.0f, 0.2142857164144516f, 7},
+    {4, true, true, -1.0f, 2.0f, 0.2857142984867096f, 0},
+    {4, true, true, 0.5f, 2.0f, 0.2857142984867096f, 0},
+    {4, true, true, -3.0f, -1.0f, 0.4285714328289032f, 0},
+    {8, false, false, -1.0f, 2.0f, 0.0117647061124444f, 85},
+    {8, false, false, 0.5f, 2.0f, 0.007843137718737125f, 0},
+    {8, false, false, -3.0f, -1.0f, 0.0117647061124444f, 255},
+    {8, false, true, -1.0f, 2.0f, 0.01568627543747425f, 127},
+    {8, false, true, 0.5f, 2.0f, 0.01568627543747425f, 127},
+    {8, false, true, -3.0f, -1.0f, 0.0235294122248888f, 127},
+    {8, true, false, -1.0f, 2.0f, 0.011811023578047752f, -42},
+    {8, true, false, 0.5f, 2.0f, 0.007874015718698502f, -127},
+    {8, true, false, -3.0f, -1.0f, 0.011811023578047752f, 127},
+    {8, true, true, -1.0f, 2.0f, 0.015748031437397003f, 0},
+    {8, true, true, 0.5f, 2.0f, 0.015748031437397003f, 0},
+    {8, true, true, -3.0f, -1.0f, 0.023622047156095505f, 0},
+    {16, false, false, -1.0f, 2.0f, 4.577706567943096e-05f, 21845},
+    {16, false, false, 0.5f, 2.0f, 3.051804378628731e-05f, 0},
+    {16, false, false, -3.0f, -1.0f, 4.577706567943096e-05f, 65535},
+    {16, false, true, -1.0f, 2.0f, 6.103608757257462e-05f, 32767},
+    {16, false, true, 0.5f, 2.0f, 6.103608757257462e-05f, 32767},
+    {16, false, true, -3.0f, -1.0f, 9.155413135886192e-05f, 32767},
+    {16, true, false, -1.0f, 2.0f, 4.577776417136192e-05f, -10922},
+    {16, true, false, 0.5f, 2.0f, 3.0518509447574615e-05f, -32767},
+    {16, true, false, -3.0f, -1.0f, 4.577776417136192e-05f, 32767},
+    {16, true, true, -1.0f, 2.0f, 6.103701889514923e-05f, 0},
+    {16, true, true, 0.5f, 2.0f, 6.103701889514923e-05f, 0},
+    {16, true, true, -3.0f, -1.0f, 9.155552834272385e-05f, 0},
+};
+
+const int kTies0[] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  1,  2,  2,  2,  3,  4,
+                      4,  4,  5,  6,  6,  6,  7,  8,  8,  8,  9,  10, 10, 10, 11, 12,
+                      12, 12, 13, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
+const int kTies3[] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  0,  0,  1,  2,  2,  2,  3,  4,  4,  4,  5,  6,  6,  6,
+                      7,  8,  8,  8,  9,  10, 10, 10, 11, 12, 12, 12, 13, 14, 14, 14,
+                      15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
+const int kTies4[] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                      0,  0,  1,  2,  2,  2,  3,  4,  4,  4,  5,  6,  6,  6,  7,  8,
+                      8,  8,  9,  10, 10, 10, 11, 12, 12, 12, 13, 14, 14, 14, 15, 15,
+                      15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
+
+const float kEdges[] = {-0.7599999904632568f,
+                        -0.75f,
+                        -0.7400000095367432f,
+                        -0.5f,
+                        -0.25999999046325684f,
+                        -0.25f,
+                        -0.23999999463558197f,
+                        0.0f,
+                        0.10000000149011612f,
+                        7.239999771118164f,
+                        7.25f,
+                        7.260000228881836f,
+                        7.5f,
+                        7.739999771118164f,
+                        7.75f,
+                        7.760000228881836f,
+                        8.0f};
+const int kPassed[] = {0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0};
+
+struct Step {
+  float low, high, scale;
+  int zero_point;
+  std::vector<float> y, dx;
+};
+
+const Step kSteps[] = {
+    {-0.9138953685760498f,
+     1.4467843770980835f,
+     0.00925756711512804f,
+     99,
+     {0.546196460723877f,
+      0.0f,
+      1.1386806964874268f,
+      0.17589376866817474f,
+      0.0f,
+      0.7683780789375305f,
+      0.0f,
+      1.360862374305725f,
+      0.4073329567909241f,
+      0.0f,
+      0.9998172521591187f,
+      0.03703026846051216f,
+      0.0f,
+      0.6295145750045776f,
+      0.0f,
+      1.2219988107681274f,
+      0.2684694528579712f,
+      0.0f,
+      0.8609537482261658f,
+      0.0f,
+      1.4441804885864258f,
+      0.49065107107162476f,
+      0.0f,
+      1.0831353664398193f},
+     {-0.34752416610717773f,
+      0.0f,
+      0.9574275016784668f,
+      -0.39009663462638855f,
+      0.0f,
+      0.9148550629615784f,
+      0.0f,
+      0.2198067456483841f,
+      0.8722825646400452f,
+      0.0f,
+      0.17723426222801208f,
+      0.8297101259231567f,
+      0.0f,
+      0.13466179370880127f,
+      0.0f,
+      -0.5603865385055542f,
+      0.09208932518959045f,
+      0.0f,
+      -0.6029589772224426f,
+      0.0f,
+      0.7019926905632019f,
+      -0.6455314755439758f,
+      0.0f,
+      0.6594201922416687f}},
+    {-0.9132952690124512f,
+     1.4506779909133911f,
+     0.009270482696592808f,
+     99,
+     {1.4461952447891235f,
+      1.02902352809906f,
+      0.5840404033660889f,
+      0.14832772314548492f,
+      0.0f,
+      0.0f,
+      1.4461952447891235f,
+      1.3998428583145142f,
+      0.9641302227973938f,
+      0.5191470384597778f,
+      0.0834343433380127f,
+      0.0f,
+      0.0f,
+      1.4461952447891235f,
+      1.3349494934082031f,
+      0.899236798286438f,
+      0.46352413296699524f,
+      0.018540965393185616f,
+      0.0f,
+      0.0f,
+      1.4461952447891235f,
+      1.270056128501892f,
+      0.834343433380127f,
+      0.3986307680606842f},
+     {0.0f,
+      0.3049516975879669f,
+      0.9574275016784668f,
+      -0.39009663462638855f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.2198067456483841f,
+      0.8722825646400452f,
+      -0.4752415716648102f,
+      0.17723426222801208f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.7871376276016235f,
+      -0.5603865385055542f,
+      0.09208932518959045f,
+      0.7445651888847351f,
+      0.0f,
+      0.0f,
+      0.0f,
+      -0.6455314755439758f,
+      0.006944377440959215f,
+      0.6594201922416687f}},
+    {-0.9135755300521851f,
+     1.4588866233825684f,
+     0.009303773753345013f,
+     98,
+     {0.0f,
+      0.0f,
+      0.0f,
+      0.06512641906738281f,
+      0.381454735994339f,
+      0.6977830529212952f,
+      1.0048075914382935f,
+      1.3211358785629272f,
+      1.4606925249099731f,
+      1.4606925249099731f,
+      1.4606925249099731f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.03721509501338005f,
+      0.35354340076446533f,
+      0.6605679392814636f,
+      0.9768962264060974f,
+      1.293224573135376f,
+      1.4606925249099731f,
+      1.4606925249099731f,
+      1.4606925249099731f,
+      0.0f,
+      0.0f},
+     {0.0f,
+      0.0f,
+      0.0f,
+      -0.39009663462638855f,
+      0.2623791992664337f,
+      0.9148550629615784f,
+      -0.43266910314559937f,
+      0.2198067456483841f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.7871376276016235f,
+      -0.5603865385055542f,
+      0.09208932518959045f,
+      0.7445651888847351f,
+      -0.6029589772224426f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.0f,
+      0.0f}},
+};
+
+}  // namespace
+
+TEST_CASE("scale and zero point over bits, dtypes, schemes and ranges") {
+  for (const Row& r : kRows) {
+    const Grid g = quant_math::choose_grid(r.low, r.high, {r.bits, r.is_signed, r.symmetric, true});
+    CAPTURE(r.bits, r.is_signed, r.symmetric, r.low, r.high);
+    REQUIRE(g.scale == r.scale);
+    REQUIRE(g.zero_point == r.zero_point);
+  }
+}
+
+TEST_CASE("codes of ties, zero point before rounding") {
+  for (int k = 0; k < 80; ++k) {
+    const float x = -10.0f + 0.25f * static_cast<float>(k);
+    REQUIRE(quant_math::quantize_nni(x, {0.5f, 0, 0, 15}) == kTies0[k]);
+    REQUIRE(quant_math::quantize_nni(x, {0.5f, 3, 0, 15}) == kTies3[k]);
+    REQUIRE(quant_math::quantize_nni(x, {0.5f, 4, 0, 15}) == kTies4[k]);
+  }
+}
+
+TEST_CASE("the gradient mask at and around the edges") {
+  for (size_t i = 0; i < sizeof(kEdges) / sizeof(kEdges[0]); ++i) {
+    REQUIRE(quant_math::ste_mask_nni(kEdges[i], {0.5f, 0, 0, 15}) == (kPassed[i] == 1));
+    REQUIRE(quant_math::ste_mask(kEdges[i], {0.5f, 0, 0, 15}) == (kPassed[i] == 1));
+  }
+}
+
+TEST_CASE("quantized input of a ReLU over training steps") {
+  const Context context;
+  QuantSpec spec;
+  spec.nni = true;
+  FakeQuantize q(context, FakeQuantizeArgs{QuantType::kInput, spec, 1, false});
+  const std::vector<float> up = inputs(24, -1, 1, 7);
+  for (int i = 0; i < 3; ++i) {
+    const auto x = inputs(24, -1 - 0.1 * i, 1.5 + 0.4 * i, 2 * i + 1);
+    const Variable in(Tensor::from(context, Shape{24}, x), true);
+    Variable y = relu(q({in}));
+    const Step& want = kSteps[i];
+    REQUIRE(q.ranges()[0].low == want.low);
+    REQUIRE(q.ranges()[0].high == want.high);
+    REQUIRE(q.params().scale == want.scale);
+    REQUIRE(q.params().zero_point == want.zero_point);
+    REQUIRE(y.value().to_vector<float>() == want.y);
+    y.backward(Tensor::from(context, Shape{24}, up));
+    REQUIRE(in.grad().to_vector<float>() == want.dx);
+  }
+}
