@@ -1,7 +1,11 @@
 #include "train/resume.h"
 
+#include <yaml-cpp/yaml.h>
+
 #include <filesystem>
-#include <sstream>
+#include <map>
+
+#include "train/yaml_json.h"
 
 namespace halftone {
 namespace {
@@ -15,11 +19,18 @@ std::string fresh_folder(const std::string& name) {
   }
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
+// The recipe as dotted keys and their values; lists count as one value.
+std::map<std::string, std::string> dotted_keys(const YAML::Node& node, const std::string& prefix = "") {
+  std::map<std::string, std::string> keys;
+  for (const auto& item : node) {
+    const std::string key = prefix + item.first.Scalar();
+    if (item.second.IsMap()) {
+      keys.merge(dotted_keys(item.second, key + "."));
+    } else {
+      keys[key] = yaml_to_json(item.second).dump();
+    }
+  }
+  return keys;
 }
 
 // What may change between the parts of a run without changing what its steps compute.
@@ -34,19 +45,23 @@ Recipe without_free_keys(Recipe r) {
 }
 
 void check_same(const Recipe& saved, const Recipe& given, const std::string& folder) {
-  const auto was = lines_of(to_yaml(without_free_keys(saved))),
-             is = lines_of(to_yaml(without_free_keys(given)));
-  for (size_t i = 0; i < std::max(was.size(), is.size()); ++i) {
-    const std::string a = i < was.size() ? was[i] : "nothing",
-                      b = i < is.size() ? is[i] : "nothing";
-    if (a == b) continue;
+  const auto was = dotted_keys(YAML::Load(to_yaml(without_free_keys(saved))));
+  const auto is = dotted_keys(YAML::Load(to_yaml(without_free_keys(given))));
+  auto all = was;
+  all.insert(is.begin(), is.end());
+  const auto value_in = [](const auto& keys, const std::string& key) {
+    return keys.count(key) ? keys.at(key) : "nothing";
+  };
+  for (const auto& [key, unused] : all) {
+    const std::string before = value_in(was, key), now = value_in(is, key);
+    if (before == now) continue;
     throw HALFTONE_ERROR("resume")
         .at(folder)
-        .expected("the recipe of the run: '" + a + "'")
-        .found("'" + b + "'")
+        .expected(key + " " + before + ", as in the run")
+        .found(now)
         .fix(
-            "only epochs, threads, checkpoint_minutes, data.dir and data.workers may change; start "
-            "a new run for the rest");
+            "only epochs, threads, checkpoint_minutes, data.dir and data.workers may change; start a "
+            "new run for the rest");
   }
 }
 

@@ -9,8 +9,8 @@ import unittest
 
 import tool_case
 
-HALFTONE = os.path.join(tool_case.TOOLS, "halftone")
-QUICKSTART = os.path.join(tool_case.TOOLS, "quickstart")
+HALFTONE = tool_case.binary("halftone")
+QUICKSTART = tool_case.binary("quickstart")
 
 RECIPE = """
 name: small
@@ -164,7 +164,7 @@ class HalftoneTest(unittest.TestCase):
         recipe = self.recipe(RECIPE)
         self.call("train", recipe, "--out", self.path("run"), "--quiet", "--set", "epochs=1")
         self.assertIn("--resume", self.fails("train", recipe, "--out", self.path("run")))
-        self.assertIn("optimizer", self.fails("train", "--resume", self.path("run"), "--set", "optimizer.lr=1"))
+        self.assertIn("optimizer.lr", self.fails("train", "--resume", self.path("run"), "--set", "optimizer.lr=1"))
 
     def test_a_loss_that_is_not_finite_names_step_and_layer(self):
         said = self.fails("train", self.recipe(RECIPE), "--quiet", "--out", self.path("nan"), "--set", "optimizer.name=SGD",
@@ -186,8 +186,8 @@ class HalftoneTest(unittest.TestCase):
         self.call("train", self.recipe(RECIPE), "--out", self.path("run"), "--quiet", "--set", "epochs=1")
         other = self.recipe(RECIPE.replace("lenet5", "nni_mnist"), "other.yaml")
         said = self.fails("eval", self.path("run/model.safetensors"), "--recipe", other)
-        self.assertIn("missing", said)
-        self.assertIn("unexpected", said)
+        self.assertIn("unexpected: bn1.bias", said)
+        self.assertIn("conv1.weight [6, 1, 5, 5] instead of [20, 1, 5, 5]", said)
 
 
 if __name__ == "__main__":
