@@ -71,6 +71,11 @@ void Progress::update(const ProgressState& state) {
   std::fflush(out_);
 }
 
+void Progress::warn(const std::string& line) {
+  clear();
+  std::fprintf(out_, "warning: %s\n", line.c_str());
+}
+
 void Progress::note(const std::string& line) {
   if (!enabled_) return;
   clear();

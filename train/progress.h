@@ -22,6 +22,7 @@ class Progress {
   explicit Progress(bool enabled, std::FILE* out = stderr);
   ~Progress();
   void update(const ProgressState& state);
+  void warn(const std::string& line);  // "warning: LINE", shown also when the bar is off
   void note(const std::string& line);  // a line of its own, above the bar
   void finish();                       // leaves the last line standing
 

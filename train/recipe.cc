@@ -33,6 +33,9 @@ void read_data(YamlFields f, DataRecipe& r) {
   f.get("workers", r.workers, 1, 64);
   f.get("pad_crop", r.pad_crop, 0, 64);
   f.get("flip", r.flip);
+  f.get("coarse_labels", r.coarse_labels);
+  f.get("resize", r.resize, 0, kMany);
+  f.get("crop", r.crop, 0, kMany);
   f.finish();
 }
 

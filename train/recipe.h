@@ -11,8 +11,11 @@ struct DataRecipe {
   std::string dir;  // where its files lie; "" looks in $HALFTONE_DATA/NAME and the cache
   int train_samples = 0, test_samples = 0;  // 0: all; otherwise the first so many
   int workers = 1;                          // loader threads
-  int pad_crop = 0;   // pixels of zero padding before a random crop to the old size
-  bool flip = false;  // horizontal, with probability 1/2
+  int pad_crop = 0;            // pixels of zero padding before a random crop to the old size
+  bool flip = false;           // horizontal, with probability 1/2
+  bool coarse_labels = false;  // cifar100: the 20 super-classes
+  int resize = 0,
+      crop = 0;  // image-folder: shorter side, then the side of the centre square; 0: as it is
 };
 
 struct ModelRecipe {

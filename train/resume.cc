@@ -20,7 +20,8 @@ std::string fresh_folder(const std::string& name) {
 }
 
 // The recipe as dotted keys and their values; lists count as one value.
-std::map<std::string, std::string> dotted_keys(const YAML::Node& node, const std::string& prefix = "") {
+std::map<std::string, std::string> dotted_keys(const YAML::Node& node,
+                                               const std::string& prefix = "") {
   std::map<std::string, std::string> keys;
   for (const auto& item : node) {
     const std::string key = prefix + item.first.Scalar();
@@ -60,7 +61,8 @@ void check_same(const Recipe& saved, const Recipe& given, const std::string& fol
         .expected(key + " " + before + ", as in the run")
         .found(now)
         .fix(
-            "only epochs, threads, checkpoint_minutes, data.dir and data.workers may change; start a "
+            "only epochs, threads, checkpoint_minutes, data.dir and data.workers may change; start "
+            "a "
             "new run for the rest");
   }
 }

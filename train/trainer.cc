@@ -70,6 +70,9 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
   check_fits(network_, *data_.train);
+  if (network_.quantizer) {
+    for (const std::string& w : network_.quantizer->warnings()) progress_.warn(w);
+  }
   make_folder(options_.out);
   MetricsPosition position;
   if (options_.resume) {
