@@ -9,8 +9,8 @@ import unittest
 
 import tool_case
 
-HALFTONE = tool_case.binary("halftone")
-QUICKSTART = tool_case.binary("quickstart")
+HALFTONE = tool_case.binary("tools/halftone")
+QUICKSTART = tool_case.binary("tools/quickstart")
 
 RECIPE = """
 name: small

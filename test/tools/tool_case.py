@@ -9,10 +9,10 @@ sys.dont_write_bytecode = True
 TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools")
 
 
-def binary(name):
-    """The built program //tools:NAME: of this test under Bazel, else what was built last."""
-    under_bazel = os.path.join(os.environ.get("TEST_SRCDIR", ""), "halftone", "tools", name)
-    return under_bazel if os.path.exists(under_bazel) else os.path.join(TOOLS, "..", "bazel-bin", "tools", name)
+def binary(path):
+    """The built program PATH, "tools/halftone": of this test under Bazel, else what was built last."""
+    under_bazel = os.path.join(os.environ.get("TEST_SRCDIR", ""), "halftone", path)
+    return under_bazel if os.path.exists(under_bazel) else os.path.join(TOOLS, "..", "bazel-bin", path)
 
 
 def load(name):
