@@ -1,51 +1,35 @@
-// The data gradient for few input channels and stride 1. Every output pixel's products with all
-// taps are one row of a dense matrix product, (kh, kw, c) wide, so that the vectors are full; an
-// input pixel then is the sum of kh * kw pieces of c floats. The products of the last kh output
-// rows are kept in a ring that stays in the first-level cache.
+// The data gradient for few input channels and stride 1. Per input row, the products of the output
+// pixels with (kw, c) are one correlation with kw * c output channels and one kernel column, so
+// that the vectors are full; an input pixel then is the sum of kw pieces of c floats of that row.
 #include <immintrin.h>
 
-#include "kernels/conv_direct.h"
-#include "kernels/parallel.h"
+#include "kernels/conv_direct_operands.h"
 
 namespace halftone::kernels {
 namespace {
 
 constexpr int64_t kLanes = 8;
 
-// kh slots of products of one output row, each between kw - 1 pixels of zeros.
-struct Ring {
-  float* data;
-  int64_t pixel, margin, slot, slots;
+// The products of one row, (pixels, kw, c), between kw - 1 pixels of zeros on either side.
+struct ProductRow {
+  int64_t pixel, margin, floats;
 
-  static int64_t floats(const ConvGeometry& g) {
-    return g.kh * (g.ow + 2 * (g.kw - 1)) * g.taps() + kLanes;  // a load may pass the last piece
-  }
-  Ring(const ConvGeometry& g, float* memory)
-      : data(memory),
-        pixel(g.taps()),
+  explicit ProductRow(const ConvGeometry& g)
+      : pixel(g.kw * g.c),
         margin((g.kw - 1) * pixel),
-        slot(g.ow * pixel + 2 * margin),
-        slots(g.kh) {}
-  // Products of output pixel 0.
-  float* row(int64_t oh) const { return data + oh % slots * slot + margin; }
+        floats(g.ow * pixel + 2 * margin + kLanes) {}  // a load may pass the last piece
 };
 
-// Input row ih from the output rows in the ring.
-void gather_row(const ConvGeometry& g, const Ring& ring, int64_t ih, float* to) {
+// Input row from the products, whose pixel 0 is at `products`.
+void gather_row(const ConvGeometry& g, const ProductRow& row, const float* products, float* to) {
   const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(g.c)),
                                           _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  const int64_t pad_h = g.options.pad_h, step = g.c - ring.pixel;  // column kw + 1, pixel before
-  const int64_t first = std::max<int64_t>(0, ih + pad_h - g.oh + 1);
-  const int64_t last = std::min(g.kh - 1, ih + pad_h);
+  const int64_t step = g.c - row.pixel;  // to the next column of the pixel before
   for (int64_t iw = 0; iw < g.w; ++iw, to += g.c) {
-    __m256 sum = _mm256_setzero_ps();
-    for (int64_t kh = first; kh <= last; ++kh) {
-      const float* from =
-          ring.row(ih + pad_h - kh) + (iw + g.options.pad_w) * ring.pixel + kh * g.kw * g.c;
-      for (int64_t kw = 0; kw < g.kw; ++kw, from += step) {
-        sum = _mm256_add_ps(sum, _mm256_loadu_ps(from));
-      }
-    }
+    const float* from = products + (iw + g.options.pad_w) * row.pixel;
+    __m256 sum = _mm256_loadu_ps(from);
+    for (int64_t kw = 1; kw < g.kw; ++kw)
+      sum = _mm256_add_ps(sum, _mm256_loadu_ps(from + kw * step));
     _mm256_maskstore_ps(to, mask, sum);
   }
 }
@@ -59,37 +43,38 @@ bool scatter_data_takes(const ConvGeometry& g) {
 
 void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& dy,
                   const Tensor& w, Tensor& dx) {
-  const int64_t padded = round_up(g.taps(), kernels.lanes), size = Ring::floats(g);
-  Tensor packed = Tensor::zeros(dy.context(), {g.o, padded});
-  Tensor bias = Tensor::zeros(dy.context(), {padded});
-  Tensor rings = Tensor::zeros(dy.context(), {dy.context().threads(), size});
-  const float* ws = w.data<float>();
-  pack_rows(packed.data<float>(), g.o, g.taps(), kernels.lanes, 0, g.o,
-            [&](int64_t o, int64_t k) { return ws[o * g.taps() + k]; });
-  Correlation product{};  // of one output row
-  product.input_pixel = g.o;
-  product.taps = product.rows = 1;
-  product.run = g.o;
-  product.weights = packed.data<float>();
-  product.bias = bias.data<float>();
-  product.output_pixel = product.channels = g.taps();
-  product.pixels = g.ow;
-  product.clip = {1, 0, 1};
-  const float* gs = dy.data<float>();
-  float *xs = dx.data<float>(), *memory = rings.data<float>();
+  const ProductRow row(g);
+  const Packing p{g.kh, 1, g.o, row.pixel};
+  const int64_t padded = round_up(row.pixel, kernels.lanes);
+  Tensor packed = Tensor::empty(dy.context(), {g.kh * g.o * padded});
+  Tensor bias = padded_bias(dy.context(), nullptr, p, kernels.lanes);
+  Tensor rows = Tensor::zeros(dy.context(), {dy.context().threads(), row.floats});
+  const float *gs = dy.data<float>(), *ws = w.data<float>();
+  pack(dy.context(), p, kernels.lanes, packed.data<float>(),
+       [&](int64_t r, int64_t, int64_t o, int64_t k) {
+         return ws[(o * g.kh + g.kh - 1 - r) * row.pixel + k];
+       });
+  Correlation shared{};  // one row: kernel row r reads output row ih + r - top
+  shared.input_pixel = g.o;
+  shared.tap_row = g.ow * g.o;
+  shared.taps = g.kh;
+  shared.run = g.o;
+  shared.weights = packed.data<float>();
+  shared.bias = bias.data<float>();
+  shared.output_pixel = shared.channels = row.pixel;
+  shared.rows = 1;
+  shared.pixels = g.ow;
+  const int64_t top = g.kh - 1 - g.options.pad_h;
+  float *xs = dx.data<float>(), *memory = rows.data<float>();
   parallel_for(dy.context(), g.n, 1, [&](int64_t begin, int64_t end) {
-    Correlation job = product;
-    const Ring ring(g, memory + omp_get_thread_num() * size);
-    for (int64_t n = begin; n < end; ++n) {
-      int64_t done = 0;  // output rows in the ring or behind it
-      for (int64_t ih = 0; ih < g.h; ++ih) {
-        for (; done < std::min(g.oh, ih + g.options.pad_h + 1); ++done) {
-          job.input = gs + (n * g.oh + done) * g.ow * g.o;
-          job.output = ring.row(done);
-          kernels.correlate(job);
-        }
-        gather_row(g, ring, ih, xs + (n * g.h + ih) * g.w * g.c);
-      }
+    Correlation job = shared;
+    job.output = memory + omp_get_thread_num() * row.floats + row.margin;
+    for (int64_t i = begin * g.h; i < end * g.h; ++i) {
+      const int64_t n = i / g.h, ih = i % g.h;
+      job.clip = {1, top - ih, g.oh};
+      job.input = gs + (n * g.oh + ih - top) * shared.tap_row;
+      kernels.correlate(job);
+      gather_row(g, row, job.output, xs + i * g.w * g.c);
     }
   });
 }
