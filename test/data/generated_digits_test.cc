@@ -28,8 +28,8 @@ TEST_CASE("generated digits are the same bytes everywhere") {
   const Dataset train = generate(Split::kTrain, 300);
   check_dataset(train);
   CHECK(train.images.shape() == Shape{300, 28, 28, 1});
-  CHECK(checksum(train) == 0x1c3d685du);
-  CHECK(checksum(generate(Split::kTest, 300)) == 0x4b3f206eu);
+  CHECK(checksum(train) == 0x07a1260fu);
+  CHECK(checksum(generate(Split::kTest, 300)) == 0x86274366u);
   CHECK(checksum(generate(Split::kTrain, 300, 0, 3)) == checksum(train));
   CHECK(checksum(generate(Split::kTrain, 300, 1)) != checksum(train));
   CHECK(checksum(first_samples(generate(Split::kTrain, 500), 300)) == checksum(train));
