@@ -56,9 +56,7 @@ if [ -z "$data" ]; then
     data=$HALFTONE_DATA/mnist
   elif has_mnist "$cache" || "$root/tools/get_data" mnist "$cache" --timeout 5 --tries 2 >&2; then
     data=$cache
-  else
-    echo "quickstart: MNIST is not here and could not be downloaded; using generated digits" >&2
-  fi
+  fi  # else the program uses its own digits, and says so
 fi
 
 cd "$here"
