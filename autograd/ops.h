@@ -39,7 +39,7 @@ Variable dropout(const Variable& x, float p, bool training);
 // (N, H, W, C) -> (N, C*H*W) in PyTorch's order; rank 2 passes through.
 Variable flatten(const Variable& x);
 Variable reshape(const Variable& x, const Shape& shape);
-Variable add(const Variable& a, const Variable& b);
+Variable add(const Variable& a, const Variable& b, const ActivationOptions& act = {});  // fused
 Variable mul(const Variable& a, const Variable& b);
 Variable scale(const Variable& x, float factor);
 Variable sum(const Variable& x);                   // scalar

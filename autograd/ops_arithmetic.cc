@@ -11,13 +11,19 @@ void spread(float value, GradSink& sink) { sink.out(0).fill(value); }
 
 }  // namespace
 
-Variable add(const Variable& a, const Variable& b) {
+Variable add(const Variable& a, const Variable& b, const ActivationOptions& act) {
   const Tensor& av = a.value();
   Tensor y = Tensor::empty(av.context(), av.shape());
-  kernels::add(av, b.value(), y);
-  auto backward = [](const Tensor& dy, GradSink& sink) {
-    sink.put(0, dy);
-    sink.put(1, dy);
+  kernels::add_activation(av, b.value(), act, y);
+  const bool masks = act.kind != Activation::kIdentity;
+  auto backward = [saved_y = saved_if(masks, y), act](const Tensor& dy, GradSink& sink) {
+    Tensor gradient = dy;
+    if (saved_y.defined()) {
+      gradient = Tensor::empty(dy.context(), dy.shape());
+      kernels::activation_backward(dy, saved_y, act, gradient);
+    }
+    sink.put(0, gradient);
+    sink.put(1, gradient);
   };
   return make_result({"add", {a, b}, std::move(backward)}, std::move(y));
 }

@@ -27,8 +27,10 @@ Variable max_pool2d(const Variable& x, const Pool2dOptions& options) {
   Tensor y = max_pool(codes != nullptr ? codes->values : x.value(), options, saves, taps);
   OpRecord record{"max_pool2d", {x}, {}};
   if (saves) {
-    record.backward = [taps, options](const Tensor& dy, GradSink& sink) {
-      kernels::max_pool2d_backward(dy, taps, options, sink.out(0));
+    const bool reads_y = options.act.kind != Activation::kIdentity;
+    record.backward = [saved_y = saved_if(reads_y, y), taps, options](const Tensor& dy,
+                                                                      GradSink& sink) {
+      kernels::max_pool2d_backward(dy, saved_y, taps, options, sink.out(0));
     };
   }
   if (codes != nullptr) return make_result(std::move(record), Codes{std::move(y), codes->params});

@@ -15,6 +15,8 @@ struct ActivationOptions {
 
 namespace kernels {
 void activation(const Tensor& x, const ActivationOptions& options, Tensor& y);
+// y = f(a + b)
+void add_activation(const Tensor& a, const Tensor& b, const ActivationOptions& options, Tensor& y);
 // dx = dy * f'(x), from the output y alone where the derivative allows it (all but LeakyReLU with
 // slope <= 0). Derivative 0 at the kinks, as PyTorch: ReLU y > 0; ReLU6, Hardtanh low < y < high.
 void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOptions& options,

@@ -37,6 +37,20 @@ void activation(const Tensor& x, const ActivationOptions& options, Tensor& y) {
   });
 }
 
+void add_activation(const Tensor& a, const Tensor& b, const ActivationOptions& options, Tensor& y) {
+  check_same("add", a, b);
+  check_same("add", a, y);
+  check_activation(options, false);
+  const float *left = a.data<float>(), *right = b.data<float>();
+  float* out = y.data<float>();
+  with_rule(options, [&](auto rule) {
+    parallel_for(a.context(), a.numel(), kGrain, [=](int64_t begin, int64_t end) {
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) out[i] = rule.forward(left[i] + right[i]);
+    });
+  });
+}
+
 void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOptions& options,
                          Tensor& dx) {
   check_same("activation backward", dy, y);

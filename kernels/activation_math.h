@@ -51,6 +51,24 @@ struct SigmoidRule {
   float backward(float dy, float y) const { return dy * (1.0f - y) * y; }
 };
 
+// ReLU, ReLU6 and Hardtanh as the bounds of a ClampRule. A NaN bound does not bind: comparisons
+// with it are false. Throws for the other activations.
+inline ClampRule clamp_of(const ActivationOptions& options) {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  switch (options.kind) {
+    case Activation::kIdentity:
+      return {kNone, kNone};
+    case Activation::kReLU:
+      return {0.0f, kNone};
+    case Activation::kReLU6:
+      return {0.0f, 6.0f};
+    case Activation::kHardtanh:
+      return {options.low, options.high};
+    default:
+      throw HALFTONE_ERROR("activation").expected("ReLU, ReLU6 or Hardtanh").found("another one");
+  }
+}
+
 // Calls body(rule) with the rule of the options.
 template <class Body>
 void with_rule(const ActivationOptions& options, Body body) {

@@ -1,7 +1,7 @@
 // Pooling over (N, H, W, C).
 #pragma once
 
-#include "tensor/tensor.h"
+#include "kernels/activation.h"
 
 namespace halftone {
 
@@ -11,6 +11,7 @@ struct Pool2dOptions {
   int pad_h = 0, pad_w = 0;
   bool ceil_mode = false;
   bool count_include_pad = true;  // average only
+  ActivationOptions act = {};     // maximum only: ReLU, ReLU6 or Hardtanh, computed on its inputs
 };
 
 Shape pool2d_shape(const Shape& x, const Pool2dOptions& options);
@@ -20,8 +21,9 @@ namespace kernels {
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
 // Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8 (kernels up to 15 x 15).
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps);
-void max_pool2d_backward(const Tensor& dy, const Tensor& taps, const Pool2dOptions& options,
-                         Tensor& dx);
+// y, the forward's result, is read only where the options have an activation.
+void max_pool2d_backward(const Tensor& dy, const Tensor& y, const Tensor& taps,
+                         const Pool2dOptions& options, Tensor& dx);
 void avg_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
 void avg_pool2d_backward(const Tensor& dy, const Pool2dOptions& options, Tensor& dx);
 // PyTorch's adaptive average pooling: y (N, OH, OW, C), window i = [floor(i H / OH), ceil((i + 1) H

@@ -20,6 +20,13 @@ struct StridedAxis {
     if (!count_pad) return end(o) - begin(o);
     return std::min(in + pad, o * stride - pad + kernel) - (o * stride - pad);
   }
+  // Windows [first_whole, last_whole) lie inside the input, if any do.
+  int64_t first_whole() const { return std::min(out, (pad + stride - 1) / stride); }
+  int64_t last_whole() const {
+    return in + pad < kernel ? 0 : std::min(out, (in + pad - kernel) / stride + 1);
+  }
+  // Every input is in exactly one window.
+  bool tiles() const { return kernel == stride && pad == 0 && in == out * kernel; }
   // Windows [first, last) cover input i.
   int64_t first(int64_t i) const {
     const int64_t reach = i + pad - kernel;  // the last window that ends before i

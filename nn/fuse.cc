@@ -28,9 +28,22 @@ M* free_module(Module& model, const Graph& graph, const std::string& path) {
   return module && !module->has_executor() && runs_once(graph, path) ? module : nullptr;
 }
 
+// Where a module computes an activation for its neighbour; null when it cannot.
+ActivationOptions* before_next(Module& model, const Graph& graph, const GraphNode& node) {
+  auto* norm = free_module<BatchNorm>(model, graph, node.module_path);
+  if (norm && !norm->output_transform()) return &norm->fused_activation;
+  auto* add = free_module<Add>(model, graph, node.module_path);
+  return add && !add->output_transform() ? &add->fused_activation : nullptr;
+}
+
+ActivationOptions* in_pooling(Module& model, const Graph& graph, const GraphNode& node) {
+  auto* pool = free_module<MaxPool2d>(model, graph, node.module_path);
+  return pool ? &pool->fused_activation : nullptr;
+}
+
 }  // namespace
 
-FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph) {
+FusedActivations fuse_activations(Module& model, const Graph& graph) {
   if (graph.version() != model.tree_version()) {
     throw HALFTONE_ERROR("fuse")
         .what_happened("the model has changed since its graph was traced")
@@ -38,22 +51,26 @@ FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph) 
   }
   FusedActivations fused;
   for (const GraphNode& node : graph.nodes()) {
-    auto* norm = free_module<BatchNorm>(model, graph, node.module_path);
-    if (!norm || norm->output_transform()) continue;
-    const GraphNode* next = only_consumer(graph, node);
-    if (!next) continue;
-    auto* layer = free_module<ActivationLayer>(model, graph, next->module_path);
+    auto* layer = free_module<ActivationLayer>(model, graph, node.module_path);
     if (!layer || !is_clamp(layer->options().kind)) continue;
-    norm->fused_activation = layer->options();
+    ActivationOptions* home = nullptr;
+    const int producer = node.inputs.empty() ? -1 : graph.producer(node.inputs[0]);
+    if (producer >= 0 && only_consumer(graph, graph.nodes()[producer])) {
+      home = before_next(model, graph, graph.nodes()[producer]);
+    }
+    const GraphNode* next = only_consumer(graph, node);
+    if (!home && next && !layer->output_transform()) home = in_pooling(model, graph, *next);
+    if (!home) continue;
+    *home = layer->options();
     layer->set_executor([](Module&, const std::vector<Variable>& inputs) { return inputs.at(0); });
-    fused.pairs_.emplace_back(norm, layer);
+    fused.pairs_.emplace_back(home, layer);
   }
   return fused;
 }
 
 void FusedActivations::unfuse() {
-  for (auto& [norm, layer] : pairs_) {
-    norm->fused_activation = ActivationOptions();
+  for (auto& [home, layer] : pairs_) {
+    *home = ActivationOptions();
     layer->set_executor(nullptr);
   }
   pairs_.clear();

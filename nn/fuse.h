@@ -16,14 +16,15 @@ class FusedActivations {
   void unfuse();
 
  private:
-  friend FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph);
-  std::vector<std::pair<BatchNorm*, ActivationLayer*>> pairs_;
+  friend FusedActivations fuse_activations(Module& model, const Graph& graph);
+  std::vector<std::pair<ActivationOptions*, ActivationLayer*>> pairs_;
 };
 
-// Where a batch norm's only consumer is a ReLU, ReLU6 or Hardtanh, the batch norm computes the
-// activation too and the activation layer passes its input through: one pass over the values
-// instead of two. Modules that run more than once, have an executor, or a batch norm with an output
-// transform stay as they are. The graph must be of this model as it is now (trace()).
-FusedActivations fuse_batch_norm_activations(Module& model, const Graph& graph);
+// A ReLU, ReLU6 or Hardtanh is computed by the batch norm or the sum whose only consumer it is,
+// else by the max pooling that is its own only consumer, and the activation layer passes its input
+// through: one pass over the values instead of two. Modules that run more than once, have an
+// executor, or an output transform in between stay as they are. The graph must be of this model as
+// it is now (trace()).
+FusedActivations fuse_activations(Module& model, const Graph& graph);
 
 }  // namespace halftone

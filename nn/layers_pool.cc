@@ -33,7 +33,9 @@ std::string MaxPool2d::describe() const {
 }
 
 Variable MaxPool2d::forward(const std::vector<Variable>& inputs) {
-  return max_pool2d(image("max_pool2d", inputs), options_);
+  Pool2dOptions options = options_;
+  options.act = fused_activation;
+  return max_pool2d(image("max_pool2d", inputs), options);
 }
 
 std::string AvgPool2d::describe() const { return window(options_); }

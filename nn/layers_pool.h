@@ -14,6 +14,8 @@ class MaxPool2d : public Module {
   std::string describe() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
   const Pool2dOptions& options() const { return options_; }
+  // An activation computed on the inputs (a fusing pass sets it).
+  ActivationOptions fused_activation;
 
  private:
   Pool2dOptions options_;

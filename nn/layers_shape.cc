@@ -36,7 +36,7 @@ Variable Add::forward(const std::vector<Variable>& inputs) {
         .expected("two inputs of one shape")
         .found(torch_shape(inputs[0].shape()) + " and " + torch_shape(inputs[1].shape()));
   }
-  return add(inputs[0], inputs[1]);
+  return add(inputs[0], inputs[1], fused_activation);
 }
 
 Variable Concat::forward(const std::vector<Variable>& inputs) {

@@ -1,6 +1,7 @@
 // Layers without arithmetic of their own weight: they join, move or drop values.
 #pragma once
 
+#include "kernels/activation.h"
 #include "nn/module.h"
 
 namespace halftone {
@@ -39,6 +40,8 @@ class Add : public Module {
   using Module::Module;
   std::string type_name() const override { return "Add"; }
   Variable forward(const std::vector<Variable>& inputs) override;
+  // An activation computed with the sum (a fusing pass sets it).
+  ActivationOptions fused_activation;
 };
 
 // Any number of inputs, joined along the channels.

@@ -124,7 +124,7 @@ void check_max(const Context& context, const Case& s, const std::vector<float>& 
   Tensor taps = Tensor::zeros(context, shape, DType::kUInt8);
   kernels::max_pool2d(x, s.options, plain);
   kernels::max_pool2d_with_taps(x, s.options, y, taps);
-  kernels::max_pool2d_backward(dy, taps, s.options, dx);
+  kernels::max_pool2d_backward(dy, y, taps, s.options, dx);
   CAPTURE(s.x.str(), s.options.kernel_h, s.options.stride_h, s.options.pad_h, context.threads());
   REQUIRE(equal_or_nan(plain.to_vector<float>(), expected.y));
   REQUIRE(equal_or_nan(y.to_vector<float>(), expected.y));
@@ -153,6 +153,37 @@ TEST_CASE("max pool: NaN wins, and a window of -inf has its first pixel win") {
     }
     check_max(with_threads(2), s, values);
     check_max(with_threads(2), s, std::vector<float>(values.size(), -kInf));
+  }
+}
+
+TEST_CASE("max pool with an activation gives the bits of the two, one after the other") {
+  const Context context = with_threads(2);
+  for (Activation kind : {Activation::kReLU, Activation::kReLU6, Activation::kHardtanh}) {
+    for (Case s : kCases) {
+      auto values = random_values(s.x.numel(), 40);
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (i % 11 == 3) values[i] = kNan;
+        if (i % 5 == 1) values[i] *= 10.0f;
+      }
+      const Tensor x = Tensor::from<float>(context, s.x, values);
+      const Shape shape = pool2d_shape(s.x, s.options);
+      const Tensor dy = random_tensor(context, shape, 41);
+      ActivationOptions act;
+      act.kind = kind;
+      const auto step = [&](const Tensor& in, const ActivationOptions& inside, Tensor& y) {
+        s.options.act = inside;
+        Tensor taps = Tensor::zeros(context, shape, DType::kUInt8), dx = like(x);
+        kernels::max_pool2d_with_taps(in, s.options, y, taps);
+        kernels::max_pool2d_backward(dy, y, taps, s.options, dx);
+        return dx;
+      };
+      Tensor active = like(x), y = like(dy), expected_y = like(dy), expected = like(x);
+      kernels::activation(x, act, active);
+      kernels::activation_backward(step(active, {}, expected_y), active, act, expected);
+      CAPTURE(static_cast<int>(kind), s.x.str(), s.options.kernel_h, s.options.stride_h);
+      REQUIRE(step(x, act, y).to_vector<float>() == expected.to_vector<float>());
+      REQUIRE(equal_or_nan(y.to_vector<float>(), expected_y.to_vector<float>()));
+    }
   }
 }
 
