@@ -20,62 +20,59 @@ inline typename Pack::Value passed_gradient(const float* dy, const float* y,
   return out >= Pack::value(clamp.high) ? zero : kept;
 }
 
-// Where the windows tile the input: one output pixel's gradient to the pixels of its window.
+// Where the windows tile the input: row `h` of one window gets the output pixel's gradient.
 struct Tile {
   int64_t rows, columns, row_stride, channels;
   ClampRule clamp;
 };
 
-template <class Pack, int kSide>
+template <class Pack, int kColumns>
 inline void scatter_lanes(const float* dy, const float* y, const uint8_t* taps, const Tile& tile,
-                          float* dx) {
-  const int64_t rows = kSide > 0 ? kSide : tile.rows, columns = kSide > 0 ? kSide : tile.columns;
+                          int64_t h, float* dx) {
+  const int64_t columns = kColumns > 0 ? kColumns : tile.columns;
   const auto gradient = passed_gradient<Pack>(dy, y, tile.clamp);
   const auto winner = Pack::load_taps(taps);
-  for (int64_t h = 0; h < rows; ++h) {
-    for (int64_t w = 0; w < columns; ++w) {
-      const auto chosen = winner == Pack::tap(static_cast<int>(h * columns + w));
-      Pack::store(chosen ? gradient : Pack::value(0.0f),
-                  dx + h * tile.row_stride + w * tile.channels);
-    }
+  for (int64_t w = 0; w < columns; ++w) {
+    const auto chosen = winner == Pack::tap(static_cast<int>(h * columns + w));
+    Pack::store(chosen ? gradient : Pack::value(0.0f), dx + w * tile.channels);
   }
 }
 
-template <int kSide>
-void scatter_row(const float* dy, const float* y, const uint8_t* taps, const Tile& tile,
-                 int64_t pixels, int64_t size, float* dx) {
+// Row h of the windows of one row of outputs; `size` and `space`: values from dy and from dx on.
+template <int kColumns>
+void scatter_row(const float* dy, const float* y, const uint8_t* taps, const Tile& tile, int64_t h,
+                 int64_t size, int64_t space, float* dx) {
   const int64_t step = tile.columns * tile.channels, last = step - tile.channels;
-  for (int64_t p = 0; p < pixels; ++p) {
-    const int64_t from = p * tile.channels, to = p * step;
+  for (int64_t to = 0, from = 0; to < tile.row_stride; to += step, from += tile.channels) {
     for_channels<FloatPack::kLanes>(
-        tile.channels, std::min(size - from, tile.row_stride - to - last),
+        tile.channels, std::min(size - from, space - to - last),
         [&](int64_t c) {
-          scatter_lanes<FloatPack, kSide>(dy + from + c, y + from + c, taps + from + c, tile,
-                                          dx + to + c);
+          scatter_lanes<FloatPack, kColumns>(dy + from + c, y + from + c, taps + from + c, tile, h,
+                                             dx + to + c);
         },
         [&](int64_t c) {
-          scatter_lanes<Single<float>, kSide>(dy + from + c, y + from + c, taps + from + c, tile,
-                                              dx + to + c);
+          scatter_lanes<Single<float>, kColumns>(dy + from + c, y + from + c, taps + from + c, tile,
+                                                 h, dx + to + c);
         });
   }
 }
 
 void scatter_gradient(const Tensor& dy, const float* y, const uint8_t* taps,
                       const Pool2dOptions& options, Tensor& dx) {
-  const int64_t channels = dx.dim(3), pixels = dy.dim(2), row = pixels * channels;
+  const int64_t channels = dx.dim(3), row = dy.dim(2) * channels, size = dy.numel();
   const Tile tile{options.kernel_h, options.kernel_w, dx.dim(2) * channels, channels,
                   clamp_of(options.act)};
-  auto* run = tile.rows == 2 && tile.columns == 2 ? &scatter_row<2> : &scatter_row<0>;
+  auto* run = tile.columns == 2 ? &scatter_row<2> : &scatter_row<0>;
   const float* gradient = dy.data<float>();
   float* result = dx.data<float>();
-  const int64_t size = dy.numel(), grain = 1 + kGrain / (tile.rows * tile.row_stride);
-  parallel_for(dx.context(), dy.dim(0) * dy.dim(1), grain, [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t from = r * row;
-      run(gradient + from, y + from, taps + from, tile, pixels, size - from,
-          result + r * tile.rows * tile.row_stride);
-    }
-  });
+  parallel_for(dx.context(), dx.dim(0) * dx.dim(1), 1 + kGrain / (tile.row_stride + 1),
+               [=](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) {
+                   const int64_t from = r / tile.rows * row, to = r * tile.row_stride;
+                   run(gradient + from, y + from, taps + from, tile, r % tile.rows, size - from,
+                       end * tile.row_stride - to, result + to);
+                 }
+               });
 }
 
 // The windows that cover one input pixel; `tap` is the pixel's in the first of them, and falls by
@@ -148,7 +145,7 @@ void gather_gradient(const Tensor& dy, const float* y, const uint8_t* taps,
             cover.tap = static_cast<int>(tap_row + w + ws.pad - ow * ws.stride);
             const int64_t last = std::max<int64_t>(0, cover.rows - 1) * cover.row_stride +
                                  std::max<int64_t>(0, cover.columns - 1) * channels;
-            const int64_t room = std::min(size - from - last, row - w * channels);
+            const int64_t room = std::min(size - from - last, end * row - to);
             auto* run =
                 cover.rows == 1 && cover.columns == 1 ? &gather_pixel<true> : &gather_pixel<false>;
             run(gradient + from, y + from, taps + from, cover, room, result + to);

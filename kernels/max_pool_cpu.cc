@@ -29,15 +29,17 @@ struct Window {
 };
 
 // The lanes of one output pixel. The first maximum wins, and every NaN, as in PyTorch.
-// The window has kSide x kSide pixels, or any number when kSide is 0.
+// The window is whole, kSide x kSide pixels, or anything when kSide is 0.
 template <class Pack, bool kTaps, bool kClamps, int kSide>
 inline void pool_lanes(const typename Pack::Element* x, const Window& window,
                        typename Pack::Element* y, uint8_t* taps) {
   using T = typename Pack::Element;
   const int64_t rows = kSide > 0 ? kSide : window.rows;
   const int64_t columns = kSide > 0 ? kSide : window.columns;
+  const int first_tap = kSide > 0 ? 0 : window.tap;
+  const int taps_per_row = kSide > 0 ? kSide : window.taps_per_row;
   typename Pack::Value best = Pack::value(lowest<T>());
-  typename Pack::Tap winner = Pack::tap(window.tap);
+  typename Pack::Tap winner = Pack::tap(first_tap);
   for (int64_t h = 0; h < rows; ++h) {
     for (int64_t w = 0; w < columns; ++w) {
       auto value = Pack::load(x + h * window.row_stride + w * window.channels);
@@ -49,8 +51,7 @@ inline void pool_lanes(const typename Pack::Element* x, const Window& window,
       const auto better = (value > best) | (value != value);
       best = better ? value : best;
       if (kTaps) {
-        const int tap =
-            window.tap + static_cast<int>(h) * window.taps_per_row + static_cast<int>(w);
+        const int tap = first_tap + static_cast<int>(h) * taps_per_row + static_cast<int>(w);
         winner = better ? Pack::tap(tap) : winner;
       }
     }
@@ -93,17 +94,18 @@ void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t*
                     clamp};
       const auto pixels = [&](auto side, int64_t first, int64_t last) {
         for (int64_t ow = first; ow < last; ++ow) {
-          const int64_t w = ws.begin(ow), from = (line + w) * channels, to = ow * channels;
+          const int64_t w = ws.begin(ow), from = (line + w) * channels,
+                        to = r * row + ow * channels;
           window.columns = ws.end(ow) - w;
           window.tap = tap_row + static_cast<int>(w - ow * ws.stride + ws.pad);
           const int64_t reach =
               (window.rows - 1) * window.row_stride + (window.columns - 1) * channels;
-          pool_pixel<Pack, kTaps, kClamps, side>(
-              in + from, window, std::min(size - from - reach, row - to), out + r * row + to,
-              kTaps ? taps + r * row + to : nullptr);
+          pool_pixel<Pack, kTaps, kClamps, side>(in + from, window,
+                                                 std::min(size - from - reach, end * row - to),
+                                                 out + to, kTaps ? taps + to : nullptr);
         }
       };
-      const bool pairs = window.rows == 2 && ws.kernel == 2;
+      const bool pairs = hs.kernel == 2 && ws.kernel == 2 && window.rows == 2;
       const int64_t first = pairs ? ws.first_whole() : ws.out;
       const int64_t last = pairs ? std::max(first, ws.last_whole()) : ws.out;
       pixels(std::integral_constant<int, 0>(), 0, first);
