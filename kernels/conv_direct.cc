@@ -16,11 +16,10 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
   choose_group(p, g.ow, kernels.lanes);
   const int64_t padded = round_up(p.channels(), kernels.lanes);
   Tensor packed = Tensor::empty(x.context(), {p.rows * p.run() * padded});
-  const float* ws = w.data<float>();
-  pack(x.context(), p, kernels.lanes, packed.data<float>(),
-       [&](int64_t r, int64_t c, int64_t i, int64_t out) {
-         return ws[((out * g.kh + r) * g.kw + c) * g.c + i];
-       });
+  const WeightSource source{w.data<float>(), g.taps(), [&](int64_t r, int64_t c, int64_t i) {
+                              return (r * g.kw + c) * g.c + i;
+                            }};
+  pack(x.context(), p, kernels.lanes, packed.data<float>(), source);
   Tensor biases = padded_bias(x.context(), bias, p, kernels.lanes);
   const Frame frame = input_frame(g);
   Tensor buffers = frames(x.context(), frame);

@@ -69,17 +69,21 @@ void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Ten
 
 inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// Writes rows [begin, end) of the weights of a correlation, value(k, o), into their slabs; `rows`
-// is taps * run.
-template <class Value>
-void pack_rows(float* packed, int64_t rows, int64_t channels, int lanes, int64_t begin, int64_t end,
-               Value value) {
+// Writes rows [begin, end) of the weights of a correlation, from[k - begin][o * next], into their
+// slabs; `rows` is taps * run.
+inline void pack_rows(float* packed, int64_t rows, int64_t channels, int lanes, int64_t begin,
+                      int64_t end, const float* const* from, int64_t next) {
   for (int64_t first = 0; first < channels; first += 2 * lanes) {
     const int64_t width = std::min<int64_t>(2 * lanes, round_up(channels, lanes) - first);
     const int64_t count = std::min(width, channels - first);
     float* to = packed + first * rows;
+    if (next == 1) {
+      for (int64_t k = begin; k < end; ++k)
+        std::copy_n(from[k - begin] + first, count, to + k * width);
+      continue;
+    }
     for (int64_t o = 0; o < count; ++o) {
-      for (int64_t k = begin; k < end; ++k) to[k * width + o] = value(k, first + o);
+      for (int64_t k = begin; k < end; ++k) to[k * width + o] = from[k - begin][(first + o) * next];
     }
   }
 }

@@ -40,10 +40,11 @@ Correlation phase_job(const Context& context, const ConvGeometry& g, const Frame
                       const Phase& v, const Phase& h, const Packing& p, int lanes, const float* ws,
                       float* packed) {
   const Conv2dOptions& o = g.options;
-  pack(context, p, lanes, packed, [&](int64_t r, int64_t c, int64_t out, int64_t in) {
-    const int64_t kh = v.last - r * o.stride_h, kw = h.last - c * o.stride_w;
-    return ws[((out * g.kh + kh) * g.kw + kw) * g.c + in];
-  });
+  const WeightSource source{ws, 1, [&](int64_t r, int64_t c, int64_t out) {
+                              const int64_t kh = v.last - r * o.stride_h;
+                              return ((out * g.kh + kh) * g.kw + h.last - c * o.stride_w) * g.c;
+                            }};
+  pack(context, p, lanes, packed, source);
   Correlation job{};
   job.tap_row = job.input_row = frame.width * g.o;
   job.input_pixel = p.group * g.o;

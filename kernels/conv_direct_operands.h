@@ -77,20 +77,36 @@ inline void choose_group(Packing& p, int64_t pixels, int lanes) {
   p = best;
 }
 
-// Weights of a correlation from value(row, column, input, output), in blocks of rows so that
-// neither side of the transposition strides through memory.
-template <class Value>
-void pack(const Context& context, const Packing& p, int lanes, float* packed, Value value) {
+// Where the packed weights come from: the weight of output o is from[offset + o * next_output],
+// offset as a function of (row, column, input).
+template <class Offset>
+struct WeightSource {
+  const float* from;
+  int64_t next_output;
+  Offset offset;
+};
+template <class Offset>
+WeightSource(const float*, int64_t, Offset) -> WeightSource<Offset>;
+
+// The weights of a correlation, in blocks of rows so that neither side of a transposition strides
+// through memory.
+template <class Offset>
+void pack(const Context& context, const Packing& p, int lanes, float* packed,
+          const WeightSource<Offset>& source) {
   constexpr int64_t kBlock = 16;
   const int64_t padded = round_up(p.channels(), lanes), under = p.columns * p.inputs;
   const int64_t count = p.rows * under, rows = p.rows * p.run();
+  const auto offset = [&](int64_t k) {
+    return source.offset(k / under, k % under / p.inputs, k % p.inputs);
+  };
   if (p.channels() < padded || p.group > 1) std::fill_n(packed, rows * padded, 0.0f);
   if (p.group > 1) {  // one slab of one vector
-    for (int64_t i = 0; i < count * p.channels(); ++i) {
-      const int64_t k = i / p.channels(), u = i / p.outputs % p.group, o = i % p.outputs;
+    for (int64_t i = 0; i < count * p.group; ++i) {
+      const int64_t k = i / p.group, u = i % p.group;
       const int64_t at = k / under * p.run() + k % under + u * p.stride * p.inputs;
-      packed[at * lanes + u * p.outputs + o] =
-          value(k / under, k % under / p.inputs, k % p.inputs, o);
+      const float* from = source.from + offset(k);
+      float* to = packed + at * lanes + u * p.outputs;
+      for (int64_t o = 0; o < p.outputs; ++o) to[o] = from[o * source.next_output];
     }
     return;
   }
@@ -98,9 +114,9 @@ void pack(const Context& context, const Packing& p, int lanes, float* packed, Va
       context, (count + kBlock - 1) / kBlock, 1 + 1024 / padded, [&](int64_t begin, int64_t end) {
         for (int64_t block = begin; block < end; ++block) {
           const int64_t first = block * kBlock, last = std::min(count, first + kBlock);
-          pack_rows(packed, rows, p.channels(), lanes, first, last, [&](int64_t k, int64_t o) {
-            return value(k / under, k % under / p.inputs, k % p.inputs, o);
-          });
+          const float* from[kBlock];
+          for (int64_t k = first; k < last; ++k) from[k - first] = source.from + offset(k);
+          pack_rows(packed, rows, p.channels(), lanes, first, last, from, source.next_output);
         }
       });
 }

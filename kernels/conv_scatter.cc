@@ -49,11 +49,11 @@ void scatter_data(const DirectKernels& kernels, const ConvGeometry& g, const Ten
   Tensor packed = Tensor::empty(dy.context(), {g.kh * g.o * padded});
   Tensor bias = padded_bias(dy.context(), nullptr, p, kernels.lanes);
   Tensor rows = Tensor::zeros(dy.context(), {dy.context().threads(), row.floats});
-  const float *gs = dy.data<float>(), *ws = w.data<float>();
-  pack(dy.context(), p, kernels.lanes, packed.data<float>(),
-       [&](int64_t r, int64_t, int64_t o, int64_t k) {
-         return ws[(o * g.kh + g.kh - 1 - r) * row.pixel + k];
-       });
+  const float* gs = dy.data<float>();
+  const WeightSource source{w.data<float>(), 1, [&](int64_t r, int64_t, int64_t o) {
+                              return (o * g.kh + g.kh - 1 - r) * row.pixel;
+                            }};
+  pack(dy.context(), p, kernels.lanes, packed.data<float>(), source);
   Correlation shared{};  // one row: kernel row r reads output row ih + r - top
   shared.input_pixel = g.o;
   shared.tap_row = g.ow * g.o;
