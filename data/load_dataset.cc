@@ -57,13 +57,7 @@ const Entry& entry(const std::string& name) {
   for (const Entry& e : entries()) {
     if (name == e.name) return e;
   }
-  const std::string near = nearest_name(name, dataset_names());
-  std::string all;
-  for (const std::string& n : dataset_names()) all += (all.empty() ? "" : ", ") + n;
-  throw HALFTONE_ERROR("load data set")
-      .expected("one of " + all)
-      .found("'" + name + "'")
-      .fix(near.empty() ? "halftone list datasets" : "did you mean '" + near + "'?");
+  throw_unknown_name("load data set", name, dataset_names());
 }
 
 void refuse(const Entry& e, bool given, bool taken, const std::string& option) {

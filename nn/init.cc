@@ -4,7 +4,7 @@
 
 #include "kernels/parallel.h"
 #include "nn/layers.h"
-#include "nn/names.h"
+#include "tensor/nearest.h"
 
 namespace halftone::init {
 namespace {

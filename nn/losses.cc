@@ -1,7 +1,7 @@
 #include "nn/losses.h"
 
 #include "autograd/ops.h"
-#include "nn/names.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "nn/names.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {

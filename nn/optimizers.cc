@@ -1,7 +1,7 @@
 // SGD, Adam and AdamW, by name.
 #include "kernels/optimizer.h"
-#include "nn/names.h"
 #include "nn/optimizer.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nn/names.h"
 #include "tensor/error.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {

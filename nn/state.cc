@@ -1,7 +1,7 @@
 // state_dict and its strict inverse.
 #include "kernels/elementwise.h"
 #include "nn/module.h"
-#include "nn/names.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {

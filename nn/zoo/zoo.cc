@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "nn/names.h"
 #include "nn/zoo/networks.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {
