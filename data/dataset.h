@@ -30,8 +30,10 @@ struct Dataset {
 
 // Which of these a set takes depends on the set; one that it does not take is an Error.
 struct DatasetOptions {
-  std::string data_dir;        // where the files lie; "": see data_folders in file_bytes.h
-  int64_t limit = 0;           // keep the first `limit` samples; generated: how many. 0: all
+  std::string data_dir;  // where the files lie; "": see data_folders in file_bytes.h
+  // How many samples to keep, 0: all. Files of a set: the first ones. image-folder, which is sorted
+  // by class: sample floor(i * N / limit) of N for each i below limit. Generated: how many to make.
+  int64_t limit = 0;
   uint64_t seed = 0;           // generated sets only
   bool coarse_labels = false;  // cifar100: the 20 super-classes
   int64_t resize = 0;          // image-folder: length of the shorter side; 0: as it is

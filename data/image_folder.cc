@@ -10,6 +10,7 @@
 #include "data/image.h"
 #include "data/resize.h"
 #include "kernels/parallel.h"
+#include "tensor/nearest.h"
 
 namespace halftone {
 namespace {
@@ -22,6 +23,7 @@ struct Listing {
   std::vector<int64_t> labels;
 };
 
+// The folder of a split: data_dir/train, or data_dir/test or data_dir/val.
 std::string split_folder(Split split, const std::string& data_dir) {
   std::vector<std::string> names = {"train"};
   if (split == Split::kTest) names = {"test", "val"};
@@ -74,15 +76,43 @@ std::vector<std::string> sorted_images(const fs::path& folder) {
   return paths;
 }
 
-Listing list_images(const std::string& folder) {
+int64_t label_in(const std::vector<std::string>& classes, const std::string& train,
+                 const std::string& folder, const std::string& name) {
+  const auto found = std::lower_bound(classes.begin(), classes.end(), name);
+  if (found != classes.end() && *found == name) return found - classes.begin();
+  throw HALFTONE_ERROR("load image-folder")
+      .at((fs::path(folder) / name).string())
+      .expected("a class of " + train + ": " + short_list(classes))
+      .found("'" + name + "'" + did_you_mean(name, classes))
+      .fix("labels are the training split's: rename or remove the folder, or add it there");
+}
+
+// The pictures of a split, labelled by the classes of the training split.
+Listing list_images(Split split, const std::string& data_dir) {
+  const std::string train = split_folder(Split::kTrain, data_dir);
+  const std::string folder = split_folder(split, data_dir);
   Listing list;
-  list.classes = sorted_classes(folder);
-  for (size_t label = 0; label < list.classes.size(); ++label) {
-    const std::vector<std::string> paths = sorted_images(fs::path(folder) / list.classes[label]);
+  list.classes = sorted_classes(train);
+  for (const std::string& name : sorted_classes(folder)) {
+    const int64_t label = label_in(list.classes, train, folder, name);
+    const std::vector<std::string> paths = sorted_images(fs::path(folder) / name);
     list.paths.insert(list.paths.end(), paths.begin(), paths.end());
-    list.labels.resize(list.paths.size(), static_cast<int64_t>(label));
+    list.labels.resize(list.paths.size(), label);
   }
   return list;
+}
+
+// `limit` of the samples, evenly spread over the list (0: all of them).
+void thin_out(Listing& list, int64_t limit) {
+  const int64_t n = static_cast<int64_t>(list.paths.size());
+  if (limit <= 0 || limit >= n) return;
+  for (int64_t i = 0; i < limit; ++i) {
+    const size_t to = static_cast<size_t>(i), from = static_cast<size_t>(i * n / limit);
+    if (from != to) list.paths[to] = std::move(list.paths[from]);
+    list.labels[to] = list.labels[from];
+  }
+  list.paths.resize(static_cast<size_t>(limit));
+  list.labels.resize(static_cast<size_t>(limit));
 }
 
 Image prepared_image(const std::string& path, const DatasetOptions& options) {
@@ -141,11 +171,8 @@ Dataset load_image_folder(const Context& context, Split split, const DatasetOpti
   if (options.data_dir.empty()) {
     throw HALFTONE_ERROR("load image-folder").expected("data_dir").found("none");
   }
-  Listing list = list_images(split_folder(split, options.data_dir));
-  if (options.limit > 0 && options.limit < static_cast<int64_t>(list.paths.size())) {
-    list.paths.resize(static_cast<size_t>(options.limit));
-    list.labels.resize(static_cast<size_t>(options.limit));
-  }
+  Listing list = list_images(split, options.data_dir);
+  thin_out(list, options.limit);
   Dataset set;
   set.name = "image-folder";
   set.split = split;

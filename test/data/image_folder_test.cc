@@ -49,8 +49,36 @@ TEST_CASE("classes and pictures are sorted as torchvision sorts them") {
 
 TEST_CASE("the test split may be called val") {
   const test::TemporaryFolder folder;
+  folder.write("train/a/1.png", numbered(4));
   folder.write("val/a/1.png", numbered(5));
   CHECK(reds(load_image_folder(Context(), Split::kTest, at(folder))) == std::vector<int>{5});
+}
+
+TEST_CASE("labels of the test split are those of the training split") {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"a", "b", "c"}) {
+    folder.write(std::string("train/") + name + "/1.png", numbered(1));
+  }
+  folder.write("test/a/1.png", numbered(6));
+  folder.write("test/c/1.png", numbered(7));
+  SECTION("where classes are missing") {
+    const Dataset set = load_image_folder(Context(), Split::kTest, at(folder));
+    check_dataset(set);
+    CHECK(set.classes == std::vector<std::string>{"a", "b", "c"});
+    CHECK(set.labels == std::vector<int64_t>{0, 2});
+  }
+  SECTION("a class of its own is refused") {
+    folder.write("test/bb/1.png", numbered(8));
+    CHECK_THAT(load_error(at(folder), Split::kTest),
+               Contains("/test/bb: load image-folder: expected a class of " + folder.path() +
+                        "/train: a, b, c") &&
+                   Contains("found 'bb' (did you mean b?)"));
+  }
+  SECTION("without a training split there are no labels") {
+    std::filesystem::remove_all(folder / "train");
+    CHECK_THAT(load_error(at(folder), Split::kTest),
+               Contains("a folder " + folder.path() + "/train"));
+  }
 }
 
 TEST_CASE("resize and crop bring pictures to one size") {
@@ -63,6 +91,22 @@ TEST_CASE("resize and crop bring pictures to one size") {
   const Dataset set = load_image_folder(Context(), Split::kTrain, options);
   CHECK(set.images.shape() == Shape{2, 6, 6, 3});
   CHECK(reds(set) == std::vector<int>{1, 4});
+}
+
+TEST_CASE("limit takes samples of every class, evenly spread") {
+  const test::TemporaryFolder folder;
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = i < 5 ? "train/a/" : i < 8 ? "train/b/" : "train/c/";
+    folder.write(name + std::to_string(i) + ".png", numbered(static_cast<uint8_t>(i)));
+  }
+  DatasetOptions options = at(folder);
+  options.limit = 4;
+  const Dataset set = load_image_folder(Context(), Split::kTrain, options);
+  CHECK(reds(set) == std::vector<int>{0, 2, 5, 7});
+  CHECK(set.labels == std::vector<int64_t>{0, 0, 1, 1});
+  options.limit = 9;
+  CHECK(reds(load_image_folder(Context(), Split::kTrain, options)) ==
+        std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8});
 }
 
 TEST_CASE("limit stops the decoding early") {
@@ -90,6 +134,7 @@ TEST_CASE("bad image folders") {
   const test::TemporaryFolder folder;
   SECTION("no data_dir") { CHECK_THAT(load_error({}), Contains("expected data_dir")); }
   SECTION("no split") {
+    folder.write("train/a/1.png", numbered(1));
     CHECK_THAT(load_error(at(folder), Split::kTest),
                Contains(folder.path() + "/test or " + folder.path() + "/val"));
   }
