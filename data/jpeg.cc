@@ -60,13 +60,12 @@ struct Decoder {
   std::vector<uint8_t> row;  // CMYK only
 };
 
-void start(Decoder& d, const std::vector<uint8_t>& bytes) {
+void read_header(Decoder& d, const std::vector<uint8_t>& bytes) {
   jpeg_mem_src(&d.info, bytes.data(), static_cast<unsigned long>(bytes.size()));
   jpeg_read_header(&d.info, TRUE);
   const bool four = d.info.jpeg_color_space == JCS_CMYK || d.info.jpeg_color_space == JCS_YCCK;
   d.info.out_color_space = four ? JCS_CMYK : JCS_RGB;
   d.info.dct_method = JDCT_ISLOW;
-  jpeg_start_decompress(&d.info);
 }
 
 void read_rows(Decoder& d) {
@@ -90,10 +89,14 @@ bool guarded(Decoder& d, Step step) {
 }
 
 bool decode(Decoder& d, const std::string& path, const std::vector<uint8_t>& bytes) {
-  if (!guarded(d, [&] { start(d, bytes); })) return false;
-  d.image = empty_image(path, d.info.output_height, d.info.output_width);
+  if (!guarded(d, [&] { read_header(d, bytes); })) return false;
+  // Before jpeg_start_decompress, which makes room for all of a progressive picture.
+  d.image = empty_image(path, d.info.image_height, d.info.image_width);
   d.row.resize(static_cast<size_t>(d.image.width * 4));
-  return guarded(d, [&] { read_rows(d); });
+  return guarded(d, [&] {
+    jpeg_start_decompress(&d.info);
+    read_rows(d);
+  });
 }
 
 }  // namespace

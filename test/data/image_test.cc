@@ -2,6 +2,7 @@
 
 #include <png.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "test/data/pictures.h"
@@ -83,6 +84,25 @@ TEST_CASE("PNG of every kind becomes RGB") {
     const Image image = read("a.png", test::png(2, 2, options, {{1, 2}, {3, 4}}));
     CHECK(image.pixels == Bytes{1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4});
   }
+}
+
+// The height and width that a JPEG's frame header claims.
+void set_claimed_size(Bytes& jpeg, uint8_t marker, uint16_t side) {
+  const Bytes start = {0xff, marker};
+  auto at = std::search(jpeg.begin(), jpeg.end(), start.begin(), start.end());
+  REQUIRE(at != jpeg.end());
+  for (int offset : {5, 7}) {
+    at[offset] = static_cast<uint8_t>(side >> 8);
+    at[offset + 1] = static_cast<uint8_t>(side);
+  }
+}
+
+TEST_CASE("a progressive JPEG is decoded, and one that claims too many pixels is not begun") {
+  Bytes jpeg = test::jpeg(8, 8, 3, Bytes(8 * 8 * 3, 50), true);
+  CHECK(read("a.jpg", jpeg).pixels == Bytes(8 * 8 * 3, 50));
+  set_claimed_size(jpeg, 0xc2, 65500);  // begun, this one would take 25 GB of coefficients
+  CHECK_THAT(read_error("big.jpg", jpeg),
+             Contains("big.jpg") && Contains("at most 178956970 pixels, found 65500 x 65500"));
 }
 
 TEST_CASE("damaged pictures are errors that name the file") {

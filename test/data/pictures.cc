@@ -29,7 +29,7 @@ void set_palette(png_structp writer, png_infop info, const PngOptions& options) 
 
 }  // namespace
 
-Bytes jpeg(int height, int width, int channels, const Bytes& samples) {
+Bytes jpeg(int height, int width, int channels, const Bytes& samples, bool progressive) {
   jpeg_compress_struct info{};
   jpeg_error_mgr errors;
   info.err = jpeg_std_error(&errors);
@@ -43,6 +43,7 @@ Bytes jpeg(int height, int width, int channels, const Bytes& samples) {
   info.in_color_space = space_of(channels);
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, 100, TRUE);
+  if (progressive) jpeg_simple_progression(&info);
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {
     auto* row = const_cast<uint8_t*>(samples.data()) + info.next_scanline * width * channels;

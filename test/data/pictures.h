@@ -7,7 +7,7 @@ namespace halftone::test {
 
 // samples: height * width * channels bytes; channels 1 (grey), 3 (RGB) or 4 (CMYK as Adobe's
 // programs write it: inverted). Quality 100.
-Bytes jpeg(int height, int width, int channels, const Bytes& samples);
+Bytes jpeg(int height, int width, int channels, const Bytes& samples, bool progressive = false);
 
 // color_type and bit_depth as libpng names them; rows: packed as PNG wants them. With a palette
 // (RGB triples) and the alpha values of its first entries.
