@@ -12,6 +12,7 @@ struct Layout {
   std::string folder;   // inside the archive
   int64_t label_bytes;  // before the pixels of a record
   int64_t label_at;     // which of them counts
+  int64_t records;      // in each file
   int64_t record() const { return label_bytes + kPixels; }
 };
 
@@ -33,14 +34,14 @@ std::string locate(const Dataset& set, const std::string& data_dir, const std::s
   return path;
 }
 
-void check_size(const std::string& path, size_t bytes, int64_t record) {
-  const size_t whole = bytes / static_cast<size_t>(record);
-  if (whole > 0 && whole * static_cast<size_t>(record) == bytes) return;
+void check_size(const std::string& path, int64_t bytes, const Layout& layout) {
+  const int64_t record = layout.record();
+  if (bytes == layout.records * record) return;
   throw HALFTONE_ERROR("load CIFAR")
       .at(path)
-      .expected("whole records of " + std::to_string(record) + " bytes, at least one")
-      .found(std::to_string(bytes) + " bytes: " + std::to_string(whole) + " records and " +
-             std::to_string(bytes % static_cast<size_t>(record)) + " bytes")
+      .expected(std::to_string(layout.records) + " records of " + std::to_string(record) + " bytes")
+      .found(std::to_string(bytes) + " bytes: " + std::to_string(bytes / record) + " records and " +
+             std::to_string(bytes % record) + " bytes")
       .fix("the file is cut or of another set; fetch it again");
 }
 
@@ -68,11 +69,10 @@ Dataset load_files(const Context& context, Dataset set, const std::string& data_
   std::vector<uint8_t> pixels;
   for (const std::string& path : paths) {
     const std::vector<uint8_t> bytes = read_file_bytes(path);
-    check_size(path, bytes.size(), layout.record());
-    const int64_t count = static_cast<int64_t>(bytes.size()) / layout.record();
+    check_size(path, static_cast<int64_t>(bytes.size()), layout);
     const size_t before = pixels.size();
-    pixels.resize(before + static_cast<size_t>(count * kPixels));
-    for (int64_t i = 0; i < count; ++i) {
+    pixels.resize(before + static_cast<size_t>(layout.records * kPixels));
+    for (int64_t i = 0; i < layout.records; ++i) {
       const uint8_t* record = bytes.data() + i * layout.record();
       set.labels.push_back(checked_label(set, path, record[layout.label_at], i));
       interleave(record + layout.label_bytes,
@@ -97,7 +97,8 @@ Dataset load_cifar10(const Context& context, Split split, const std::string& dat
     files.clear();
     for (int i = 1; i <= 5; ++i) files.push_back("data_batch_" + std::to_string(i) + ".bin");
   }
-  return load_files(context, std::move(set), data_dir, {"cifar-10-batches-bin", 1, 0}, files);
+  return load_files(context, std::move(set), data_dir, {"cifar-10-batches-bin", 1, 0, 10000},
+                    files);
 }
 
 Dataset load_cifar100(const Context& context, Split split, const std::string& data_dir,
@@ -108,7 +109,8 @@ Dataset load_cifar100(const Context& context, Split split, const std::string& da
   set.classes = coarse ? cifar100_coarse_classes() : cifar100_classes();
   set.mean = {0.5071f, 0.4865f, 0.4409f};
   set.stddev = {0.2673f, 0.2564f, 0.2762f};
-  const Layout layout = {"cifar-100-binary", 2, coarse ? 0 : 1};
+  const int64_t records = split == Split::kTrain ? 50000 : 10000;
+  const Layout layout = {"cifar-100-binary", 2, coarse ? 0 : 1, records};
   return load_files(context, std::move(set), data_dir, layout, {name_of(split) + ".bin"});
 }
 

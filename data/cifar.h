@@ -1,5 +1,6 @@
 // CIFAR-10 and CIFAR-100, binary version (https://www.cs.toronto.edu/~kriz/cifar.html): records of
-// one label byte (CIFAR-100: coarse, then fine) and 3 x 32 x 32 pixels, plane by plane.
+// one label byte (CIFAR-100: coarse, then fine) and 3 x 32 x 32 pixels, plane by plane. A file has
+// 10,000 records (CIFAR-100's train.bin 50,000); one with fewer or more is an Error.
 #pragma once
 
 #include "data/dataset.h"
