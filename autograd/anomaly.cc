@@ -42,12 +42,17 @@ DetectNonFinite::~DetectNonFinite() { --t_depth; }
 bool DetectNonFinite::active() { return t_depth > 0; }
 
 void check_forward(const OpRecord& record, const Variable& result) {
-  if (finite(result)) return;
+  // Codes are finite whatever they were made of: their inputs count.
+  const bool good = finite(result);
+  if (good && result.codes() == nullptr) return;
   const std::string inputs = bad_inputs(record.inputs);
+  if (good && inputs.empty()) return;
   throw HALFTONE_ERROR(record.op)
       .what_happened("the result is not finite")
       .expected("finite values")
-      .found(result.codes() != nullptr ? "a scale that is not finite" : first_bad(result.value()))
+      .found(good                        ? "codes of values that are not"
+             : result.codes() != nullptr ? "a scale that is not finite"
+                                         : first_bad(result.value()))
       .fix(inputs.empty() ? "every input was finite: it arose in this op"
                           : "input " + inputs + " of this op was not finite already");
 }

@@ -21,8 +21,8 @@ struct Range {
   float low = 0, high = 0;
 };
 
-// Smallest and largest value: one range, or one per position on `axis`. NaN does not count; a
-// tensor of nothing else has the range (inf, -inf).
+// Smallest and largest value: one range, or one per position on `axis`. A range that saw NaN is
+// (NaN, NaN); one that saw nothing is (inf, -inf).
 std::vector<Range> observe_ranges(const Tensor& x, int axis = -1);
 
 // y = s * (quantize(x) - z).

@@ -78,6 +78,9 @@ void widen(Range& r, float low, float high) {
   r.high = high > r.high ? high : r.high;
 }
 
+// widen() never takes a NaN in: this one stays.
+void poison(Range& r) { r.low = r.high = std::numeric_limits<float>::quiet_NaN(); }
+
 const Range kNothing{std::numeric_limits<float>::infinity(),
                      -std::numeric_limits<float>::infinity()};
 
@@ -87,16 +90,22 @@ std::vector<Range> column_ranges(const Context& context, const float* x, int64_t
   const ChannelTiles tiles(numel, channels);
   std::vector<float> low(tiles.chunks * tiles.width, kNothing.low);
   std::vector<float> high(tiles.chunks * tiles.width, kNothing.high);
+  std::vector<int32_t> nan(tiles.chunks * tiles.width, 0);
   tiles.for_chunks(context, [&](int64_t k, int64_t begin, int64_t end) {
     float* lo = &low[k * tiles.width];
     float* hi = &high[k * tiles.width];
+    int32_t* bad = &nan[k * tiles.width];
     for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
       lo[j] = x[i] < lo[j] ? x[i] : lo[j];
       hi[j] = x[i] > hi[j] ? x[i] : hi[j];
+      bad[j] |= x[i] != x[i];  // both comparisons above pass NaN by
     });
   });
   std::vector<Range> out(channels, kNothing);
   for (size_t i = 0; i < low.size(); ++i) widen(out[i % tiles.width % channels], low[i], high[i]);
+  for (size_t i = 0; i < nan.size(); ++i) {
+    if (nan[i] != 0) poison(out[i % tiles.width % channels]);
+  }
   return out;
 }
 
@@ -113,7 +122,8 @@ std::vector<Range> observe_ranges(const Tensor& x, int axis) {
   std::vector<Range> out(layout.channels, kNothing);
   for (int64_t run = 0; run < layout.outer * layout.channels; ++run) {
     const Range r = column_ranges(x.context(), values + run * layout.inner, layout.inner, 1)[0];
-    widen(out[run % layout.channels], r.low, r.high);
+    Range& all = out[run % layout.channels];
+    r.low == r.low ? widen(all, r.low, r.high) : poison(all);
   }
   return out;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/batch_norm.h"
+#include "kernels/elementwise.h"
 #include "kernels/integer_conv.h"
 
 namespace halftone {
@@ -22,10 +23,20 @@ float stored_scale(const ChainStep& step, int64_t c) {
   return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
 }
 
+// In training the observer has seen to it.
+void check_weights(const Chain& chain, const Tensor& weight) {
+  if (chain.weight->observes() || kernels::all_finite(weight)) return;
+  throw HALFTONE_ERROR("quantize")
+      .at(chain.anchor->path() + ".weight")
+      .expected("finite values")
+      .found("NaN or an infinity");
+}
+
 // Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in
 // every channel.
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.weight = chain.weights().value();
+  check_weights(chain, step.weight);
   const int64_t channels = step.out_channels();
   const int bits = chain.weight->spec().bits;
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
@@ -76,6 +87,18 @@ quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int6
   return in;
 }
 
+// Clamping to codes would turn NaN into an ordinary code. The bias cancels under the batch's
+// statistics, and counts in the running ones.
+void check_finite(const quant_math::Folded& f, double bias, int64_t c) {
+  const bool good = std::isfinite(f.ratio) && std::isfinite(f.offset) &&
+                    std::isfinite(f.channel.multiplier) && std::isfinite(bias);
+  if (good) return;
+  throw HALFTONE_ERROR("fold")
+      .expected("finite gamma, beta, bias and running statistics")
+      .found("gamma / sigma " + std::to_string(f.ratio) + ", offset " + std::to_string(f.offset) +
+             ", bias " + std::to_string(bias) + " in channel " + std::to_string(c));
+}
+
 void fold_channels(const Chain& chain, ChainStep& step) {
   step.folded.clear();
   step.channels.clear();
@@ -83,6 +106,7 @@ void fold_channels(const Chain& chain, ChainStep& step) {
     quant_math::FoldInput in = fold_input(chain, step, c);
     if (step.quantized) in.output_scale = step.y.scale;
     step.folded.push_back(quant_math::fold(in));
+    check_finite(step.folded.back(), value_at(chain.bias(), c, 0), c);
     step.channels.push_back(step.folded.back().channel);
   }
 }
@@ -138,11 +162,6 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   step.x = *x.codes();
   step.batch_statistics = chain.norm != nullptr && chain.norm->training();
   quantize_step_weights(chain, step);
-  for (int64_t c = 0; c < step.out_channels(); ++c) {
-    const double unit =
-        static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
-    step.acc_scale.push_back(step.weight_options.negated[c] ? -unit : unit);
-  }
   accumulate(chain, step);
   const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
   const bool observes = quantizes && chain.output->observes();

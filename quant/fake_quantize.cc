@@ -56,7 +56,20 @@ void FakeQuantize::observe_values(const Tensor& x) {
   observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
 }
 
+// NaN and infinity have no code: they are refused here, before clamping would hide them.
+void FakeQuantize::check_finite(const std::vector<kernels::Range>& seen) const {
+  for (size_t c = 0; c < seen.size(); ++c) {
+    if (std::isfinite(seen[c].low) && std::isfinite(seen[c].high)) continue;
+    throw HALFTONE_ERROR("fake_quantize")
+        .at(path())
+        .expected("finite values to quantize (" + name_of(type()) + ")")
+        .found((std::isnan(seen[c].low) ? "NaN" : "an infinity") +
+               (seen.size() > 1 ? " in channel " + std::to_string(c) : std::string()));
+  }
+}
+
 void FakeQuantize::observe(const std::vector<kernels::Range>& seen) {
+  check_finite(seen);
   std::vector<kernels::Range> tracked = ranges();
   const ObserverRule rule{spec().observer, spec().ema_decay, args_.type == QuantType::kWeight};
   track_ranges(rule, initialised(), seen, tracked);

@@ -37,7 +37,8 @@ class FakeQuantize : public Module {
   bool observes() const;  // in training, with the observer on
   bool initialised() const { return flag(*initialised_); }
 
-  // Takes the ranges of a batch in, and sets scale and zero point from what is tracked then.
+  // Takes the ranges of a batch in, and sets scale and zero point from what is tracked then. Throws
+  // on NaN and infinities, changing nothing.
   void observe(const std::vector<kernels::Range>& seen);
   void observe_values(const Tensor& x);
   // Ranges from elsewhere (a calibration file): tracked from now on.
@@ -54,6 +55,7 @@ class FakeQuantize : public Module {
 
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
+  void check_finite(const std::vector<kernels::Range>& seen) const;
   Variable to_codes(const Variable& x) const;
   Variable to_float(const Variable& x) const;
 

@@ -1,5 +1,6 @@
 #include "quant/observer.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace halftone {
@@ -10,7 +11,6 @@ void track_ranges(const ObserverRule& rule, bool initialised,
   for (size_t c = 0; c < seen.size(); ++c) {
     const kernels::Range& now = seen[c];
     kernels::Range& t = tracked[c];
-    if (!std::isfinite(now.low) || !std::isfinite(now.high)) continue;
     if (!initialised || rule.keeps_nothing || !(t.low <= t.high)) {
       t = now;
     } else if (rule.kind == ObserverKind::kMinMax) {

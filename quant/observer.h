@@ -15,8 +15,7 @@ struct ObserverRule {
 };
 
 // tracked (a range per channel) after a batch whose ranges are `seen`. Without `initialised` the
-// first batch sets it. A channel whose range is not finite (nothing but NaN, or an infinity) leaves
-// its own unchanged.
+// first batch sets it. The ranges seen are finite.
 void track_ranges(const ObserverRule& rule, bool initialised,
                   const std::vector<kernels::Range>& seen, std::vector<kernels::Range>& tracked);
 

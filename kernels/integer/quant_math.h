@@ -198,7 +198,8 @@ HALFTONE_HD Folded fold(const FoldInput& in) {
     f.channel.bias = to_bias(steps);
   }
   f.channel.multiplier = in.output_scale > 0 ? f.unit / in.output_scale : f.unit;
-  if (f.offset != f.offset || f.ratio != f.ratio) f.channel.multiplier = NAN;  // shown, not hidden
+  // Shown in a float output; a code output would hide it, so callers check ratio and offset.
+  if (f.offset != f.offset || f.ratio != f.ratio) f.channel.multiplier = NAN;
   return f;
 }
 

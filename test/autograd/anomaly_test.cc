@@ -46,6 +46,9 @@ TEST_CASE("an input that was bad already is named") {
   const Context context;
   const Codes codes{Tensor::zeros(context, {2}, DType::kUInt8), QuantParams{kNaN, 0, 0, 255}};
   CHECK_THROWS_WITH(make_result({"quantize", {}, {}}, codes), Catch::Contains("scale"));
+  const Codes hidden{Tensor::zeros(context, {2}, DType::kUInt8), QuantParams{1, 0, 0, 255}};
+  CHECK_THROWS_WITH(make_result({"quantize", {leaf({kNaN, 1})}, {}}, hidden),
+                    Catch::Contains("codes of values") && Catch::Contains("input 0"));
 }
 
 TEST_CASE("a gradient that is not finite names op and module") {

@@ -150,18 +150,11 @@ TEST_CASE("evaluation before any training passes values through") {
   REQUIRE_FALSE(q->initialised());
 }
 
-TEST_CASE("zeros, constants, single values, NaN and infinities stay finite") {
+TEST_CASE("zeros, constants, single values and huge ones stay finite") {
   const Context c;
-  const float inf = INFINITY;
   for (const bool symmetric : {false, true}) {
-    for (const auto& v : {std::vector<float>{0, 0},
-                          {5, 5},
-                          {-5},
-                          {1e-40f, -1e-42f},
-                          {3e38f, -3e38f},
-                          {NAN, 1.0f},
-                          {NAN},
-                          {inf, -inf, 1.0f}}) {
+    for (const auto& v :
+         {std::vector<float>{0, 0}, {5, 5}, {-5}, {1e-40f, -1e-42f}, {3e38f, -3e38f}}) {
       auto q = quantizer(c, QuantType::kInput, spec_of(8, false, false, symmetric));
       run(*q, vector_of(c, {-0.5f, 1.0f}));
       for (const float y : run(*q, vector_of(c, v))) REQUIRE(std::isfinite(y));
@@ -171,6 +164,19 @@ TEST_CASE("zeros, constants, single values, NaN and infinities stay finite") {
   }
   auto q = quantizer(c, QuantType::kInput, spec_of(8, false, false, false));
   REQUIRE_THROWS_WITH((*q)(Variable(Tensor::zeros(c, {0, 3}))), Catch::Contains("empty batch"));
+}
+
+TEST_CASE("NaN and infinities are refused where they are observed, and change nothing") {
+  const Context c;
+  auto q = quantizer(c, QuantType::kInput, spec_of(8, false, false, false));
+  run(*q, vector_of(c, {-0.5f, 1.0f}));
+  const float scale = scale_of(*q);
+  for (const auto& [v, name] :
+       {std::pair{std::vector<float>{0, NAN, 1}, "NaN"}, {{NAN}, "NaN"}, {{1, -INFINITY}, "inf"}}) {
+    REQUIRE_THROWS_WITH(run(*q, vector_of(c, v)),
+                        Catch::Contains("input") && Catch::Contains(name));
+    REQUIRE((scale_of(*q) == scale && q->ranges()[0].high == 1.0f));
+  }
 }
 
 TEST_CASE("per-channel activations follow PyTorch's axis 1") {

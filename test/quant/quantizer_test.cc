@@ -240,6 +240,37 @@ TEST_CASE("a dead network stays finite") {
   REQUIRE(std::isfinite(run.step(1)));
 }
 
+TEST_CASE("NaN in weights, batch norm or input is an error with its place, never a code") {
+  const auto spoil = [](Run& run, const std::string& wanted) {
+    for (auto& [name, p] : run.model->named_parameters()) {
+      if (name == wanted) p.mutable_value().data<float>()[1] = NAN;
+    }
+  };
+  for (const bool integer : {true, false}) {
+    Run run(kConfig, 0, integer);
+    run.step(0);
+    spoil(run, "conv2.weight");
+    REQUIRE_THROWS_WITH(run.step(1), Catch::Contains("conv2") && Catch::Contains("NaN"));
+    if (integer) {
+      REQUIRE_THROWS_WITH(run.evaluate(), Catch::Contains("conv2.weight"));
+    }
+  }
+  Run norm(kConfig);
+  norm.step(0);
+  spoil(norm, "bn2.weight");
+  REQUIRE_THROWS_WITH(norm.step(1), Catch::Contains("conv2") && Catch::Contains("channel 1"));
+  REQUIRE_THROWS_WITH(norm.evaluate(), Catch::Contains("conv2") && Catch::Contains("channel 1"));
+  Run bias(kConfig);
+  bias.step(0);
+  spoil(bias, "fc2.bias");
+  REQUIRE_THROWS_WITH(bias.step(1), Catch::Contains("fc2") && Catch::Contains("channel 1"));
+  Run input(kConfig);
+  input.step(0);
+  Tensor x = spread(input.context, input.model.batch_shape(2), -1, 1);
+  x.data<float>()[5] = NAN;
+  REQUIRE_THROWS_WITH(input.logits(x), Catch::Contains("conv1") && Catch::Contains("NaN"));
+}
+
 TEST_CASE("what has no integer form runs on the float path and says why") {
   std::string affine = kConfig;
   affine.replace(affine.find("per_channel_symmetric"), 21, "per_tensor_affine");
