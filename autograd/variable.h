@@ -42,6 +42,8 @@ class Variable {
   const std::shared_ptr<Node>& node() const;
   bool same(const Variable& other) const { return impl_ == other.impl_; }
   const void* id() const { return impl_.get(); }
+  // Recognises this variable without keeping it: unlike id(), never another one at its address.
+  std::weak_ptr<const void> watch() const { return impl_; }
 
  private:
   struct Impl;

@@ -6,10 +6,8 @@ namespace halftone {
 namespace {
 
 // Version numbers only ever grow, so the largest of a tree changes with every change below it.
-uint64_t next_version() {
-  static std::atomic<uint64_t> last{0};
-  return ++last;
-}
+std::atomic<uint64_t> last_version{0};
+uint64_t next_version() { return ++last_version; }
 
 void check_name(const Module& owner, const std::string& name, bool taken) {
   if (name.empty() || name.find('.') != std::string::npos) {
@@ -32,6 +30,8 @@ bool contains(const Range& range, const std::string& name, NameOf name_of) {
 }
 
 }  // namespace
+
+uint64_t Module::newest_version() { return last_version; }
 
 void Slot::set(ModulePtr module) {
   module_ = std::move(module);

@@ -47,7 +47,7 @@ enum class DiskLayout : uint8_t { kAsIs, kOIHW };
 // parameters.
 using Executor = std::function<Variable(Module& self, const std::vector<Variable>& inputs)>;
 
-class Module {
+class Module : public std::enable_shared_from_this<Module> {
  public:
   explicit Module(const Context& context) : context_(context) {}
   virtual ~Module() = default;
@@ -76,6 +76,8 @@ class Module {
   Module* find(const std::string& path);             // null when absent
   const std::string& path() const { return path_; }  // set by refresh_paths(root)
   uint64_t tree_version();                           // changes when any slot below changes
+  // Grows with every slot set in any tree: while it stays, no tree_version() has changed.
+  static uint64_t newest_version();
 
   // Everything that a file must hold, under PyTorch's names and layouts (NCHW, OIHW).
   std::map<std::string, Tensor> state_dict();

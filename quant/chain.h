@@ -10,18 +10,36 @@
 
 namespace halftone {
 
+// Whether a module tree is still the one that its chains were found in.
+class TreeWatch {
+ public:
+  explicit TreeWatch(Module& root);
+  // Throws when any slot below the root has been set since.
+  void check();
+
+ private:
+  Module* root_;
+  std::weak_ptr<Module> owner_;  // empty for a root that no shared pointer owns
+  bool owned_;
+  uint64_t version_, seen_;
+};
+
 // conv / linear - [batch norm] - [activation] - [output quantizer]. The modules keep their names
 // and parameters; the anchor's executor computes everything, the others pass on what it made.
 struct Chain {
-  Module* anchor = nullptr;
-  Conv2d* conv = nullptr;  // one of these two is the anchor
+  Module* anchor = nullptr;  // owns this through its executor
+  Conv2d* conv = nullptr;    // one of these two is the anchor
   Linear* linear = nullptr;
-  BatchNorm* norm = nullptr;
-  ActivationLayer* activation = nullptr;
+  std::shared_ptr<BatchNorm> norm;
+  std::shared_ptr<ActivationLayer> activation;
   // Null where there is none, or none with an integer form; alive as long as the chain is.
   std::shared_ptr<FakeQuantize> input, weight, output;
+  // Whose codes arrive: `input`, or the output quantizer before this chain; null where they do not
+  // come from one known quantizer.
+  std::shared_ptr<FakeQuantize> grid;
+  std::shared_ptr<TreeWatch> tree;
   // The result of the anchor's last fused call: what the other members recognise and pass on.
-  const void* produced = nullptr;
+  std::weak_ptr<const void> produced;
 
   Module& tail() const;  // the last member
   const Variable& weights() const { return conv != nullptr ? conv->weight : linear->weight; }
@@ -31,7 +49,7 @@ using ChainPtr = std::shared_ptr<Chain>;
 
 // The chains of a traced model, one for each Conv2d and Linear that runs once, without quantizers.
 // A member has one consumer, and a batch norm one producer. Activations that are no clamp end a
-// chain before them. fold: whether batch norms join.
+// chain before them, output transforms behind their module. fold: whether batch norms join.
 std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold);
 
 // Without a graph: every Conv2d and Linear alone.
@@ -42,9 +60,13 @@ std::vector<ChainPtr> lone_chains(Module& model);
 // or Linear, or the network's output.
 std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain& chain);
 
-// Sets the executors of the members.
+// The quantizer whose codes reach a module that runs once; null where there is none.
+std::shared_ptr<FakeQuantize> arriving_codes(Module& model, const Graph& graph,
+                                             const std::string& path);
+
+// Sets the executors of the members. They run as long as chain->tree says that the tree is the
+// same, and throw after that.
 void install(const ChainPtr& chain);
-void uninstall(const Chain& chain);
 
 // Lets Dropout act on codes in training: kept values take the scale s / (1 - p), dropped ones the
 // code of zero.

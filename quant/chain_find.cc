@@ -32,14 +32,15 @@ class Finder {
   // The one consumer of a node's output when its module is an M that runs once; else null, and
   // `node` stays.
   template <class M>
-  M* next(int& node) const {
+  std::shared_ptr<M> next(int& node) const {
     const int value = graph_.nodes()[node].output;
     const std::vector<int> consumers = graph_.consumers(value);
     if (consumers.size() != 1 || value == graph_.output()) return nullptr;
     const std::string& path = graph_.nodes()[consumers[0]].module_path;
     const auto module = modules_.find(path);
-    M* found = module == modules_.end() ? nullptr : dynamic_cast<M*>(module->second);
-    if (found == nullptr || only_node(path) < 0) return nullptr;
+    if (module == modules_.end() || only_node(path) < 0) return nullptr;
+    auto found = std::dynamic_pointer_cast<M>(module->second->weak_from_this().lock());
+    if (found == nullptr) return nullptr;
     node = consumers[0];
     return found;
   }
@@ -105,7 +106,7 @@ std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold) 
     int node = finder.only_node(path);
     if (chain == nullptr) continue;
     chains.push_back(chain);
-    if (node < 0) continue;
+    if (node < 0 || module->output_transform()) continue;
     if (fold) {
       chain->norm = finder.next<BatchNorm>(node);
       // An activation that another pass has joined to the batch norm is not ours to undo.
@@ -113,9 +114,9 @@ std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold) 
         chain->norm = nullptr;
         continue;
       }
+      if (chain->norm != nullptr && chain->norm->output_transform()) continue;
     }
-    int after = node;
-    ActivationLayer* activation = finder.next<ActivationLayer>(after);
+    auto activation = finder.next<ActivationLayer>(node);
     if (activation != nullptr && is_clamp(*activation)) chain->activation = activation;
   }
   return chains;
@@ -137,6 +138,29 @@ std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain
     }
   }
   return ends;
+}
+
+std::shared_ptr<FakeQuantize> arriving_codes(Module& model, const Graph& graph,
+                                             const std::string& path) {
+  const NodesByModule nodes = nodes_by_module(graph);
+  const auto own = nodes.find(path);
+  if (own == nodes.end() || own->second.size() != 1) return nullptr;
+  const auto modules = modules_by_path(model);
+  int index = own->second[0];
+  while (true) {
+    const GraphNode& node = graph.nodes()[index];
+    index = node.inputs.empty() ? -1 : graph.producer(node.inputs[0]);
+    if (index < 0) return nullptr;
+    const GraphNode& before = graph.nodes()[index];
+    const auto module = modules.find(before.module_path);
+    // A module's transform sees the result of its last operation only.
+    if (module != modules.end() && nodes.at(before.module_path).back() == index) {
+      auto quantizer =
+          std::dynamic_pointer_cast<FakeQuantize>(module->second->output_transform().ptr());
+      if (quantizer != nullptr && quantizer->emits_codes()) return quantizer;
+    }
+    if (!passes_codes(before.op)) return nullptr;
+  }
 }
 
 }  // namespace halftone

@@ -31,8 +31,15 @@ Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainS
   return make_result(std::move(record), std::move(y));
 }
 
+[[noreturn]] void throw_changed() {
+  throw HALFTONE_ERROR("quantizer")
+      .what_happened("the module tree changed after compress()")
+      .fix("change the model first, then build a new quantizer for it");
+}
+
 Variable run_fused(Chain& chain, const Variable& input) {
-  chain.produced = nullptr;
+  chain.tree->check();
+  chain.produced.reset();
   if (!chain.weight->will_quantize()) return chain.anchor->forward({input});
   const Variable x = input_codes(chain, input);
   if (x.codes() == nullptr) return chain.anchor->forward({x});
@@ -40,13 +47,18 @@ Variable run_fused(Chain& chain, const Variable& input) {
   auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
   if (step->batch_statistics) update_running_statistics(chain, *step);
   Variable y = result_of(chain, x, std::move(step));
-  chain.produced = y.id();
+  chain.produced = y.watch();
   return y;
 }
 
 Executor pass_on(const ChainPtr& chain) {
-  return [chain](Module& self, const std::vector<Variable>& inputs) {
-    const bool done = chain->produced != nullptr && inputs.at(0).id() == chain->produced;
+  // Weak: the chain holds this member.
+  return [weak = std::weak_ptr<Chain>(chain)](Module& self, const std::vector<Variable>& inputs) {
+    const ChainPtr chain = weak.lock();
+    if (chain == nullptr) throw_changed();
+    chain->tree->check();
+    const auto produced = chain->produced.lock();
+    const bool done = produced != nullptr && inputs.at(0).id() == produced.get();
     return done ? inputs[0] : self.forward(inputs);
   };
 }
@@ -76,18 +88,26 @@ Variable drop_codes(const Variable& x, float p) {
 
 }  // namespace
 
+TreeWatch::TreeWatch(Module& root)
+    : root_(&root),
+      owner_(root.weak_from_this()),
+      owned_(!owner_.expired()),
+      version_(root.tree_version()),
+      seen_(Module::newest_version()) {}
+
+void TreeWatch::check() {
+  const uint64_t now = Module::newest_version();
+  if (now == seen_) return;
+  if ((owned_ && owner_.expired()) || root_->tree_version() != version_) throw_changed();
+  seen_ = now;
+}
+
 void install(const ChainPtr& chain) {
   chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
     return run_fused(*chain, inputs.at(0));
   });
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
   if (chain->activation != nullptr) chain->activation->set_executor(pass_on(chain));
-}
-
-void uninstall(const Chain& chain) {
-  chain.anchor->set_executor(nullptr);
-  if (chain.norm != nullptr) chain.norm->set_executor(nullptr);
-  if (chain.activation != nullptr) chain.activation->set_executor(nullptr);
 }
 
 void install_code_dropout(Module& model) {

@@ -172,6 +172,7 @@ void load_ranges(const Json& layer, const std::string& where, const QuantPoint& 
 
 void Quantizer::export_model(const std::string& model_path,
                              const std::string& calibration_path) const {
+  check_tree("export_model");
   TensorFile file;
   file.tensors = model_.state_dict();
   Json layers, calibration;
@@ -184,12 +185,9 @@ void Quantizer::export_model(const std::string& model_path,
   for (const QuantPoint& point : points_) {
     if (point.type != QuantType::kWeight || !point.quantizer->initialised()) continue;
     const auto chain = chain_of.find(point.module);
-    const FakeQuantize* input = nullptr;
-    for (const QuantPoint& p : points_) {
-      if (p.module == point.module && p.type == QuantType::kInput) input = p.quantizer.get();
-    }
-    if (chain != chain_of.end() && input != nullptr && input->initialised()) {
-      add_chain(*chain->second, input->params(), file.tensors);
+    const FakeQuantize* grid = chain == chain_of.end() ? nullptr : chain->second->grid.get();
+    if (grid != nullptr && grid->initialised()) {
+      add_chain(*chain->second, grid->params(), file.tensors);
     } else {
       const Variable& weight = weight_of(*model_.find(point.module));
       file.tensors[point.module + ".weight_codes"] = plain_codes(weight.value(), *point.quantizer);
@@ -203,7 +201,17 @@ void Quantizer::export_model(const std::string& model_path,
     write_file_atomically(calibration_path, calibration.dump(2) + "\n");
 }
 
+void Quantizer::check_tree(const char* op) const {
+  if (tree_ == nullptr) {
+    throw HALFTONE_ERROR(op)
+        .what_happened("the model is not quantized yet")
+        .fix("call compress() first");
+  }
+  tree_->check();
+}
+
 void Quantizer::load_calibration_config(const std::string& path) {
+  check_tree("load_calibration_config");
   std::ifstream in(path);
   if (!in)
     throw HALFTONE_ERROR("load_calibration_config")

@@ -58,6 +58,28 @@ std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module, QuantType type,
   return quantizer;
 }
 
+void check_fresh(Module& model) {
+  for (auto& [path, module] : model.named_modules()) {
+    if (dynamic_cast<FakeQuantize*>(module) == nullptr) continue;
+    throw HALFTONE_ERROR("quantizer")
+        .what_happened("the model is quantized already: it has " + path)
+        .fix("build the model anew for another quantizer");
+  }
+}
+
+// A slot is never taken from another pass.
+void place(Slot& slot, const std::string& name, const Module& module,
+           const std::shared_ptr<FakeQuantize>& quantizer) {
+  if (slot) {
+    throw HALFTONE_ERROR("quantizer")
+        .at(module.path())
+        .expected("an empty slot for " + name)
+        .found("a " + slot->type_name())
+        .fix("take it out, or leave the layer out of config_list");
+  }
+  slot.set(name, quantizer);
+}
+
 // How many nodes of the graph a module made.
 int64_t runs_of(const Graph& graph, const std::string& path) {
   return std::count_if(graph.nodes().begin(), graph.nodes().end(),
@@ -108,6 +130,7 @@ void Quantizer::read_config() {
 void Quantizer::compress() {
   if (compressed_) return;
   refresh_paths(model_);
+  check_fresh(model_);
   read_config();
   if (dummy_.defined()) graph_ = trace(model_, Variable(dummy_));
   create_points();
@@ -116,7 +139,15 @@ void Quantizer::compress() {
   if (options_.integer) create_chains();
   if (graph_.has_value()) share_edges();
   fill_slots();
-  for (const ChainPtr& chain : chains_) install(chain);
+  tree_ = std::make_shared<TreeWatch>(model_);
+  for (const ChainPtr& chain : chains_) {
+    chain->tree = tree_;
+    chain->grid = chain->input != nullptr ? chain->input
+                  : graph_.has_value()    ? arriving_codes(model_, *graph_, chain->anchor->path())
+                                          : nullptr;
+    held_.push_back(chain->anchor->weak_from_this().lock());
+    install(chain);
+  }
   if (options_.integer) install_code_dropout(model_);
   refresh_paths(model_);
   compressed_ = true;
@@ -174,8 +205,8 @@ void Quantizer::create_chains() {
 // names.
 void Quantizer::place_outputs(Chain& chain) {
   std::shared_ptr<FakeQuantize> last;
-  for (Module* member :
-       {chain.anchor, static_cast<Module*>(chain.norm), static_cast<Module*>(chain.activation)}) {
+  for (Module* member : {chain.anchor, static_cast<Module*>(chain.norm.get()),
+                         static_cast<Module*>(chain.activation.get())}) {
     QuantPoint* point =
         member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
     if (point == nullptr) continue;
@@ -198,7 +229,7 @@ void Quantizer::share_edges() {
   for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
   for (const ChainPtr& chain : chains_) {
     std::vector<ChainPtr> consumers;
-    bool agree = true;
+    bool agree = !chain->tail().output_transform();
     for (Module* end : consumers_of(model_, *graph_, *chain)) {
       const auto found = by_anchor.find(end);
       agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
@@ -223,7 +254,8 @@ void Quantizer::fill_slots() {
   std::set<FakeQuantize*> placed;
   for (const ChainPtr& chain : chains_) {
     if (chain->output == nullptr) continue;
-    chain->tail().output_transform().set("activation_post_process", chain->output);
+    Module& tail = chain->tail();
+    place(tail.output_transform(), "activation_post_process", tail, chain->output);
     placed.insert(chain->output.get());
     if (!activation_obstacle(chain->output->spec()).empty())
       chain->output = nullptr;  // float, behind the chain
@@ -233,13 +265,13 @@ void Quantizer::fill_slots() {
     Module& module = *model_.find(point.module);
     switch (point.type) {
       case QuantType::kWeight:
-        weight_slot(module).set("weight_fake_quant", point.quantizer);
+        place(weight_slot(module), "weight_fake_quant", module, point.quantizer);
         break;
       case QuantType::kInput:
-        input_slot(module).set("input_fake_quant", point.quantizer);
+        place(input_slot(module), "input_fake_quant", module, point.quantizer);
         break;
       case QuantType::kOutput:
-        module.output_transform().set("activation_post_process", point.quantizer);
+        place(module.output_transform(), "activation_post_process", module, point.quantizer);
         break;
     }
   }
@@ -262,10 +294,7 @@ std::string Quantizer::integer_obstacle(const std::string& module) const {
     return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
   for (const ChainPtr& chain : chains_) {
     if (chain->anchor->path() != module) continue;
-    const bool has_input = std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {
-      return p.module == module && p.type == QuantType::kInput;
-    });
-    return has_input || !graph_ ? "" : "its input is not quantized by an entry of its own";
+    return chain->grid != nullptr ? "" : "no quantized input reaches it";
   }
   return "its weight is not quantized";
 }

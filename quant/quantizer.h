@@ -81,6 +81,7 @@ class Quantizer {
   void place_outputs(Chain& chain);
   void share_edges();
   void fill_slots();
+  void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   QuantPoint* find_point(const std::string& module, QuantType type);
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
   void reject(const std::string& module, const std::string& why);
@@ -94,6 +95,8 @@ class Quantizer {
   QuantConfig config_;
   std::vector<QuantPoint> points_;
   std::vector<ChainPtr> chains_;
+  std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
+  std::shared_ptr<TreeWatch> tree_;
   std::vector<std::string> warnings_;
   std::map<std::string, std::string> obstacles_;
   std::optional<Graph> graph_;
