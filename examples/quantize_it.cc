@@ -43,8 +43,9 @@ int main() {
       quantizer->advance_step();
     }
     const Evaluation e = evaluate(*model.module, test, 500, make_loss("cross_entropy"));
-    std::printf("epoch %d (%s): test accuracy %.2f %%\n", static_cast<int>(epoch + 1),
-                epoch == 0 ? "float" : "8-bit codes", 100 * e.accuracy);
+    std::printf("epoch %d, trained %s: test accuracy on codes %.2f %%\n",
+                static_cast<int>(epoch + 1), epoch == 0 ? "in float" : "on codes",
+                100 * e.accuracy);
   }
   // Integer codes, scales, zero points and the float master weights; NNI's calibration keys.
   quantizer->export_model("/tmp/halftone_lenet5_int8.safetensors",

@@ -10,22 +10,20 @@ constexpr int kVersion = 1;
 const std::string kModel = "model.", kOptimizer = "optimizer.";
 
 nlohmann::json header_of(const Checkpoint& c) {
-  return {
-      {"version", kVersion},
-      {"recipe", c.recipe},
-      {"step", c.step},
-      {"steps_per_epoch", c.steps_per_epoch},
-      {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
-      {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
-      {"metrics", {{"json_bytes", c.metrics.json_bytes}, {"event_bytes", c.metrics.event_bytes}}},
-      {"window",
-       {{"loss", c.window.loss},
-        {"steps", c.window.steps},
-        {"correct", c.window.correct},
-        {"images", c.window.images}}},
-      {"threads", c.threads},
-      {"seconds", c.seconds},
-      {"finished", c.finished}};
+  return {{"version", kVersion},
+          {"recipe", c.recipe},
+          {"step", c.step},
+          {"steps_per_epoch", c.steps_per_epoch},
+          {"loader", {{"epoch", c.loader.epoch}, {"batch", c.loader.batch}}},
+          {"random", {{"seed", c.random.seed}, {"next", c.random.next}}},
+          {"window",
+           {{"loss", c.window.loss},
+            {"steps", c.window.steps},
+            {"correct", c.window.correct},
+            {"images", c.window.images}}},
+          {"threads", c.threads},
+          {"seconds", c.seconds},
+          {"finished", c.finished}};
 }
 
 void read_header(const nlohmann::json& j, Checkpoint& c) {
@@ -34,7 +32,6 @@ void read_header(const nlohmann::json& j, Checkpoint& c) {
   c.steps_per_epoch = j.at("steps_per_epoch");
   c.loader = {j.at("loader").at("epoch"), j.at("loader").at("batch")};
   c.random = {j.at("random").at("seed"), j.at("random").at("next")};
-  c.metrics = {j.at("metrics").at("json_bytes"), j.at("metrics").at("event_bytes")};
   const nlohmann::json& w = j.at("window");
   c.window = {w.at("loss"), w.at("steps"), w.at("correct"), w.at("images")};
   c.threads = j.at("threads");
@@ -63,7 +60,10 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
 }
 
 Checkpoint load_checkpoint(const Context& context, const std::string& path) {
-  TensorFile file = load_safetensors(context, path);
+  return to_checkpoint(load_safetensors(context, path), path);
+}
+
+Checkpoint to_checkpoint(TensorFile file, const std::string& path) {
   if (!is_checkpoint(file)) {
     throw HALFTONE_ERROR("checkpoint")
         .at(path)

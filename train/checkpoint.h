@@ -7,7 +7,6 @@
 
 #include "data/loader.h"
 #include "tensor/safetensors.h"
-#include "train/metrics.h"
 
 namespace halftone {
 
@@ -26,7 +25,6 @@ struct Checkpoint {
   int64_t steps_per_epoch = 0;
   LoaderState loader;  // of the next batch
   RandomState random;
-  MetricsPosition metrics;
   Window window;
   int threads = 1;     // sums depend on it
   double seconds = 0;  // of training so far
@@ -37,6 +35,8 @@ struct Checkpoint {
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 // Throws Error when the file is no checkpoint, is of a newer version, or lacks a field.
 Checkpoint load_checkpoint(const Context& context, const std::string& path);
+// Of a file that is read already; `path` is for messages.
+Checkpoint to_checkpoint(TensorFile file, const std::string& path);
 // True for a safetensors file that save_checkpoint wrote, false for any other safetensors file.
 bool is_checkpoint(const TensorFile& file);
 

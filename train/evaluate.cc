@@ -4,11 +4,31 @@
 #include "tensor/memory.h"
 
 namespace halftone {
+namespace {
+
+// Every module in evaluation mode; at the end each is as it was, frozen ones too.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& model) {
+    for (auto& [name, module] : model.named_modules())
+      before_.emplace_back(module, module->training());
+    model.eval();
+  }
+  ~EvaluationMode() {  // parents come before their children
+    for (auto& [module, training] : before_) module->train(training);
+  }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
+
+}  // namespace
 
 Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
                     int64_t batch_size, const Loss& loss) {
-  const bool was_training = model.training();
-  model.eval();
+  const EvaluationMode mode(model);
   const NoGrad no_grad;
   LoaderOptions options;
   options.batch_size = batch_size;
@@ -25,7 +45,6 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
     correct += kernels::count_correct(output.value(), batch.labels);
     result.images += batch.labels.numel();
   }
-  model.train(was_training);
   result.loss /= static_cast<double>(result.images);
   result.accuracy = static_cast<double>(correct) / static_cast<double>(result.images);
   return result;

@@ -23,13 +23,33 @@ std::string file_of(const std::string& path) {
   return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
 }
 
+// A checkpoint knows its recipe; only where and how fast it is measured may change.
+void check_overrides(const std::vector<std::string>& overrides) {
+  for (const std::string& o : overrides) {
+    if (o.rfind("data.", 0) == 0 || o.rfind("test_batch_size=", 0) == 0 ||
+        o.rfind("threads=", 0) == 0) {
+      continue;
+    }
+    throw HALFTONE_ERROR("eval")
+        .expected("--set of data.*, test_batch_size or threads: the rest is the run's")
+        .found("--set " + o);
+  }
+}
+
 Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
                   const std::string& saved) {
   Recipe recipe;
-  if (!request.recipe.empty()) {
-    recipe = load_recipe(request.recipe, request.overrides);
-  } else if (!saved.empty()) {
+  if (!saved.empty()) {
+    if (!request.recipe.empty()) {
+      throw HALFTONE_ERROR("eval")
+          .at(file)
+          .expected("no --recipe: a run has its own")
+          .found(request.recipe);
+    }
+    check_overrides(request.overrides);
     recipe = parse_recipe(saved, file, request.overrides);
+  } else if (!request.recipe.empty()) {
+    recipe = load_recipe(request.recipe, request.overrides);
   } else {
     throw HALFTONE_ERROR("eval")
         .at(file)
@@ -37,38 +57,31 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
         .found("none")
         .fix("examples/recipes holds some");
   }
+  recipe.model.weights.clear();
   if (!request.data.empty()) recipe.data.dir = request.data;
   return recipe;
 }
 
-Loaded load(const Context& context, const EvaluateRequest& request) {
+Loaded load(const EvaluateRequest& request) {
   const std::string file = file_of(request.path);
-  const TensorFile tensors = load_safetensors(context, file);
+  TensorFile tensors = load_safetensors(Context(), file);
+  Checkpoint run;
+  if (is_checkpoint(tensors)) run = to_checkpoint(tensors, file);
   Loaded l;
-  std::map<std::string, Tensor> state = tensors.tensors;
-  std::string saved;
-  int64_t steps_per_epoch = 0;
-  if (is_checkpoint(tensors)) {
-    Checkpoint checkpoint = load_checkpoint(context, file);
-    state = std::move(checkpoint.model);
-    saved = checkpoint.recipe;
-    l.step = checkpoint.step;
-    steps_per_epoch = checkpoint.steps_per_epoch;
-  }
-  l.recipe = recipe_for(request, file, saved);
-  l.recipe.model.weights.clear();
+  l.step = run.recipe.empty() ? -1 : run.step;
+  l.recipe = recipe_for(request, file, run.recipe);
+  const Context context({{}, l.recipe.threads, 0});
   l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
-  l.network = build_network(context, l.recipe, steps_per_epoch);
+  l.network = build_network(context, l.recipe, run.steps_per_epoch);
   check_fits(l.network, *l.data);
-  l.network.model->load_state_dict(state);
+  load_state(*l.network.model.module, std::move(tensors), file);
   return l;
 }
 
 }  // namespace
 
 EvaluateReport evaluate_run(const EvaluateRequest& request) {
-  const Context context;
-  Loaded l = load(context, request);
+  Loaded l = load(request);
   const auto start = std::chrono::steady_clock::now();
   EvaluateReport r;
   r.result = evaluate(*l.network.model.module, l.data, l.recipe.test_batch_size,
@@ -80,6 +93,7 @@ EvaluateReport evaluate_run(const EvaluateRequest& request) {
   r.model = l.network.model.name;
   r.quantizer = l.recipe.quantizer.name;
   r.step = l.step;
+  if (l.network.quantizer) r.float_layers = float_layers(*l.network.quantizer);
   return r;
 }
 
@@ -95,16 +109,23 @@ nlohmann::ordered_json to_json(const EvaluateReport& r) {
   j["quantizer"] =
       r.quantizer.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(r.quantizer);
   if (r.step >= 0) j["step"] = r.step;
+  if (!r.quantizer.empty()) j["float_layers"] = r.float_layers;
   return j;
 }
 
 std::string to_table(const EvaluateReport& r) {
+  std::string notes;
+  for (const auto& [layer, why] : r.float_layers) {
+    notes += fmt::format("{:<12} {}: float path, not deployable as integers: {}\n", "", layer, why);
+  }
   return fmt::format(
-      "{:<12} {}\n{:<12} {} ({} images, {})\n{:<12} {}{}\n{:<12} {:.2f} %\n{:<12} {:.4f}\n{:<12} "
-      "{:.2f} s\n",
-      "path", r.path, "data", r.dataset, r.result.images, r.split, "network", r.model,
-      r.quantizer.empty() ? "" : ", " + r.quantizer, "accuracy", 100 * r.result.accuracy, "loss",
-      r.result.loss, "time", r.seconds);
+             "{:<12} {}\n{:<12} {} ({} images, {})\n{:<12} {}{}\n{:<12} {:.2f} %\n{:<12} "
+             "{:.4f}\n{:<12} "
+             "{:.2f} s\n",
+             "path", r.path, "data", r.dataset, r.result.images, r.split, "network", r.model,
+             r.quantizer.empty() ? "" : ", " + r.quantizer, "accuracy", 100 * r.result.accuracy,
+             "loss", r.result.loss, "time", r.seconds) +
+         notes;
 }
 
 }  // namespace halftone

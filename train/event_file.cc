@@ -8,8 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-
-#include "tensor/error.h"
+#include <fstream>
 
 namespace halftone {
 namespace {
@@ -72,15 +71,43 @@ std::string new_name(const std::string& folder) {
   return fmt::format("{}/{}{:010d}.{}", folder, kPrefix, seconds, host);
 }
 
-Error write_error(const std::string& path) {
-  Error e = HALFTONE_ERROR("event file");
-  return e.at(path)
+// The step of an event that scalar() wrote: behind wall_time (9 bytes) comes key 2 and a varint.
+int64_t step_of(const std::string& message) {
+  if (message.size() < 11 || message[9] != 2 << 3) return -1;  // the header has none
+  uint64_t step = 0;
+  int shift = 0;
+  for (size_t i = 10; i < message.size() && shift < 63; ++i, shift += 7) {
+    step |= static_cast<uint64_t>(message[i] & 0x7f) << shift;
+    if ((message[i] & 0x80) == 0) break;
+  }
+  return static_cast<int64_t>(step);
+}
+
+// Length of the leading part that is whole records of steps up to `last_step`.
+int64_t kept_bytes(const std::string& path, int64_t last_step) {
+  std::ifstream in(path, std::ios::binary);
+  int64_t kept = 0;
+  for (uint64_t length = 0; in.read(reinterpret_cast<char*>(&length), 8) && length < (1 << 20);) {
+    std::string message(length, '\0');
+    char sums[4];
+    if (!in.read(sums, 4) || !in.read(&message[0], static_cast<std::streamsize>(length)) ||
+        !in.read(sums, 4) || step_of(message) > last_step) {
+      break;
+    }
+    kept += 16 + static_cast<int64_t>(length);
+  }
+  return kept;
+}
+
+}  // namespace
+
+Error file_error(const std::string& op, const std::string& path) {
+  return HALFTONE_ERROR(op)
+      .at(path)
       .what_happened("cannot write")
       .found(std::strerror(errno))
       .fix("free space, or choose another --out");
 }
-
-}  // namespace
 
 uint32_t crc32c(const void* data, size_t size) {
   static const std::array<uint32_t, 256> table = make_crc_table();
@@ -90,20 +117,18 @@ uint32_t crc32c(const void* data, size_t size) {
   return ~crc;
 }
 
-EventFile::EventFile(const std::string& folder, int64_t keep_bytes) {
-  path_ = existing_file(folder);
+EventFile::EventFile(const std::string& folder, int64_t resume_step)
+    : path_(existing_file(folder)) {
   const bool fresh = path_.empty();
   if (fresh) path_ = new_name(folder);
-  if (!fresh && keep_bytes >= 0 && truncate(path_.c_str(), keep_bytes) != 0)
-    throw write_error(path_);
+  const int64_t kept = fresh ? 0 : kept_bytes(path_, resume_step);
+  if (!fresh && truncate(path_.c_str(), kept) != 0) throw file_error("event file", path_);
   file_ = std::fopen(path_.c_str(), "ab");
-  if (file_ == nullptr) throw write_error(path_);
-  bytes_ = static_cast<int64_t>(std::filesystem::file_size(path_));
-  if (bytes_ == 0) {
-    std::string message = event_header();
-    append_bytes(message, 3, "brain.Event:2");  // Event.file_version
-    record(message);
-  }
+  if (file_ == nullptr) throw file_error("event file", path_);
+  if (kept > 0) return;
+  std::string message = event_header();
+  append_bytes(message, 3, "brain.Event:2");  // Event.file_version
+  record(message);
 }
 
 EventFile::~EventFile() { std::fclose(file_); }
@@ -114,8 +139,8 @@ void EventFile::record(const std::string& message) {
   append_raw(out, masked_crc(out.data(), 8));
   out += message;
   append_raw(out, masked_crc(message.data(), message.size()));
-  if (std::fwrite(out.data(), 1, out.size(), file_) != out.size()) throw write_error(path_);
-  bytes_ += static_cast<int64_t>(out.size());
+  if (std::fwrite(out.data(), 1, out.size(), file_) != out.size())
+    throw file_error("event file", path_);
 }
 
 void EventFile::scalar(const std::string& tag, int64_t step, float value) {
@@ -131,7 +156,7 @@ void EventFile::scalar(const std::string& tag, int64_t step, float value) {
 }
 
 void EventFile::flush() {
-  if (std::fflush(file_) != 0) throw write_error(path_);
+  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) throw file_error("event file", path_);
 }
 
 }  // namespace halftone

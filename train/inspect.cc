@@ -120,7 +120,7 @@ Json inspect_file(const std::string& path) {
     return j;
   }
   Json quantizers = Json::array();
-  j["run"] = describe_run(context, load_checkpoint(context, file), file, quantizers);
+  j["run"] = describe_run(context, to_checkpoint(tensors, file), file, quantizers);
   if (!quantizers.empty()) j["quantizers"] = quantizers;
   return j;
 }

@@ -2,26 +2,17 @@
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
-#include "tensor/error.h"
+#include "tensor/atomic_file.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-Error write_error(const std::string& path) {
-  Error e = HALFTONE_ERROR("metrics");
-  return e.at(path)
-      .what_happened("cannot write")
-      .found(std::strerror(errno))
-      .fix("free space, or choose another --out");
-}
 
 nlohmann::ordered_json to_json(const MetricsRow& r) {
   nlohmann::ordered_json j = {
@@ -34,33 +25,42 @@ nlohmann::ordered_json to_json(const MetricsRow& r) {
   return j;
 }
 
+// JSON has no NaN and no infinity: they are written as null.
+double number(const nlohmann::json& j, const char* key) {
+  return j.at(key).is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at(key).get<double>();
+}
+
 MetricsRow from_json(const nlohmann::json& j) {
   MetricsRow r;
   r.step = j.at("step");
-  r.epoch = j.at("epoch");
-  r.lr = j.at("lr");
-  r.loss = j.at("loss");
-  r.accuracy = j.at("accuracy");
-  r.images_per_second = j.at("images_per_second");
-  r.test_loss = j.value("test_loss", -1.0);
-  r.test_accuracy = j.value("test_accuracy", -1.0);
+  r.epoch = number(j, "epoch");
+  r.lr = number(j, "lr");
+  r.loss = number(j, "loss");
+  r.accuracy = number(j, "accuracy");
+  r.images_per_second = number(j, "images_per_second");
+  if (!j.contains("test_accuracy")) return r;
+  r.test_loss = number(j, "test_loss");
+  r.test_accuracy = number(j, "test_accuracy");
   return r;
 }
 
-void cut(const std::string& path, int64_t bytes) {
-  if (fs::exists(path) && truncate(path.c_str(), bytes) != 0) throw write_error(path);
+std::string text_of(const std::vector<MetricsRow>& rows) {
+  std::string text;
+  for (const MetricsRow& row : rows) text += to_json(row).dump() + "\n";
+  return text;
 }
 
 }  // namespace
 
-Metrics::Metrics(const std::string& folder, const MetricsPosition* resume_at)
+Metrics::Metrics(const std::string& folder, int64_t resume_step)
     : path_(folder + "/metrics.jsonl") {
-  json_bytes_ = resume_at ? resume_at->json_bytes : 0;
-  cut(path_, json_bytes_);
-  if (fs::exists(path_)) rows_ = read_metrics(path_);
+  for (const MetricsRow& row : read_metrics(path_)) {
+    if (row.step <= resume_step) rows_.push_back(row);
+  }
+  if (fs::exists(path_)) write_file_atomically(path_, text_of(rows_));
   json_ = std::fopen(path_.c_str(), "ab");
-  if (json_ == nullptr) throw write_error(path_);
-  events_ = std::make_unique<EventFile>(folder, resume_at ? resume_at->event_bytes : 0);
+  if (json_ == nullptr) throw file_error("metrics", path_);
+  events_ = std::make_unique<EventFile>(folder, resume_step);
 }
 
 Metrics::~Metrics() { std::fclose(json_); }
@@ -68,8 +68,8 @@ Metrics::~Metrics() { std::fclose(json_); }
 void Metrics::add(const MetricsRow& row) {
   rows_.push_back(row);
   const std::string line = to_json(row).dump() + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), json_) != line.size()) throw write_error(path_);
-  json_bytes_ += static_cast<int64_t>(line.size());
+  if (std::fwrite(line.data(), 1, line.size(), json_) != line.size())
+    throw file_error("metrics", path_);
   events_->scalar("train/loss", row.step, static_cast<float>(row.loss));
   events_->scalar("train/accuracy", row.step, static_cast<float>(row.accuracy));
   events_->scalar("train/lr", row.step, static_cast<float>(row.lr));
@@ -79,25 +79,19 @@ void Metrics::add(const MetricsRow& row) {
   events_->scalar("test/accuracy", row.step, static_cast<float>(row.test_accuracy));
 }
 
-MetricsPosition Metrics::position() {
-  if (std::fflush(json_) != 0) throw write_error(path_);
+void Metrics::flush() {
+  if (std::fflush(json_) != 0 || fsync(fileno(json_)) != 0) throw file_error("metrics", path_);
   events_->flush();
-  return {json_bytes_, events_->bytes()};
 }
 
 std::vector<MetricsRow> read_metrics(const std::string& path) {
   std::ifstream in(path);
   std::vector<MetricsRow> rows;
-  int number = 0;
   for (std::string line; std::getline(in, line);) {
-    ++number;
     try {
       rows.push_back(from_json(nlohmann::json::parse(line)));
-    } catch (const nlohmann::json::exception& e) {
-      throw HALFTONE_ERROR("metrics")
-          .at(path + ":" + std::to_string(number))
-          .expected("a row of metrics as JSON")
-          .found(e.what());
+    } catch (const nlohmann::json::exception&) {
+      break;
     }
   }
   return rows;

@@ -23,29 +23,24 @@ struct MetricsRow {
   double test_loss = -1, test_accuracy = -1;
 };
 
-// Offsets that a checkpoint holds, so that a resumed run cuts the files to its step.
-struct MetricsPosition {
-  int64_t json_bytes = 0, event_bytes = 0;
-};
-
 class Metrics {
  public:
-  // Files in FOLDER; `resume_at` cuts them to a checkpoint's position, null starts them anew.
-  Metrics(const std::string& folder, const MetricsPosition* resume_at);
+  // Files in FOLDER. What they hold up to and including `resume_step` is kept, the rest (what the
+  // lost steps of a resumed run had written, or a torn last record) is cut; -1 starts anew.
+  explicit Metrics(const std::string& folder, int64_t resume_step = -1);
   ~Metrics();
   void add(const MetricsRow& row);
-  MetricsPosition position();  // after a flush
+  void flush();  // to the disk
   const std::vector<MetricsRow>& rows() const { return rows_; }
 
  private:
   std::string path_;
   std::FILE* json_ = nullptr;
-  int64_t json_bytes_ = 0;
   std::unique_ptr<EventFile> events_;
   std::vector<MetricsRow> rows_;
 };
 
-// The rows of a metrics.jsonl; an unreadable line is an Error with its number.
+// The rows of a metrics.jsonl, up to the first line that is no row.
 std::vector<MetricsRow> read_metrics(const std::string& path);
 
 }  // namespace halftone

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "nn/fuse.h"
 #include "nn/init.h"
@@ -13,30 +12,24 @@
 namespace halftone {
 namespace {
 
-// A file of weights: PyTorch's names, or a checkpoint, of which the float model's part is taken.
+// A file of weights with PyTorch's names must fit exactly; of our own files, which hold more
+// (optimizer, integer codes), the model's part is taken.
 void load_weights(Module& model, const std::string& path) {
-  TensorFile file = load_safetensors(model.context(), path);
-  if (!is_checkpoint(file)) return model.load_state_dict(file.tensors);
-  std::map<std::string, Tensor> wanted = model.state_dict(), found;
-  const Checkpoint checkpoint = load_checkpoint(model.context(), path);
-  for (const auto& [name, tensor] : checkpoint.model) {
-    if (wanted.count(name)) found.emplace(name, tensor);
-  }
-  model.load_state_dict(found);
+  load_state(model, load_safetensors(model.context(), path), path);
 }
 
-// quant_start_step N leaves the first N - 1 optimizer steps in float.
-std::string with_start_step(const std::string& config_list, double float_epochs,
-                            int64_t steps_per_epoch) {
-  if (float_epochs <= 0) return config_list;
-  nlohmann::json list = nlohmann::json::parse(config_list);
-  const int64_t start = std::llround(float_epochs * static_cast<double>(steps_per_epoch)) + 1;
-  for (nlohmann::json& entry : list) {
-    const bool excluded = entry.is_object() && entry.value("exclude", false);
-    if (entry.is_object() && !excluded && !entry.contains("quant_start_step"))
-      entry["quant_start_step"] = start;
+Tensor one_hot(const Tensor& labels, const Shape& shape) {
+  Tensor rows = Tensor::zeros(labels.context(), shape);
+  for (int64_t i = 0; i < labels.numel(); ++i) {
+    const int64_t label = labels.data<int64_t>()[i];
+    if (label < 0 || label >= shape[1]) {
+      throw HALFTONE_ERROR("mse")
+          .expected(fmt::format("labels from 0 to {}", shape[1] - 1))
+          .found(fmt::format("{} at index {}", label, i));
+    }
+    rows.data<float>()[i * shape[1] + label] = 1.0f;
   }
-  return list.dump();
+  return rows;
 }
 
 std::string lower(std::string s) {
@@ -45,6 +38,30 @@ std::string lower(std::string s) {
 }
 
 }  // namespace
+
+std::map<std::string, std::string> float_layers(const Quantizer& quantizer) {
+  std::map<std::string, std::string> layers;
+  for (const QuantPoint& p : quantizer.points()) {
+    const std::string why = quantizer.integer_obstacle(p.module);
+    if (p.type == QuantType::kWeight && !why.empty()) layers[p.module] = why;
+  }
+  return layers;
+}
+
+void load_state(Module& model, TensorFile file, const std::string& path) {
+  const bool checkpoint = is_checkpoint(file);
+  const bool exported =
+      file.metadata.count("format") && file.metadata["format"] == "halftone-quantized";
+  if (!checkpoint && !exported) return model.load_state_dict(file.tensors);
+  const auto all =
+      checkpoint ? to_checkpoint(std::move(file), path).model : std::move(file.tensors);
+  const std::map<std::string, Tensor> wanted = model.state_dict();
+  std::map<std::string, Tensor> found;
+  for (const auto& [name, tensor] : all) {
+    if (wanted.count(name)) found.emplace(name, tensor);
+  }
+  model.load_state_dict(found);
+}
 
 void check_fits(const Network& network, const Dataset& data) {
   const Shape found{data.channels(), data.height(), data.width()};
@@ -75,15 +92,22 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
-    fuse_activations(*network.model.module,
-                                trace(*network.model.module, Variable(dummy)));
+    fuse_activations(*network.model.module, trace(*network.model.module, Variable(dummy)));
     return network;
   }
-  const std::string config =
-      with_start_step(recipe.quantizer.config_list, recipe.quantizer.float_epochs, steps_per_epoch);
-  network.quantizer =
-      make_quantizer(recipe.quantizer.name, *network.model.module, config, {}, dummy);
+  // quant_start_step N leaves the first N - 1 optimizer steps in float.
+  QuantizerOptions quantizer;
+  quantizer.start_step =
+      std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
+  network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module,
+                                     recipe.quantizer.config_list, quantizer, dummy);
   network.quantizer->compress();
+  if (network.quantizer->points().empty()) {
+    throw HALFTONE_ERROR("quantizer.config_list")
+        .expected("an entry that matches a layer of " + recipe.model.name)
+        .found("none")
+        .fix("op_types are class names (Conv2d, Linear), op_names dotted names (halftone inspect)");
+  }
   return network;
 }
 
@@ -94,11 +118,7 @@ Loss build_loss(const LossRecipe& recipe) {
   Loss loss = make_loss(recipe.name, options);
   if (recipe.name != "mse") return loss;
   return [loss](const Variable& output, const Tensor& labels) {
-    Tensor rows = Tensor::zeros(output.context(), output.shape());
-    for (int64_t i = 0; i < labels.numel(); ++i) {
-      rows.data<float>()[i * rows.dim(1) + labels.data<int64_t>()[i]] = 1.0f;
-    }
-    return loss(output, rows);
+    return loss(output, one_hot(labels, output.shape()));
   };
 }
 
@@ -127,19 +147,27 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerRecipe& recipe, Parame
 
 Schedule build_schedule(const ScheduleRecipe& recipe, int64_t steps_per_epoch, int64_t epochs) {
   const int64_t unit = recipe.per == "step" ? steps_per_epoch : 1;  // schedule steps per epoch
+  const double per_epoch = static_cast<double>(steps_per_epoch);
+  const int64_t warmup = std::llround(recipe.warmup_epochs * per_epoch);
   ScheduleOptions options;
   options.name = recipe.name;
-  options.warmup_steps = std::llround(recipe.warmup_epochs * static_cast<double>(unit));
-  options.warmup_start = recipe.warmup_factor;
   options.step_size = recipe.step_size * unit;
   for (int m : recipe.milestones) options.milestones.push_back(m * unit);
   options.gamma = recipe.name == "exponential"
                       ? std::pow(recipe.gamma, 1.0 / static_cast<double>(unit))
                       : recipe.gamma;
-  options.t_max = std::max<int64_t>(1, epochs * unit - options.warmup_steps);
+  options.t_max =
+      std::max<int64_t>(1, (epochs * steps_per_epoch - warmup) * unit / steps_per_epoch);
   options.min_lr = recipe.min_lr;
   const Schedule schedule = make_schedule(options);
-  return [=](double base, int64_t step) { return schedule(base, step * unit / steps_per_epoch); };
+  ScheduleOptions rise;  // always step by step
+  rise.warmup_steps = warmup;
+  rise.warmup_start = recipe.warmup_factor;
+  const Schedule warm_up = make_schedule(rise);
+  return [=](double base, int64_t step) {
+    if (step < warmup) return warm_up(base, step);
+    return schedule(base, (step - warmup) * unit / steps_per_epoch);
+  };
 }
 
 }  // namespace halftone

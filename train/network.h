@@ -1,6 +1,7 @@
 // From a recipe to the objects that it names.
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "data/dataset.h"
@@ -9,6 +10,7 @@
 #include "nn/schedule.h"
 #include "nn/zoo/zoo.h"
 #include "quant/quantizer.h"
+#include "tensor/safetensors.h"
 #include "train/recipe.h"
 
 namespace halftone {
@@ -22,6 +24,12 @@ struct Network {
 // The model with its initial or given weights, and the quantizer laid over it. `steps_per_epoch`
 // turns quantizer.float_epochs into quant_start_step.
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch);
+// Quantized layers that compute on dequantized floats, and why: they have no integer form, so that
+// the network as a whole is not deployable as integers.
+std::map<std::string, std::string> float_layers(const Quantizer& quantizer);
+// Loads what a file has for the model: a checkpoint, a quantizer's export, or a plain file of
+// weights with PyTorch's names, which must hold exactly the model's.
+void load_state(Module& model, TensorFile file, const std::string& path);
 // Throws when image size, channels or classes differ.
 void check_fits(const Network& network, const Dataset& data);
 

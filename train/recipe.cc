@@ -33,6 +33,7 @@ void read_data(YamlFields f, DataRecipe& r) {
   f.get("workers", r.workers, 1, 64);
   f.get("pad_crop", r.pad_crop, 0, 64);
   f.get("flip", r.flip);
+  f.get("drop_last", r.drop_last);
   f.get("coarse_labels", r.coarse_labels);
   f.get("resize", r.resize, 0, kMany);
   f.get("crop", r.crop, 0, kMany);
@@ -102,6 +103,7 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   get_choice(f, "per", r.per, {"epoch", "step"});
   f.get("warmup_epochs", r.warmup_epochs, 0.0, 1e6);
   f.get("warmup_factor", r.warmup_factor, 0.0, 1.0);
+  if (r.warmup_factor <= 0) throw f.error("warmup_factor", "a number above 0, up to 1");
   if (r.name == "step") f.get("step_size", r.step_size, 1, kMany);
   if (r.name == "multi_step") f.get("milestones", r.milestones);
   if (r.name != "constant" && r.name != "cosine") f.get("gamma", r.gamma, 0.0, 1.0);
@@ -109,7 +111,7 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   f.finish();
 }
 
-void read_quantizer(YamlFields f, QuantizerRecipe& r) {
+void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   f.get("name", r.name);
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   const YAML::Node list = f.raw("config_list");
@@ -118,6 +120,14 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r) {
     r.config_list = yaml_to_json(list).dump();
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
+  for (const char* key : {"config_list", "float_epochs"}) {
+    if (r.name.empty() && f.has(key)) {
+      throw f.error(key, "nothing without quantizer.name (halftone list quantizers)");
+    }
+  }
+  if (!r.name.empty() && r.float_epochs >= epochs) {
+    throw f.error("float_epochs", fmt::format("a number below the {} epochs of the run", epochs));
+  }
   f.finish();
 }
 
@@ -130,6 +140,14 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("test_batch_size", r.test_batch_size, 1, kMany);
   f.get("accumulate", r.accumulate, 1, kMany);
   f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
+}
+
+YAML::Node list_entry(const YAML::Node& list, const std::string& key, const std::string& text) {
+  const bool number = key.size() < 7 && key.find_first_not_of("0123456789") == std::string::npos;
+  if (number && std::stoul(key) < list.size()) return list[std::stoul(key)];
+  throw HALFTONE_ERROR("--set " + text)
+      .expected(fmt::format("an entry from 0 to {}", list.size() - 1))
+      .found("'" + key + "'");
 }
 
 // Sets the scalar or list at a dotted key: "optimizer.lr=0.01",
@@ -145,9 +163,8 @@ void apply_override(YAML::Node root, const std::string& text) {
   std::vector<YAML::Node> chain{root};  // Node's own assignment would overwrite the parent
   try {
     for (std::string key; std::getline(keys, key, '.');) {
-      const bool index =
-          chain.back().IsSequence() && key.find_first_not_of("0123456789") == std::string::npos;
-      chain.push_back(index ? chain.back()[std::stoul(key)] : chain.back()[key]);
+      chain.push_back(chain.back().IsSequence() ? list_entry(chain.back(), key, text)
+                                                : chain.back()[key]);
     }
     chain.back() = YAML::Clone(YAML::Load(text.substr(equals + 1)));  // a clone has no line numbers
   } catch (const YAML::Exception& e) {
@@ -180,7 +197,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
   read_loss(f.map("loss"), r.loss);
   read_optimizer(f.map("optimizer"), file, r.optimizer);
   read_schedule(f.map("schedule"), r.schedule);
-  read_quantizer(f.map("quantizer"), r.quantizer);
+  read_quantizer(f.map("quantizer"), r.quantizer, r.epochs);
   f.finish();
   return r;
 }

@@ -13,6 +13,7 @@ struct DataRecipe {
   int workers = 1;                          // loader threads
   int pad_crop = 0;            // pixels of zero padding before a random crop to the old size
   bool flip = false;           // horizontal, with probability 1/2
+  bool drop_last = false;      // leave out an epoch's last batch when it is not full
   bool coarse_labels = false;  // cifar100: the 20 super-classes
   int resize = 0,
       crop = 0;  // image-folder: shorter side, then the side of the centre square; 0: as it is
@@ -50,8 +51,8 @@ struct OptimizerRecipe {
 struct ScheduleRecipe {
   std::string name = "constant";  // step, multi_step, exponential, cosine
   std::string per = "epoch";      // or step: the unit in which the rate changes
-  double warmup_epochs = 0.0;     // linear, from warmup_factor times the rate
-  double warmup_factor = 0.0;
+  double warmup_epochs = 0.0;     // step by step, linear, from warmup_factor times the rate
+  double warmup_factor = 1.0 / 3.0;
   int step_size = 1;            // epochs
   std::vector<int> milestones;  // epochs
   double gamma = 0.1;

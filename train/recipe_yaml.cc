@@ -27,6 +27,7 @@ YAML::Node data_node(const DataRecipe& r) {
   n["workers"] = r.workers;
   n["pad_crop"] = r.pad_crop;
   n["flip"] = r.flip;
+  n["drop_last"] = r.drop_last;
   n["coarse_labels"] = r.coarse_labels;
   n["resize"] = r.resize;
   n["crop"] = r.crop;

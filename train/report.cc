@@ -10,45 +10,57 @@
 namespace halftone {
 namespace {
 
-const FakeQuantize* weight_quantizer(Module* module) {
-  Slot* slot = nullptr;
-  if (auto* conv = dynamic_cast<Conv2d*>(module)) slot = &conv->weight_transform();
-  if (auto* linear = dynamic_cast<Linear*>(module)) slot = &linear->weight_transform();
-  return slot ? dynamic_cast<const FakeQuantize*>(slot->get()) : nullptr;
-}
+class QuantizersOff {
+ public:
+  explicit QuantizersOff(const Quantizer& quantizer) : quantizer_(quantizer) { set(false); }
+  ~QuantizersOff() { set(true); }
+  QuantizersOff(const QuantizersOff&) = delete;
+  QuantizersOff& operator=(const QuantizersOff&) = delete;
+
+ private:
+  void set(bool on) {
+    for (const QuantPoint& p : quantizer_.points()) p.quantizer->enable(on, on);
+  }
+  const Quantizer& quantizer_;
+};
 
 struct Sizes {
   int64_t parameters = 0, fp32_bytes = 0, quantized_bytes = 0;
 };
 
-// What has to be stored to run the network. In float: parameters and batch norm's running
-// statistics, 4 bytes each. Quantized: weights in their bits; per output channel of a quantized
-// layer an int32 bias and a float32 multiplier, into which its batch norm goes; whatever else there
-// is in float.
+Sizes& operator+=(Sizes& a, const Sizes& b) {
+  a.parameters += b.parameters;
+  a.fp32_bytes += b.fp32_bytes;
+  a.quantized_bytes += b.quantized_bytes;
+  return a;
+}
+
+// A layer with a weight: in its bits, plus an int32 bias and a float32 multiplier per output
+// channel.
+Sizes weighted(const Variable& weight, const Variable& bias, Slot& transform) {
+  const int64_t weights = weight.value().numel(), channels = weight.shape()[0];
+  const int64_t own = weights + (bias.defined() ? channels : 0);
+  const auto* quantizer = dynamic_cast<const FakeQuantize*>(transform.get());
+  if (quantizer == nullptr) return {own, 4 * own, 4 * own};
+  return {own, 4 * own, (weights * quantizer->spec().bits + 7) / 8 + 8 * channels};
+}
+
+// Folded into the multipliers and biases before it where a chain computes it.
+Sizes normalisation(const BatchNorm& norm) {
+  const int64_t own = norm.weight.defined() ? 2 * norm.weight.value().numel() : 0;
+  const int64_t bytes = 4 * (own + 2 * norm.running_mean->numel());
+  return {own, bytes, norm.has_executor() ? 0 : bytes};
+}
+
+// What has to be stored to run the network.
 Sizes measure_sizes(Module& model) {
   Sizes s;
   for (auto& [name, module] : model.named_modules()) {
-    const FakeQuantize* quantizer = weight_quantizer(module);
-    int64_t own = 0, weight = 0, channels = 0;
-    if (auto* conv = dynamic_cast<Conv2d*>(module))
-      weight = conv->weight.value().numel(), channels = conv->weight.shape()[0];
-    if (auto* fc = dynamic_cast<Linear*>(module))
-      weight = fc->weight.value().numel(), channels = fc->weight.shape()[0];
-    const std::string prefix = name.empty() ? "" : name + ".";
-    auto* norm = dynamic_cast<BatchNorm*>(module);
-    if (auto* conv = dynamic_cast<Conv2d*>(module))
-      own = weight + (conv->bias.defined() ? channels : 0);
-    if (auto* fc = dynamic_cast<Linear*>(module))
-      own = weight + (fc->bias.defined() ? channels : 0);
-    if (norm) own = norm->weight.defined() ? 2 * norm->weight.value().numel() : 0;
-    const int64_t statistics = norm ? 2 * norm->running_mean->numel() : 0;
-    s.parameters += own;
-    s.fp32_bytes += 4 * (own + statistics);
-    const bool folded = norm && norm->has_executor();
-    if (quantizer)
-      s.quantized_bytes += (weight * quantizer->spec().bits + 7) / 8 + 8 * channels;
-    else if (!folded)
-      s.quantized_bytes += 4 * (own + statistics);
+    if (auto* c = dynamic_cast<Conv2d*>(module))
+      s += weighted(c->weight, c->bias, c->weight_transform());
+    if (auto* l = dynamic_cast<Linear*>(module))
+      s += weighted(l->weight, l->bias, l->weight_transform());
+    if (auto* norm = dynamic_cast<BatchNorm*>(module)) s += normalisation(*norm);
   }
   return s;
 }
@@ -79,11 +91,13 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   r.fp32_bytes = sizes.fp32_bytes;
   r.quantized_bytes = network.quantizer ? sizes.quantized_bytes : 0;
   if (network.quantizer) {
-    for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(false, false);
-    r.float_accuracy =
-        evaluate(*network.model.module, trainer.data().test, recipe.test_batch_size, trainer.loss())
-            .accuracy;
-    for (const QuantPoint& p : network.quantizer->points()) p.quantizer->enable(true, true);
+    {
+      const QuantizersOff off(*network.quantizer);
+      r.float_accuracy = evaluate(*network.model.module, trainer.data().test,
+                                  recipe.test_batch_size, trainer.loss())
+                             .accuracy;
+    }
+    r.float_layers = float_layers(*network.quantizer);
     network.quantizer->export_model(out + "/model_quantized.safetensors",
                                     out + "/calibration.json");
   } else {
@@ -105,6 +119,7 @@ nlohmann::ordered_json to_json(const RunReport& r) {
   j["parameters"] = r.parameters;
   j["fp32_bytes"] = r.fp32_bytes;
   if (!r.quantizer.empty()) j["quantized_bytes"] = r.quantized_bytes;
+  if (!r.quantizer.empty()) j["float_layers"] = r.float_layers;
   j["seconds"] = r.seconds;
   j["epochs"] = r.epochs;
   j["steps"] = r.steps;
@@ -125,6 +140,9 @@ std::string to_table(const RunReport& r) {
   if (quantized)
     t += fmt::format("{:<14} {}; float: the same weights, quantizers off\n", "quantizer",
                      r.quantizer);
+  for (const auto& [layer, why] : r.float_layers) {
+    t += fmt::format("{:<14} {}: float path, not deployable as integers: {}\n", "", layer, why);
+  }
   return t + fmt::format("{:<14} {}\n\n", "run folder", r.out);
 }
 

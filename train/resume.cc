@@ -61,9 +61,8 @@ void check_same(const Recipe& saved, const Recipe& given, const std::string& fol
         .expected(key + " " + before + ", as in the run")
         .found(now)
         .fix(
-            "only epochs, threads, checkpoint_minutes, data.dir and data.workers may change; start "
-            "a "
-            "new run for the rest");
+            "only epochs (but for a cosine schedule), threads, checkpoint_minutes, data.dir and "
+            "data.workers may change; start a new run for the rest");
   }
 }
 

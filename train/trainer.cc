@@ -33,6 +33,7 @@ std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe
   options.batch_size = recipe.batch_size;
   options.workers = recipe.data.workers;
   options.seed = static_cast<uint64_t>(recipe.seed);
+  options.drop_last = recipe.data.drop_last;
   options.augmentation.pad = recipe.data.pad_crop;
   options.augmentation.flip = recipe.data.flip;
   return std::make_unique<Loader>(context, data.train, options);
@@ -54,6 +55,21 @@ void make_folder(const std::string& path) {
   }
 }
 
+// What a kill in the middle of a save leaves behind.
+void remove_torn_files(const std::string& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().find(".tmp-") != std::string::npos) {
+      std::filesystem::remove(entry.path());
+    }
+  }
+}
+
+// A resumed run has its weights in the checkpoint: the file it started from may be gone.
+Recipe start_recipe(Recipe recipe, const TrainOptions& options) {
+  if (options.resume) recipe.model.weights.clear();
+  return recipe;
+}
+
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
@@ -63,24 +79,21 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       data_(load_data(context_, recipe.data)),
       loader_(make_loader(context_, recipe, data_)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
-      network_(build_network(context_, recipe, steps_per_epoch_)),
+      network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_)),
       store_(std::make_unique<ParameterStore>(*network_.model.module)),
       optimizer_(build_optimizer(recipe.optimizer, *store_)),
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
   check_fits(network_, *data_.train);
+  check_fits(network_, *data_.test);
   if (network_.quantizer) {
     for (const std::string& w : network_.quantizer->warnings()) progress_.warn(w);
   }
   make_folder(options_.out);
-  MetricsPosition position;
-  if (options_.resume) {
-    const Checkpoint checkpoint = load_checkpoint(context_, checkpoint_path());
-    restore(checkpoint);
-    position = checkpoint.metrics;
-  }
-  metrics_ = std::make_unique<Metrics>(options_.out, options_.resume ? &position : nullptr);
+  remove_torn_files(options_.out);
+  if (options_.resume) restore(load_checkpoint(context_, checkpoint_path()));
+  metrics_ = std::make_unique<Metrics>(options_.out, options_.resume ? step_ : -1);
   write_file_atomically(options_.out + "/recipe.yaml", to_yaml(recipe_));
 }
 
@@ -92,6 +105,13 @@ void Trainer::restore(const Checkpoint& c) {
                               c.threads))
         .found(std::to_string(context_.threads()))
         .fix(fmt::format("--set threads={}, or --allow-other-threads", c.threads));
+  }
+  if (c.steps_per_epoch != steps_per_epoch_) {
+    throw HALFTONE_ERROR("resume")
+        .at(checkpoint_path())
+        .expected(fmt::format("the data it began with: {} steps per epoch", c.steps_per_epoch))
+        .found(fmt::format("{} ({} images of {})", steps_per_epoch_, data_.train->size(),
+                           data_.train->name));
   }
   network_.model.module->load_state_dict(c.model);
   optimizer_->load_state_dict(c.optimizer);
@@ -113,7 +133,7 @@ void Trainer::save() {
   c.steps_per_epoch = steps_per_epoch_;
   c.loader = loader_->state();
   c.random = context_.random();
-  c.metrics = metrics_->position();
+  metrics_->flush();
   c.window = window_;
   c.threads = context_.threads();
   c.seconds = seconds();
@@ -133,18 +153,19 @@ void Trainer::check_finite(float loss, const Batch& batch) {
   } catch (const Error& e) {
     error.found(e.what());
   }
-  throw error.fix(
-      "lower optimizer.lr, or add schedule.warmup_epochs; the last checkpoint is whole");
+  const bool saved = std::filesystem::exists(checkpoint_path());
+  throw error.fix(std::string("lower optimizer.lr, or add schedule.warmup_epochs") +
+                  (saved ? "; the last checkpoint is whole" : ""));
 }
 
-void Trainer::accumulate_batch(const Batch& batch) {
+void Trainer::accumulate_batch(const Batch& batch, int64_t parts) {
   const Variable output = (*network_.model.module)(Variable(batch.images));
   Variable loss = loss_(output, batch.labels);
   const float value = loss.value().item<float>();
   check_finite(value, batch);
-  if (recipe_.accumulate > 1) loss = scale(loss, 1.0f / static_cast<float>(recipe_.accumulate));
+  if (parts > 1) loss = scale(loss, 1.0f / static_cast<float>(parts));
   loss.backward();
-  window_.loss += value / recipe_.accumulate;
+  window_.loss += value / static_cast<double>(parts);
   window_.correct += kernels::count_correct(output.value(), batch.labels);
   window_.images += batch.labels.numel();
 }
@@ -163,11 +184,13 @@ std::string Trainer::memory_key(const Batch& batch) const {
 void Trainer::step() {
   optimizer_->schedule(schedule_, step_);
   optimizer_->zero_grad();
-  for (int i = 0; i < recipe_.accumulate; ++i) {
+  // The last step of an epoch may have fewer batches to add up.
+  const int64_t left = loader_->batches_per_epoch() - loader_->state().batch;
+  const int64_t parts = std::min<int64_t>(recipe_.accumulate, left);
+  for (int64_t i = 0; i < parts; ++i) {
     const Batch batch = loader_->next();
     const MemoryStep memory(context_.memory(), memory_key(batch));
-    accumulate_batch(batch);
-    if (batch.last_of_epoch) break;  // the last step of an epoch may be smaller
+    accumulate_batch(batch, parts);
   }
   optimizer_->step();
   ++step_;
@@ -206,7 +229,13 @@ TrainResult Trainer::run() {
   start_ = window_start_ = last_save_ = Clock::now();
   network_.model->train();
   while (step_ < total_steps() && !StopSignal::received()) {
-    step();
+    try {
+      step();
+    } catch (Error& e) {
+      if (!e.location().empty()) throw;
+      throw e.at(fmt::format("step {}", step_ + 1));
+    }
+    if (hook_) hook_();
     ProgressState p;
     p.epoch_steps = steps_per_epoch_;
     p.epoch_step = (step_ - 1) % steps_per_epoch_ + 1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -36,6 +37,8 @@ class Trainer {
   // Throws Error before anything is written when recipe, data, model or folder do not fit.
   Trainer(const Recipe& recipe, const TrainOptions& options);
   TrainResult run();
+  // Called after every optimizer step of run().
+  void on_step(std::function<void()> hook) { hook_ = std::move(hook); }
 
   const Context& context() const { return context_; }
   const Recipe& recipe() const { return recipe_; }
@@ -50,7 +53,7 @@ class Trainer {
   void restore(const Checkpoint& checkpoint);
   void step();
   std::string memory_key(const Batch& batch) const;
-  void accumulate_batch(const Batch& batch);
+  void accumulate_batch(const Batch& batch, int64_t parts);
   void check_finite(float loss, const Batch& batch);
   void end_of_epoch();
   void add_row(const Evaluation* test);
@@ -71,6 +74,7 @@ class Trainer {
   Loss loss_;
   std::unique_ptr<Metrics> metrics_;
   Progress progress_;
+  std::function<void()> hook_;
   Window window_;
   Evaluation test_;
   int64_t step_ = 0;

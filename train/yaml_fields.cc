@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "tensor/nearest.h"
 
@@ -82,22 +83,10 @@ void YamlFields::get(const std::string& key, double& value, double low, double h
   }
 }
 
-void YamlFields::get(const std::string& key, float& value, double low, double high) {
-  double wide = value;
-  get(key, wide, low, high);
-  value = static_cast<float>(wide);
-}
-
 void YamlFields::get(const std::string& key, int& value, int low, int high) {
   if (read(key, value, "an integer") && !(value >= low && value <= high)) {
     throw error(key, range_text("an integer", low, high));
   }
-}
-
-void YamlFields::get(const std::string& key, std::vector<double>& values) {
-  const YAML::Node node = take(key);
-  if (node.IsDefined() && !YAML::convert<std::vector<double>>::decode(node, values))
-    throw error(key, "a list of numbers");
 }
 
 void YamlFields::get(const std::string& key, std::vector<int>& values) {
@@ -114,8 +103,15 @@ YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
 
 void YamlFields::finish() const {
   if (!node_.IsMap()) return;
+  std::set<std::string> seen;
   for (const auto& item : node_) {
     const std::string key = item.first.Scalar();
+    if (!seen.insert(key).second) {
+      throw HALFTONE_ERROR(dotted(key))
+          .at(yaml_location(file_, item.second))
+          .expected("each key once")
+          .found("'" + key + "' a second time");
+    }
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
     const std::string near = nearest_name(key, known_);
     throw HALFTONE_ERROR(dotted(key))

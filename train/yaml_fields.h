@@ -27,12 +27,8 @@ class YamlFields {
   void get(const std::string& key, double& value,
            double low = -std::numeric_limits<double>::infinity(),
            double high = std::numeric_limits<double>::infinity());
-  void get(const std::string& key, float& value,
-           double low = -std::numeric_limits<double>::infinity(),
-           double high = std::numeric_limits<double>::infinity());
   void get(const std::string& key, int& value, int low = std::numeric_limits<int>::min(),
            int high = std::numeric_limits<int>::max());
-  void get(const std::string& key, std::vector<double>& values);
   void get(const std::string& key, std::vector<int>& values);
   // A nested mapping, empty when the key is absent.
   YamlFields map(const std::string& key);

@@ -1,5 +1,7 @@
 #include "train/yaml_json.h"
 
+#include "tensor/error.h"
+
 namespace halftone {
 namespace {
 
@@ -14,20 +16,27 @@ nlohmann::json scalar_to_json(const YAML::Node& node) {
   return node.Scalar();
 }
 
-}  // namespace
-
-nlohmann::json yaml_to_json(const YAML::Node& node) {
+nlohmann::json convert(const YAML::Node& node, int depth) {
+  if (depth > 32) {  // an alias may hold itself
+    throw HALFTONE_ERROR("recipe")
+        .expected("at most 32 levels of lists and mappings")
+        .found("more");
+  }
   if (node.IsSequence()) {
     nlohmann::json list = nlohmann::json::array();
-    for (const auto& item : node) list.push_back(yaml_to_json(item));
+    for (const auto& item : node) list.push_back(convert(item, depth + 1));
     return list;
   }
   if (node.IsMap()) {
     nlohmann::json map = nlohmann::json::object();
-    for (const auto& item : node) map[item.first.Scalar()] = yaml_to_json(item.second);
+    for (const auto& item : node) map[item.first.Scalar()] = convert(item.second, depth + 1);
     return map;
   }
   return node.IsScalar() ? scalar_to_json(node) : nlohmann::json();
 }
+
+}  // namespace
+
+nlohmann::json yaml_to_json(const YAML::Node& node) { return convert(node, 0); }
 
 }  // namespace halftone

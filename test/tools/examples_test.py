@@ -24,10 +24,10 @@ class ExamplesTest(unittest.TestCase):
 
     def test_quantize_it(self):
         out = run("quantize_it")
-        accuracies = [float(a) for a in re.findall(r"test accuracy ([0-9.]+) %", out)]
+        accuracies = [float(a) for a in re.findall(r"accuracy on codes ([0-9.]+) %", out)]
         self.assertEqual(len(accuracies), 3)
         self.assertGreater(accuracies[-1], 96)  # 98.9 when this was written
-        self.assertIn("epoch 3 (8-bit codes)", out)
+        self.assertIn("epoch 3, trained on codes", out)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "tensor/error.h"
@@ -92,10 +94,10 @@ TEST_CASE(
 
 TEST_CASE("rows read back from the JSON lines") {
   Folder f;
-  Metrics m(f.path, nullptr);
+  Metrics m(f.path);
   m.add(row(10));
   m.add(row(20, 0.75));
-  m.position();
+  m.flush();
   const auto rows = read_metrics(f.path + "/metrics.jsonl");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].test_accuracy < 0);
@@ -103,35 +105,56 @@ TEST_CASE("rows read back from the JSON lines") {
   CHECK(rows[1].loss == 0.05);
 }
 
-TEST_CASE("a resume cuts both files to the checkpoint's position") {
+TEST_CASE("a resume keeps the rows up to its step, and drops torn records") {
   Folder f;
-  MetricsPosition at;
   std::string json, events;
   {
-    Metrics m(f.path, nullptr);
+    Metrics m(f.path);
     m.add(row(10));
-    at = m.position();
+    m.flush();
     json = bytes_of(f.path + "/metrics.jsonl");
     events = bytes_of(event_path(f.path));
     m.add(row(20, 0.5));
   }
   CHECK(bytes_of(f.path + "/metrics.jsonl").size() > json.size());
-  Metrics m(f.path, &at);
-  m.position();
-  CHECK(bytes_of(f.path + "/metrics.jsonl") == json);
-  CHECK(bytes_of(event_path(f.path)) == events);
-  CHECK(m.rows().size() == 1);
+  std::ofstream(f.path + "/metrics.jsonl", std::ios::app) << "{\"step\": 3";
+  std::ofstream(event_path(f.path), std::ios::app) << "torn";
+  {
+    Metrics m(f.path, 10);
+    m.flush();
+    CHECK(bytes_of(f.path + "/metrics.jsonl") == json);
+    CHECK(bytes_of(event_path(f.path)) == events);
+    CHECK(m.rows().size() == 1);
+    m.add(row(20, 0.5));
+  }
+  CHECK(read_metrics(f.path + "/metrics.jsonl").size() == 2);
+  Metrics fresh(f.path);
+  CHECK(fresh.rows().empty());
 }
 
-TEST_CASE("an unreadable row names its line") {
+TEST_CASE("a resume without its old metrics goes on with new ones") {
   Folder f;
-  std::ofstream(f.path + "/metrics.jsonl") << "{\"step\": 1}\n";
-  CHECK_THROWS_WITH(read_metrics(f.path + "/metrics.jsonl"), Catch::Contains("metrics.jsonl:1"));
+  Metrics m(f.path, 10);
+  m.add(row(20));
+  m.flush();
+  CHECK(read_metrics(f.path + "/metrics.jsonl").size() == 1);
+}
+
+TEST_CASE("a loss that is not finite is written and read") {
+  Folder f;
+  Metrics m(f.path);
+  MetricsRow r = row(10, 0.5);
+  r.test_loss = std::numeric_limits<double>::infinity();
+  m.add(r);
+  m.flush();
+  const auto rows = read_metrics(f.path + "/metrics.jsonl");
+  REQUIRE(rows.size() == 1);
+  CHECK(std::isnan(rows[0].test_loss));
+  CHECK(rows[0].test_accuracy == 0.5);
 }
 
 TEST_CASE("an unwritable folder is named") {
-  CHECK_THROWS_WITH(Metrics("/nonexistent", nullptr),
-                    Catch::Contains("/nonexistent/metrics.jsonl"));
+  CHECK_THROWS_WITH(Metrics("/nonexistent"), Catch::Contains("/nonexistent/metrics.jsonl"));
 }
 
 TEST_CASE("the curves are an SVG with every series, also for one row and for zeros") {

@@ -87,6 +87,30 @@ TEST_CASE("a wrong type or range names line, key, what is allowed and what was f
              Catch::Contains("a list of integers"));
 }
 
+TEST_CASE("half a quantizer is refused") {
+  CHECK_THAT(message_of("quantizer: {config_list: []}"), Catch::Contains("quantizer.config_list"));
+  CHECK_THAT(message_of("quantizer: {float_epochs: 1}"), Catch::Contains("quantizer.float_epochs"));
+  CHECK_THAT(message_of("quantizer: {name: QAT_Quantizer}"), Catch::Contains("a config_list"));
+  CHECK_THAT(
+      message_of("epochs: 3\nquantizer: {name: QAT_Quantizer, config_list: [], float_epochs: 3}"),
+      Catch::Contains("r.yaml:2") && Catch::Contains("below the 3 epochs"));
+  CHECK_THAT(message_of("schedule: {warmup_factor: 0}"), Catch::Contains("above 0"));
+}
+
+TEST_CASE("a key that stands twice is refused") {
+  CHECK_THAT(message_of("epochs: 1\nepochs: 5"), Catch::Contains("'epochs' a second time"));
+}
+
+TEST_CASE("lists that hold themselves and entries that are not there are refused") {
+  CHECK_THAT(message_of("quantizer: {name: Q, config_list: &x [*x]}"),
+             Catch::Contains("32 levels"));
+  const std::string list = "quantizer: {name: Q, config_list: [{quant_bits: 8}]}";
+  CHECK_THAT(message_of(list, {"quantizer.config_list.7.x=1"}),
+             Catch::Contains("an entry from 0 to 0"));
+  CHECK_THAT(message_of(list, {"quantizer.config_list.99999999999999999999999.x=1"}),
+             Catch::Contains("an entry from 0 to 0"));
+}
+
 TEST_CASE("broken YAML names its line") {
   CHECK_THAT(message_of("epochs: 1\ndata: {name: [}\n"), Catch::Contains("r.yaml:2"));
 }

@@ -1,0 +1,90 @@
+#include "train/network.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "train/recipe.h"
+
+using namespace halftone;
+
+namespace {
+
+Recipe recipe_of(const std::string& yaml) { return parse_recipe(yaml, "r.yaml"); }
+
+double rate(const std::string& schedule, int64_t step) {
+  const Recipe r = recipe_of("epochs: 10\nschedule: " + schedule);
+  return build_schedule(r.schedule, 100, r.epochs)(1.0, step);
+}
+
+}  // namespace
+
+TEST_CASE("every recipe that ships builds its network, optimizer and schedule") {
+  int recipes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("examples/recipes")) {
+    if (entry.path().extension() != ".yaml") continue;
+    INFO(entry.path());
+    const Recipe r = load_recipe(entry.path().string());
+    const Context context;
+    Network network = build_network(context, r, 100);
+    ParameterStore store(*network.model.module);
+    CHECK(build_optimizer(r.optimizer, store)->groups().size() >= 1);
+    CHECK(build_schedule(r.schedule, 100, r.epochs)(0.1, 0) > 0);
+    if (network.quantizer) CHECK(float_layers(*network.quantizer).empty());
+    ++recipes;
+  }
+  CHECK(recipes >= 5);
+}
+
+TEST_CASE("schedules count epochs, or steps; the warm-up rises step by step") {
+  CHECK(rate("{name: constant}", 999) == 1.0);
+  CHECK(rate("{name: step, step_size: 2, gamma: 0.5}", 199) == 1.0);
+  CHECK(rate("{name: step, step_size: 2, gamma: 0.5}", 200) == 0.5);
+  CHECK(rate("{name: step, step_size: 2, gamma: 0.5, per: step}", 200) == 0.5);
+  CHECK(rate("{name: multi_step, milestones: [3, 5], gamma: 0.1}", 500) == Approx(0.01));
+  CHECK(rate("{name: exponential, gamma: 0.5, per: step}", 100) == Approx(0.5));
+  CHECK(rate("{name: exponential, gamma: 0.5, per: step}", 50) == Approx(std::sqrt(0.5)));
+  CHECK(rate("{name: cosine}", 99) == 1.0);
+  CHECK(rate("{name: cosine, per: step}", 500) == Approx(0.5));
+  CHECK(rate("{name: cosine, per: step, warmup_epochs: 0.4, warmup_factor: 0.5}", 0) == 0.5);
+  CHECK(rate("{name: cosine, warmup_epochs: 0.4, warmup_factor: 0.5}", 20) == Approx(0.75));
+  CHECK(rate("{name: cosine, per: step, warmup_epochs: 0.4, warmup_factor: 0.5}", 40) == 1.0);
+}
+
+TEST_CASE("mse takes labels, and refuses those that it cannot place") {
+  const Context context;
+  const Loss loss = build_loss({"mse", 0});
+  const Variable output(Tensor::from<float>(context, {1, 3}, {0, 1, 0}));
+  CHECK(loss(output, Tensor::from<int64_t>(context, {1}, {1})).value().item<float>() == 0);
+  CHECK_THROWS_WITH(loss(output, Tensor::from<int64_t>(context, {1}, {40000000})),
+                    Catch::Contains("labels from 0 to 2") && Catch::Contains("40000000"));
+}
+
+TEST_CASE("a config_list that matches no layer is refused") {
+  const Recipe r = recipe_of(
+      "epochs: 2\nquantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight], "
+      "quant_bits: 8, op_types: [Conv2D]}]}");
+  CHECK_THROWS_WITH(build_network(Context(), r, 10), Catch::Contains("an entry that matches"));
+}
+
+TEST_CASE("layers without an integer form are named with the reason") {
+  const Recipe r = recipe_of(
+      "epochs: 2\nquantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight, input], "
+      "quant_bits: 8, op_types: [Conv2d], quant_dtype: uint, quant_scheme: per_tensor_affine}]}");
+  const Network network = build_network(Context(), r, 10);
+  const auto layers = float_layers(*network.quantizer);
+  CHECK(layers.count("conv1") == 1);
+  CHECK(!layers.at("conv1").empty());
+}
+
+TEST_CASE("a set that does not fit the model is refused") {
+  const Network network = build_network(Context(), recipe_of("model: {name: lenet5}"), 1);
+  Dataset data;
+  data.name = "odd";
+  data.images = Tensor::empty(Context(), {1, 32, 32, 3}, DType::kUInt8);
+  data.labels = {0};
+  CHECK_THROWS_WITH(check_fits(network, data),
+                    Catch::Contains("[1, 28, 28]") && Catch::Contains("[3, 32, 32]"));
+  data.images = Tensor::empty(Context(), {1, 28, 28, 1}, DType::kUInt8);
+  data.classes.assign(11, "x");
+  CHECK_THROWS_WITH(check_fits(network, data), Catch::Contains("at least the 11 classes"));
+}

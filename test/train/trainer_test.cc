@@ -1,0 +1,143 @@
+#include "train/trainer.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <filesystem>
+
+#include "train/report.h"
+#include "train/resume.h"
+
+using namespace halftone;
+
+namespace {
+
+struct Folder {
+  Folder() {
+    char name[] = "/tmp/halftone_trainer_XXXXXX";
+    path = mkdtemp(name);
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+// 50 batches an epoch, three to a step: the 17th step of an epoch has two.
+const char* kRecipe = R"(
+threads: 2
+epochs: 2
+batch_size: 8
+accumulate: 3
+data: {name: generated-digits, train_samples: 400, test_samples: 50, workers: 2}
+optimizer: {name: SGD, lr: 0.05, momentum: 0.9}
+schedule: {name: exponential, gamma: 0.5, per: step, warmup_epochs: 0.3}
+quantizer:
+  name: QAT_Quantizer
+  float_epochs: 0.5
+  config_list: [{quant_types: [weight, input], quant_bits: {weight: 4, input: 8}, op_types: [Conv2d, Linear],
+                 quant_dtype: {weight: int, input: uint},
+                 quant_scheme: {weight: per_channel_symmetric, input: per_tensor_affine}}]
+)";
+
+TrainOptions quiet(const std::string& out) {
+  TrainOptions o;
+  o.out = out;
+  o.quiet = true;
+  return o;
+}
+
+std::map<std::string, std::vector<uint8_t>> bytes_of(Module& model) {
+  std::map<std::string, std::vector<uint8_t>> all;
+  for (auto& [name, t] : model.state_dict()) {
+    const auto* p = static_cast<const uint8_t*>(std::as_const(t).raw());
+    all[name].assign(p, p + t.nbytes());
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accumulation") {
+  const Folder f;
+  const Recipe recipe = parse_recipe(kRecipe, "r.yaml");
+  Trainer whole(recipe, quiet(f.path + "/whole"));
+  const TrainResult expected = whole.run();
+  CHECK(expected.finished);
+  CHECK(expected.steps == 34);
+
+  Recipe stopping = recipe;
+  stopping.data.workers = 1;
+  {
+    Trainer part(stopping, quiet(f.path + "/part"));
+    int steps = 0;
+    part.on_step([&steps] {  // a signal in the middle of the second epoch
+      if (++steps == 23) std::raise(SIGTERM);
+    });
+    const TrainResult stopped = part.run();
+    CHECK_FALSE(stopped.finished);
+    CHECK(stopped.signal == SIGTERM);
+    CHECK(stopped.steps == 23);
+  }
+  TrainOptions options;
+  const Recipe again = prepare_run("", {}, "", f.path + "/part", options);
+  options.quiet = true;
+  Trainer rest(again, options);
+  CHECK(rest.run().finished);
+  CHECK(bytes_of(*rest.network().model.module) == bytes_of(*whole.network().model.module));
+}
+
+TEST_CASE("gradients of a short last step are averaged over its own batches") {
+  const Folder f;
+  Recipe recipe = parse_recipe(kRecipe, "r.yaml",
+                               {"optimizer.lr=0", "schedule.warmup_epochs=0", "accumulate=40",
+                                "quantizer.float_epochs=1.5"});
+  Trainer trainer(recipe, quiet(f.path + "/run"));
+  trainer.run();
+  // A network that learns nothing has the same loss in a step of 40 batches and in one of 10.
+  REQUIRE(trainer.rows().size() >= 2);
+  CHECK(trainer.rows()[0].loss == Approx(trainer.rows()[1].loss).epsilon(0.1));
+}
+
+TEST_CASE("evaluation leaves frozen modules frozen") {
+  const Recipe recipe = parse_recipe("data: {train_samples: 8, test_samples: 20}", "r.yaml");
+  Network network = build_network(Context(), recipe, 1);
+  network.model->train();
+  network.model->find("bn1")->eval();
+  evaluate(*network.model.module, load_split(network.model->context(), recipe.data, Split::kTest),
+           10, build_loss({}));
+  CHECK_FALSE(network.model->find("bn1")->training());
+  CHECK(network.model->find("bn2")->training());
+}
+
+TEST_CASE("a changed recipe, other data and another thread count are refused on resume") {
+  const Folder f;
+  Recipe recipe = parse_recipe(kRecipe, "r.yaml", {"epochs=1"});
+  Trainer(recipe, quiet(f.path)).run();
+  TrainOptions options;
+  CHECK_THROWS_WITH(prepare_run("", {"optimizer.lr=1"}, "", f.path, options),
+                    Catch::Contains("optimizer.lr 0.05"));
+  CHECK_THROWS_WITH(prepare_run("", {"quantizer.float_epochs=0"}, "", f.path, options),
+                    Catch::Contains("quantizer.float_epochs"));
+  CHECK_THROWS_WITH(prepare_run("", {}, "", f.path + "/no", options),
+                    Catch::Contains("/no/checkpoint"));
+  const Recipe other = prepare_run("", {"threads=1"}, "", f.path, options);
+  CHECK_THROWS_WITH(Trainer(other, options), Catch::Contains("2 threads, as before"));
+  Recipe fewer = prepare_run("", {}, "", f.path, options);
+  fewer.data.train_samples = 200;
+  CHECK_THROWS_WITH(Trainer(fewer, options), Catch::Contains("17 steps per epoch"));
+}
+
+TEST_CASE("the report measures sizes and both accuracies, and leaves the quantizers on") {
+  const Folder f;
+  Trainer trainer(parse_recipe(kRecipe, "r.yaml"), quiet(f.path));
+  const RunReport r = finish_run(trainer, trainer.run(), f.path);
+  CHECK(r.parameters == 62158);
+  // 4-bit weights: half a byte each; 236 channels of an int32 bias and a float32 multiplier.
+  CHECK(r.quantized_bytes == (150 + 2400 + 48000 + 10080 + 840) / 2 + 8 * 236);
+  CHECK(r.float_layers.empty());
+  for (const QuantPoint& p : trainer.network().quantizer->points())
+    CHECK(p.quantizer->will_quantize());
+  CHECK(std::filesystem::exists(f.path + "/curves.svg"));
+  CHECK(to_json(r).at("quantized_accuracy") == r.quantized_accuracy);
+  CHECK_THAT(to_table(r), Catch::Contains("quantized") && Catch::Contains("lenet5"));
+}
