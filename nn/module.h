@@ -85,6 +85,11 @@ class Module : public std::enable_shared_from_this<Module> {
   // loaded then. A buffer without elements takes the shape that the file has.
   void load_state_dict(const std::map<std::string, Tensor>& state);
 
+  // Throws when a file's value of a buffer cannot be this module's (named by its full name): called
+  // by load_state_dict() before anything is loaded.
+  virtual void check_buffer(const std::string& name, const std::string& full_name,
+                            const Tensor& found) const;
+
   Slot& output_transform() { return output_; }
   void set_executor(Executor executor) { executor_ = std::move(executor); }
   bool has_executor() const { return static_cast<bool>(executor_); }
@@ -112,6 +117,8 @@ class Module : public std::enable_shared_from_this<Module> {
     std::string name;
     Tensor* value;
     DiskLayout layout;
+    const Module* owner;
+    std::string own_name;  // of a buffer; "" of a parameter
   };
   Variable run(const std::vector<Variable>& inputs);
   void collect_state(const std::string& prefix, std::vector<StateEntry>& entries);

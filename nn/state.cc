@@ -65,12 +65,14 @@ struct Misfits {
 
 }  // namespace
 
+void Module::check_buffer(const std::string&, const std::string&, const Tensor&) const {}
+
 void Module::collect_state(const std::string& prefix, std::vector<StateEntry>& entries) {
   for (NamedParameter& p : parameters_) {
-    entries.push_back({prefix + p.name, &p.variable.mutable_value(), p.layout});
+    entries.push_back({prefix + p.name, &p.variable.mutable_value(), p.layout, this, ""});
   }
   for (auto& [name, tensor] : buffers_) {
-    entries.push_back({prefix + name, &tensor, DiskLayout::kAsIs});
+    entries.push_back({prefix + name, &tensor, DiskLayout::kAsIs, this, name});
   }
   for (Slot* slot : slots()) {
     if (*slot) (*slot)->collect_state(prefix + slot->name() + ".", entries);
@@ -105,6 +107,9 @@ void Module::load_state_dict(const std::map<std::string, Tensor>& state) {
     }
   }
   if (misfits.any()) throw_misfits(misfits);
+  for (const StateEntry& e : entries) {
+    if (!e.own_name.empty()) e.owner->check_buffer(e.own_name, e.name, state.at(e.name));
+  }
   for (const StateEntry& e : entries) assign(*e.value, e.layout, state.at(e.name));
 }
 

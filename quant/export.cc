@@ -1,11 +1,14 @@
 // Quantizer::export_model and load_calibration_config.
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/elementwise.h"
+#include "nn/input_check.h"
 #include "quant/chain_step.h"
 #include "quant/quantizer.h"
 #include "tensor/atomic_file.h"
+#include "tensor/nearest.h"
 #include "tensor/safetensors.h"
 
 namespace halftone {
@@ -139,33 +142,42 @@ std::vector<float> number_list(const Json& layer, const std::string& key,
       .found(value.dump());
 }
 
-void load_ranges(const Json& layer, const std::string& where, const QuantPoint& point) {
+[[noreturn]] void fail_calibration(const std::string& where, const std::string& expected,
+                                   const std::string& found) {
+  throw HALFTONE_ERROR("load_calibration_config").at(where).expected(expected).found(found);
+}
+
+void check_range(const kernels::Range& r, const std::string& where, const std::string& type) {
+  if (std::isfinite(r.low) && std::isfinite(r.high) && r.low <= r.high) return;
+  fail_calibration(where, "finite tracked_min_" + type + " <= tracked_max_" + type,
+                   short_number(r.low) + " and " + short_number(r.high));
+}
+
+// The ranges that the file gives for a point; empty where it gives none.
+std::vector<kernels::Range> read_ranges(const Json& layer, const std::string& where,
+                                        const QuantPoint& point) {
   const std::string type = name_of(point.type);
-  FakeQuantize& q = *point.quantizer;
+  const FakeQuantize& q = *point.quantizer;
   if (layer.contains(type + "_bits") && layer[type + "_bits"] != q.spec().bits) {
-    throw HALFTONE_ERROR("load_calibration_config")
-        .at(where)
-        .expected(type + "_bits " + std::to_string(q.spec().bits) + ", as config_list says")
-        .found(layer[type + "_bits"].dump());
+    fail_calibration(where,
+                     type + "_bits " + std::to_string(q.spec().bits) + ", as config_list says",
+                     layer[type + "_bits"].dump());
   }
   const auto low = number_list(layer, "tracked_min_" + type, where);
   const auto high = number_list(layer, "tracked_max_" + type, where);
   if (low.size() != high.size()) {
-    throw HALFTONE_ERROR("load_calibration_config")
-        .at(where)
-        .what_happened("tracked_min_" + type + " and tracked_max_" + type +
-                       " have different lengths");
+    fail_calibration(where, "as many tracked_min_" + type + " as tracked_max_" + type,
+                     std::to_string(low.size()) + " and " + std::to_string(high.size()));
   }
-  if (low.empty() || point.type == QuantType::kWeight) return;
-  if (!q.spec().per_channel && low.size() != 1) {
-    throw HALFTONE_ERROR("load_calibration_config")
-        .at(where)
-        .expected("one range per tensor")
-        .found(std::to_string(low.size()));
-  }
+  if (low.empty() || point.type == QuantType::kWeight) return {};
+  if (!q.spec().per_channel && low.size() != 1)
+    fail_calibration(where, "one range per tensor", std::to_string(low.size()));
   std::vector<kernels::Range> ranges;
-  for (size_t c = 0; c < low.size(); ++c) ranges.push_back({low[c], high[c]});
-  q.set_ranges(ranges);
+  for (size_t c = 0; c < low.size(); ++c) {
+    ranges.push_back({low[c], high[c]});
+    check_range(ranges.back(), where, type);
+  }
+  return ranges;
 }
 
 }  // namespace
@@ -224,18 +236,25 @@ void Quantizer::load_calibration_config(const std::string& path) {
         .expected("a JSON object of layers")
         .found("something else");
   }
+  // Everything is read before anything is changed.
+  std::vector<std::pair<const QuantPoint*, std::vector<kernels::Range>>> loads;
   for (const auto& [module, layer] : config.items()) {
-    bool known = false;
+    const std::string where = path + ", " + module;
+    if (!layer.is_object()) fail_calibration(where, "a JSON object of ranges", layer.dump());
+    std::vector<std::string> names;
+    const size_t before = loads.size();
     for (const QuantPoint& point : points_) {
-      if (point.module != module) continue;
-      load_ranges(layer, path + ", " + module, point);
-      if (point.type == QuantType::kWeight && !point.quantizer->initialised()) {
-        point.quantizer->observe_values(weight_of(*model_.find(module)).value());
-      }
-      known = true;
+      names.push_back(point.module);
+      if (point.module == module) loads.emplace_back(&point, read_ranges(layer, where, point));
     }
-    if (!known)
-      warnings_.push_back(path + ": nothing is quantized in a layer named \"" + module + "\"");
+    if (loads.size() == before)
+      fail_calibration(where, "a quantized layer", "no such layer" + did_you_mean(module, names));
+  }
+  for (const auto& [point, ranges] : loads) {
+    FakeQuantize& q = *point->quantizer;
+    if (!ranges.empty()) q.set_ranges(ranges);
+    if (point->type == QuantType::kWeight && !q.initialised())
+      q.observe_values(weight_of(*model_.find(point->module)).value());
   }
 }
 

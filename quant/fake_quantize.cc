@@ -15,6 +15,22 @@ Tensor filled(const Context& context, int64_t n, float value) {
   return Tensor::full(context, {n}, value);
 }
 
+// What the buffer "spec" holds.
+std::vector<int32_t> numbers_of(const QuantSpec& s) {
+  return {s.bits, s.is_signed, s.per_channel, s.symmetric, s.per_channel ? s.axis : 0, s.nni};
+}
+
+QuantSpec spec_from(const std::vector<int32_t>& n) {
+  QuantSpec s;
+  s.bits = n[0];
+  s.is_signed = n[1] != 0;
+  s.per_channel = n[2] != 0;
+  s.symmetric = n[3] != 0;
+  s.axis = n[4];
+  s.nni = n[5] != 0;
+  return s;
+}
+
 }  // namespace
 
 FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
@@ -27,10 +43,23 @@ FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
   fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context, true));
   observer_enabled_ = &register_buffer("observer_enabled", one_flag(context, true));
   initialised_ = &register_buffer("initialised", one_flag(context, false));
+  register_buffer("spec", Tensor::from(context, Shape{6}, numbers_of(args.spec)));
   steps_ = &register_buffer("steps", Tensor::from(context, Shape{1}, std::vector<int64_t>{1}));
 }
 
 std::string FakeQuantize::describe() const { return name_of(type()) + ", " + spec().str(); }
+
+void FakeQuantize::check_buffer(const std::string& name, const std::string& full_name,
+                                const Tensor& found) const {
+  if (name != "spec") return;
+  const std::vector<int32_t> numbers = found.to(DType::kInt32).to_vector<int32_t>();
+  if (numbers == numbers_of(spec())) return;
+  throw HALFTONE_ERROR("load_state_dict")
+      .at(full_name)
+      .expected(spec().str())
+      .found(spec_from(numbers).str())
+      .fix("use the config_list of the training run");
+}
 
 bool FakeQuantize::observes() const { return training() && flag(*observer_enabled_); }
 

@@ -19,12 +19,16 @@ struct FakeQuantizeArgs {
 // y = s (clamp(rint(x / s) + z, qmin, qmax) - z); dx = dy where the rounded code lies in the range.
 // In training the range is observed first, during the float warm-up too; then, and before any range
 // is known, the input passes through unchanged, and so does its gradient. State: scale, zero_point,
-// min_val, max_val, fake_quant_enabled, observer_enabled, initialised, steps.
+// min_val, max_val, fake_quant_enabled, observer_enabled, initialised, steps, and spec: bits,
+// signed, per channel, symmetric, axis, NNI's rounding as int32; a file with another spec is
+// refused.
 class FakeQuantize : public Module {
  public:
   FakeQuantize(const Context& context, const FakeQuantizeArgs& args);
   std::string type_name() const override { return "FakeQuantize"; }
   std::string describe() const override;
+  void check_buffer(const std::string& name, const std::string& full_name,
+                    const Tensor& found) const override;
   Variable forward(const std::vector<Variable>& inputs) override;
 
   const QuantSpec& spec() const { return args_.spec; }

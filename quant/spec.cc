@@ -16,7 +16,7 @@ bool QuantSpec::operator==(const QuantSpec& o) const {
 std::string QuantSpec::str() const {
   return std::string(is_signed ? "int" : "uint") + std::to_string(bits) +
          (per_channel ? " per-channel (axis " + std::to_string(axis) + ")" : " per-tensor") +
-         (symmetric ? " symmetric" : " affine");
+         (symmetric ? " symmetric" : " affine") + (nni ? " (NNI's rounding)" : "");
 }
 
 std::string weight_obstacle(const QuantSpec& spec) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdio>
@@ -223,11 +224,32 @@ TEST_CASE("calibration files: loaded ranges stay, and evaluation uses them at on
   fresh.step(0);
   REQUIRE(std::fabs(fresh.quantizer->points()[1].quantizer->ranges()[0].high - high) <=
           0.02f * std::fabs(high));
+}
 
-  std::ofstream(json.path) << R"({"conv1": {"input_bits": 4}})";
-  REQUIRE_THROWS_WITH(
-      fresh.quantizer->load_calibration_config(json.path),
-      Catch::Contains("conv1") && Catch::Contains("input_bits 8") && Catch::Contains("found 4"));
+TEST_CASE("calibration files that do not fit are refused, and nothing is loaded") {
+  Run fresh(kConfig);
+  TemporaryFile json("f.json");
+  const std::string good = R"("conv1": {"tracked_min_input": -1, "tracked_max_input": 2}, )";
+  for (const auto& [text, parts] : std::vector<std::pair<std::string, std::vector<std::string>>>{
+           {R"("conv2": {"input_bits": 4})", {"conv2", "input_bits 8", "found 4"}},
+           {R"("conv2": {"tracked_min_input": 3, "tracked_max_input": -3})", {"conv2", "3 and -3"}},
+           {R"("fc1": 7)", {"fc1", "a JSON object", "7"}},
+           {R"("fc9": {})", {"fc9", "a quantized layer", "did you mean"}},
+           {R"("fc1": {"tracked_min_input": [0, 1], "tracked_max_input": 1})",
+            {"fc1", "2 and 1"}}}) {
+    std::ofstream(json.path) << "{" << good << text << "}";
+    std::string what;
+    try {
+      fresh.quantizer->load_calibration_config(json.path);
+    } catch (const Error& e) {
+      what = e.what();
+    }
+    for (const std::string& part : parts) REQUIRE_THAT(what, Catch::Contains(part));
+    for (const QuantPoint& p : fresh.quantizer->points()) REQUIRE(!p.quantizer->initialised());
+  }
+  Run plain("");
+  auto early = make_quantizer("QAT_Quantizer", *plain.model.module, kConfig);
+  REQUIRE_THROWS_WITH(early->load_calibration_config(json.path), Catch::Contains("compress()"));
   REQUIRE_THROWS_WITH(fresh.quantizer->load_calibration_config("nowhere.json"),
                       Catch::Contains("nowhere.json"));
 }
@@ -421,6 +443,27 @@ TEST_CASE("weight and output quantized: the output's codes make the next layer a
   Small alone(config, false);  // without a graph nobody knows what arrives
   alone.quantizer->compress();
   REQUIRE(alone.quantizer->integer_obstacle("fc") == "no quantized input reaches it");
+}
+
+TEST_CASE("a state of other bits, dtype or scheme is refused by name") {
+  Run trained(kConfig);
+  trained.step(0);
+  const auto replaced = [](std::string text, const std::string& from, const std::string& to) {
+    return text.replace(text.find(from), from.size(), to);
+  };
+  for (const auto& [from, to, expected, found] : std::vector<std::array<std::string, 4>>{
+           {": 8", ": 4", "uint4 per-tensor", "uint8 per-tensor"},
+           {"\"uint\"", "\"int\"", "int8 per", "uint8 per"},
+           {"per_tensor_affine", "per_tensor_symmetric", "uint8 per-tensor symmetric",
+            "uint8 per-tensor affine"}}) {
+    Run other(replaced(kConfig, from, to));
+    const auto before = other.evaluate();
+    REQUIRE_THROWS_WITH(other.model->load_state_dict(trained.model->state_dict()),
+                        Catch::Contains("fake_quant.spec") && Catch::Contains("expected") &&
+                            Catch::Contains(expected) && Catch::Contains("found") &&
+                            Catch::Contains(found));
+    REQUIRE(other.evaluate() == before);  // nothing was loaded
+  }
 }
 
 TEST_CASE("dropout keeps codes codes") {
