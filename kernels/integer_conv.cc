@@ -1,5 +1,6 @@
 #include "kernels/integer_conv.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "kernels/matmul.h"
@@ -50,11 +51,11 @@ void append_runs(const Tensor& w, int64_t max_x, int32_t factor, std::vector<Ter
 
 // One term where it fits. Else w = 16 high + low with |high|, |low| <= 8: sixteen times shorter
 // sums, two terms; past 8,224 positions possibly more.
-std::vector<Term> exact_terms(const Tensor& w, const std::vector<int64_t>& bounds, int64_t max_x) {
+std::vector<Term> exact_terms(const Tensor& w, int64_t bound, int64_t max_x) {
   std::vector<Term> terms;
   Tensor all = Tensor::empty(w.context(), w.shape());
   weights_to_integers(w, all);
-  if (*std::max_element(bounds.begin(), bounds.end()) < kExact) {
+  if (bound < kExact) {
     terms.push_back({all, 1});
     return terms;
   }
@@ -98,19 +99,21 @@ void add_term(const Tensor& y, int32_t factor, Tensor& acc) {
   });
 }
 
-std::vector<int64_t> checked_bounds(const Codes& x, const Tensor& w, const char* op) {
+int64_t checked_bound(const Codes& x, const Tensor& w, const char* op) {
   std::vector<int64_t> bounds = accumulator_bounds(x.params, w);
   for (size_t c = 0; c < bounds.size(); ++c) {
-    if (bounds[c] <= kAccumulatorLimit) continue;
+    if (bounds[c] < kAccumulatorLimit) continue;
     throw HALFTONE_ERROR(op)
-        .expected("accumulators up to 2^30")
+        .expected("accumulators below 2^30")
         .found("up to " + std::to_string(bounds[c]) + " in output channel " + std::to_string(c))
         .fix("use fewer weight bits or fewer inputs per output");
   }
-  return bounds;
+  return bounds.empty() ? 0 : *std::max_element(bounds.begin(), bounds.end());
 }
 
-// multiply(w, y): y = x * w in float.
+// multiply(w, y): y = x * w in float. No sum on the way leaves int32: a position adds its 16 high
+// and then its low part, |16 high| <= 2 |w|, so that twice the bound, below 2^31, holds at every
+// point.
 template <class Multiply>
 void accumulate_terms(const std::vector<Term>& terms, Tensor& acc, Multiply multiply) {
   Tensor first = Tensor::view_of(acc.context(), acc.shape(), DType::kFloat32, acc.raw(), nullptr);
@@ -141,21 +144,23 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
   return bounds;
 }
 
-void integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc) {
-  const std::vector<int64_t> bounds = checked_bounds(x, w, "integer_conv2d");
+int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc) {
+  const int64_t bound = checked_bound(x, w, "integer_conv2d");
   Tensor integers = Tensor::empty(acc.context(), x.values.shape());
   codes_to_integers(x.values, x.params.zero_point, integers);
   accumulate_terms(
-      exact_terms(w, bounds, largest_operand(x.params)), acc,
+      exact_terms(w, bound, largest_operand(x.params)), acc,
       [&](const Tensor& term, Tensor& y) { conv2d(integers, term, nullptr, options, y); });
+  return bound;
 }
 
-void integer_linear(const Codes& x, const Tensor& w, Tensor& acc) {
-  const std::vector<int64_t> bounds = checked_bounds(x, w, "integer_linear");
+int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc) {
+  const int64_t bound = checked_bound(x, w, "integer_linear");
   Tensor integers = Tensor::empty(acc.context(), x.values.shape());
   codes_to_integers(x.values, x.params.zero_point, integers);
-  accumulate_terms(exact_terms(w, bounds, largest_operand(x.params)), acc,
+  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), acc,
                    [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
+  return bound;
 }
 
 }  // namespace halftone::kernels

@@ -13,12 +13,13 @@ namespace halftone::kernels {
 // No |acc| of output channel c (row c of the int8 codes) passes max |q_x - z_x| * sum |q_w|.
 std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w);
 
-// Largest bound that the epilogue takes: |acc + b_q| < 2^31 with |b_q| <= 2^30.
+// Bounds that the epilogue takes lie below: |acc + b_q| < 2^31 with |b_q| <= 2^30.
 constexpr int64_t kAccumulatorLimit = int64_t{1} << 30;
 
-// x uint8 (N, H, W, C), w int8 (O, kh, kw, C/groups), acc int32. Throws past kAccumulatorLimit.
-void integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc);
+// x uint8 (N, H, W, C), w int8 (O, kh, kw, C/groups), acc int32. Returns a bound of |acc|, the
+// largest of the channels'; throws where it is not below kAccumulatorLimit.
+int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc);
 // x uint8 (N, in), w int8 (out, in), acc int32 (N, out).
-void integer_linear(const Codes& x, const Tensor& w, Tensor& acc);
+int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc);
 
 }  // namespace halftone::kernels

@@ -52,17 +52,17 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
   }
 }
 
-void accumulate(const Chain& chain, ChainStep& step) {
+// Returns a bound of |acc|.
+int64_t accumulate(const Chain& chain, ChainStep& step) {
   const Context& context = step.weight.context();
   if (chain.conv != nullptr) {
     const Conv2dOptions& options = chain.conv->options();
     const Shape shape = conv2d_shape(step.x.values.shape(), step.weight.shape(), options);
     step.acc = Tensor::empty(context, shape, DType::kInt32);
-    kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc);
-  } else {
-    step.acc = Tensor::empty(context, {step.x.values.dim(0), step.out_channels()}, DType::kInt32);
-    kernels::integer_linear(step.x, step.weight_codes, step.acc);
+    return kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc);
   }
+  step.acc = Tensor::empty(context, {step.x.values.dim(0), step.out_channels()}, DType::kInt32);
+  return kernels::integer_linear(step.x, step.weight_codes, step.acc);
 }
 
 quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int64_t c) {
@@ -132,12 +132,6 @@ void check_batch(const ChainStep& step) {
       .found("1");
 }
 
-int64_t largest(const std::vector<int64_t>& values) {
-  int64_t most = 0;
-  for (const int64_t v : values) most = std::max(most, v);
-  return most;
-}
-
 }  // namespace
 
 void set_activation_bounds(const Chain& chain, ChainStep& step) {
@@ -162,11 +156,10 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   step.x = *x.codes();
   step.batch_statistics = chain.norm != nullptr && chain.norm->training();
   quantize_step_weights(chain, step);
-  accumulate(chain, step);
+  const int64_t bound = accumulate(chain, step);
   const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
   const bool observes = quantizes && chain.output->observes();
   if (step.batch_statistics || observes) {
-    const int64_t bound = largest(kernels::accumulator_bounds(step.x.params, step.weight_codes));
     step.statistics = kernels::accumulator_statistics(step.acc, bound);
     check_batch(step);
   }

@@ -78,9 +78,9 @@ void by_type(const Field& f, const ConfigRules& rules, bool needs_all,
     if (!known)
       f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
     const Field part{f.entry, f.key + "." + name, value};
-    QuantSpec unused;
     const auto spec = specs.find(type->second);
-    apply(part, spec == specs.end() ? unused : spec->second);
+    if (spec == specs.end()) part.fail("keys that quant_types lists too");
+    apply(part, spec->second);
   }
   for (const auto& [type, spec] : specs) {
     if (needs_all && !f.value.contains(name_of(type)))
@@ -185,8 +185,16 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
       entry.specs[type] = spec;
     }
   }
+  if (!entry.exclude && entry.specs.empty()) {
+    fail_entry(number, "quant_types is empty", "to leave layers alone, say exclude: true");
+  }
+  // An entry that excludes needs no quant_types: its other keys are still read, for all types.
+  std::map<QuantType, QuantSpec> unused;
+  if (entry.specs.empty()) {
+    for (const QuantType type : rules.types) unused[type] = QuantSpec();
+  }
   for (const auto& [key, value] : item.items())
-    read_spec_key({number, key, value}, rules, entry.specs);
+    read_spec_key({number, key, value}, rules, entry.specs.empty() ? unused : entry.specs);
   return entry;
 }
 

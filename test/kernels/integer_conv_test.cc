@@ -134,3 +134,17 @@ TEST_CASE("an accumulator past 2^30 is refused") {
   Tensor acc = Tensor::empty(context, {1, 1}, DType::kInt32);
   REQUIRE_THROWS_WITH(kernels::integer_linear(codes, w, acc), Catch::Contains("2^30"));
 }
+
+TEST_CASE("the bound is returned, and one of exactly 2^30 is refused") {
+  const Context context;
+  Tensor acc = Tensor::empty(context, {1, 1}, DType::kInt32);
+  // |q - z| <= 128, weights 64: 2^13 an input.
+  const auto run = [&](int64_t in) {
+    Codes codes{Tensor::zeros(context, {1, in}, DType::kUInt8), {1.0f, 128, 0, 255}};
+    Tensor w = Tensor::from(context, Shape{1, in}, std::vector<int8_t>(in, 64));
+    return kernels::integer_linear(codes, w, acc);
+  };
+  REQUIRE(run(131071) == (int64_t{1} << 30) - (1 << 13));
+  REQUIRE(acc.item<int32_t>() == -(1 << 30) + (1 << 13));
+  REQUIRE_THROWS_WITH(run(131072), Catch::Contains("2^30"));
+}

@@ -90,6 +90,11 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
   }
   refuses(R"({"quant_types": ["weight"], "quant_bits": {}, "op_types": ["Linear"]})",
           {"quant_bits", "weight too"});
+  refuses(
+      R"({"quant_types": ["weight"], "quant_bits": {"weight": 8, "output": 4}, "op_types": ["Linear"]})",
+      {"quant_bits.output", "quant_types lists", "4"});
+  refuses(R"({"quant_types": [], "quant_bits": 8, "op_types": ["Linear"]})",
+          {"entry 1", "quant_types is empty", "exclude"});
   refuses(R"({"quant_types": ["weight"], "op_types": ["Linear"]})", {"quant_bits is missing"});
   refuses(R"({"quant_bits": 8, "op_types": ["Linear"]})", {"quant_types is missing"});
   refuses(entry(R"(, "quant_scheme": "per_chanel_symmetric")"),
@@ -108,7 +113,7 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
 TEST_CASE("names that match nothing are warned of, with the nearest") {
   const QuantConfig c =
       parse(R"([{"quant_types": ["weight"], "quant_bits": 8, "op_names": ["features.conv2", "x*"]},
-                                  {"quant_types": [], "quant_bits": 8, "op_types": ["Conv1d"]}])");
+                                  {"quant_types": ["weight"], "quant_bits": 8, "op_types": ["Conv1d"]}])");
   REQUIRE(c.warnings.size() == 3);
   REQUIRE_THAT(c.warnings[0],
                Catch::Contains("entry 1") && Catch::Contains("did you mean \"features.conv1\""));
