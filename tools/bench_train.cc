@@ -2,8 +2,9 @@
 // in one run.
 //
 // Each network's steps (forward, cross-entropy, backward, Adam; float32) run in a process of their
-// own, so that peak memory is its own too, and PyTorch's in another: ours, PyTorch in every form
-// asked for, ours again. The ratio is PyTorch's fastest form over the mean of our two medians.
+// own, so that peak memory is its own too, and so do PyTorch's, one process per form: ours, PyTorch
+// in every form asked for, ours again. The ratio is PyTorch's fastest form over the mean of our two
+// medians.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "autograd/ops.h"
@@ -114,46 +116,68 @@ Json measure(const Case& c, const Options& o) {
           {"allocations", allocations}};
 }
 
-// The JSON lines that a command prints; empty when it fails.
-std::vector<Json> run_command(const std::string& command) {
-  std::vector<Json> lines;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return lines;
-  std::array<char, 4096> line{};
-  while (std::fgets(line.data(), line.size(), pipe)) {
-    const Json j = Json::parse(line.data(), nullptr, false);
-    if (j.is_object()) lines.push_back(j);
+// What a command printed: its JSON object (null when there was none), and the last line that was
+// not JSON.
+struct Outcome {
+  Json result;
+  std::string last_line;
+};
+
+Outcome run_command(const std::string& command) {
+  Outcome outcome;
+  std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return {nullptr, "cannot start a process"};
+  std::array<char, 4096> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe)) {
+    const std::string line(buffer.data(), std::strcspn(buffer.data(), "\n"));
+    const Json j = Json::parse(line, nullptr, false);
+    if (j.is_object()) {
+      outcome.result = j;
+    } else if (!line.empty()) {
+      outcome.last_line = line;
+    }
   }
-  pclose(pipe);
-  return lines;
+  const int status = pclose(pipe);
+  if (outcome.last_line.empty()) outcome.last_line = fmt::format("ended with status {}", status);
+  return outcome;
 }
 
-std::string quoted(const std::string& s) { return "'" + s + "'"; }
+// For the shell: ' becomes '\''.
+std::string quoted(const std::string& s) {
+  std::string text = "'";
+  for (char c : s) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
 
-std::vector<Json> run_torch(const Case& c, const Options& o) {
+Json run_torch(const Case& c, const Options& o, const std::string& form) {
   // Without these two, glibc gives large blocks back to the system after every step: up to three
   // times slower.
   const std::string tunables =
       "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
       "8589934592";
   const int steps = std::max(8, (o.steps > 0 ? o.steps : default_steps(c)) / 2);
-  std::string command = fmt::format("{} {} {} {} {} {} {}", tunables, quoted(o.python),
-                                    quoted(o.script), c.network, c.batch, o.threads, steps);
-  for (const std::string& f : o.forms) command += " " + f;
-  return run_command(command + " 2>/dev/null");
+  const Outcome outcome = run_command(fmt::format("{} {} {} {} {} {} {} {}", tunables,
+                                                  quoted(o.python), quoted(o.script), c.network,
+                                                  c.batch, o.threads, steps, quoted(form)));
+  if (!outcome.result.is_null()) return outcome.result;
+  return {{"form", form}, {"error", outcome.last_line}};
 }
 
 Json run_ours(const Case& c, const Options& o, const std::string& program) {
-  const auto lines = run_command(fmt::format("{} --child {} --threads {} --steps {}",
-                                             quoted(program), c.network, o.threads, o.steps));
-  if (lines.empty())
-    throw HALFTONE_ERROR("bench_train").expected("a result of the measuring process").found("none");
-  return lines.front();
+  const Outcome outcome = run_command(fmt::format("{} --child {} --threads {} --steps {}",
+                                                  quoted(program), c.network, o.threads, o.steps));
+  if (outcome.result.is_null()) {
+    throw HALFTONE_ERROR("bench_train")
+        .expected("a result of the measuring process")
+        .found(outcome.last_line);
+  }
+  return outcome.result;
 }
 
 Json compare(const Case& c, const Options& o, const std::string& program) {
   const Json first = run_ours(c, o, program);
-  const std::vector<Json> torch = run_torch(c, o);
+  Json torch = Json::array();
+  for (const std::string& form : o.forms) torch.push_back(run_torch(c, o, form));
   const Json second = run_ours(c, o, program);
   const double ours = (first["ms"].get<double>() + second["ms"].get<double>()) / 2;
   Json row = {{"network", c.network},
@@ -182,6 +206,19 @@ void print_header() {
              "fastest form", "ratio");
 }
 
+// Forms that failed, beneath the row; a Python without torch is said once.
+void print_failures(const Json& torch) {
+  for (const Json& t : torch) {
+    if (!t.contains("error")) continue;
+    const std::string error = t["error"].get<std::string>();
+    if (error.find("No module named 'torch'") != std::string::npos) {
+      fmt::print("  no PyTorch: give --python a Python that has torch\n");
+      return;
+    }
+    fmt::print("  PyTorch, {}, failed: {}\n", t["form"].get<std::string>(), error);
+  }
+}
+
 void print_row(const Json& r) {
   fmt::print("{:<10} {:>5} {:>10.3f} {:>10.0f} {:>9.0f} {:>8}   ", r["network"].get<std::string>(),
              r["batch"].get<int>(), r["ms_per_step"].get<double>(),
@@ -192,8 +229,9 @@ void print_row(const Json& r) {
                r["torch_peak_bytes"].get<double>() / 1e6, r["torch_form"].get<std::string>(),
                r["ratio"].get<double>());
   } else {
-    fmt::print("no PyTorch: give --python a Python that has torch\n");
+    fmt::print("{:>10}\n", "-");
   }
+  print_failures(r["torch"]);
   std::fflush(stdout);
 }
 

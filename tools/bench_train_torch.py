@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """One network's fp32 training step in PyTorch: the reference of //tools:bench_train.
 
-usage: bench_train_torch.py NETWORK BATCH THREADS STEPS FORM...
+usage: bench_train_torch.py NETWORK BATCH THREADS STEPS FORM
 
 NETWORK is lenet5, resnet20 or bnn_vgg, built as bench_train builds it: LeNet-5 without batch norm, ResNet-20 with option A,
-the BNN VGG as conv - batch norm - Hardtanh - pool. A FORM is eager, channels_last, compile or channels_last+compile. Every
-step is forward, cross-entropy, backward and fused Adam. Prints one JSON object per form: median milliseconds and peak RSS.
+the BNN VGG as conv - batch norm - Hardtanh - pool. FORM is eager, channels_last, compile or channels_last+compile: one per
+process, so that the peak is its own. Every step is forward, cross-entropy, backward and fused Adam. Prints one JSON object:
+median milliseconds and peak RSS, or the error that the form ended in.
 """
 import json
 import resource
@@ -91,15 +92,15 @@ def measure(network, batch, steps, form):
 def main():
     network, batch, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(threads)
-    for form in sys.argv[5:]:
-        try:
-            median, best = measure(network, batch, steps, form)
-        except Exception as error:  # torch.compile needs a C++ compiler, for one
-            print(json.dumps({"form": form, "error": str(error).splitlines()[0][:200]}), flush=True)
-            continue
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"form": form, "ms": median, "best_ms": best, "peak_bytes": peak,
-                          "torch": torch.__version__}), flush=True)
+    form = sys.argv[5]
+    try:
+        median, best = measure(network, batch, steps, form)
+    except Exception as error:  # torch.compile needs a C++ compiler, for one
+        text = (str(error).splitlines() or [""])[0][:200]
+        print(json.dumps({"form": form, "error": "%s: %s" % (type(error).__name__, text)}))
+        return
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"form": form, "ms": median, "best_ms": best, "peak_bytes": peak, "torch": torch.__version__}))
 
 
 if __name__ == "__main__":
