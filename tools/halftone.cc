@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
   using namespace halftone::tools;
   CLI::App app{
       "Trains small quantized networks, and shows what came out.\n\n"
-      "  halftone train examples/recipes/lenet5_qat8.yaml --out runs/lenet5\n"
+      "  halftone train examples/recipes/quickstart.yaml --out runs/lenet5\n"
       "  halftone eval runs/lenet5\n"
       "  halftone inspect runs/lenet5/checkpoint.safetensors\n"};
   app.require_subcommand(1);

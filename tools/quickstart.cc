@@ -16,6 +16,13 @@ struct Arguments {
   bool quiet = false;
 };
 
+// A YAML string: ' is written twice.
+std::string quoted(const std::string& s) {
+  std::string text = "'";
+  for (char c : s) text += c == '\'' ? "''" : std::string(1, c);
+  return text + "'";
+}
+
 std::vector<std::string> overrides(const Arguments& a) {
   std::vector<std::string> set;
   if (a.data.empty()) {
@@ -24,7 +31,7 @@ std::vector<std::string> overrides(const Arguments& a) {
                  "hard as MNIST)\n");
     set = {"data.name=generated-digits"};
   } else {
-    set = {"data.name=mnist", "data.dir='" + a.data + "'"};
+    set = {"data.name=mnist", "data.dir=" + quoted(a.data)};
   }
   set.insert(set.end(), a.set.begin(), a.set.end());
   return set;

@@ -1,7 +1,9 @@
 """The command line as a user would call it: train, stop, resume, eval, inspect, list, and what it says about mistakes."""
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -143,6 +145,26 @@ class HalftoneTest(unittest.TestCase):
         self.assertGreater(report["float_accuracy"], 0.5)
         self.assertGreater(report["quantized_accuracy"], 0.5)
         self.assertIn("generated digits", out.stderr)
+
+    def test_quickstart_takes_a_data_folder_with_an_apostrophe(self):
+        folder = self.path("it's")
+        os.mkdir(folder)
+        for stem, count in [("train", 160), ("t10k", 40)]:
+            labels = bytes(i % 10 for i in range(count))
+            with open(folder + "/%s-images-idx3-ubyte" % stem, "wb") as f:
+                f.write(struct.pack(">4I", 0x803, count, 28, 28) + b"".join(bytes([20 * d]) * 784 for d in labels))
+            with open(folder + "/%s-labels-idx1-ubyte" % stem, "wb") as f:
+                f.write(struct.pack(">2I", 0x801, count) + labels)
+        recipe = self.recipe(RECIPE.replace("train_samples: 1600, test_samples: 200", "train_samples: 160, test_samples: 40"))
+        out = self.call("--recipe", recipe, "--data", folder, "--out", self.path("q"), "--quiet", program=QUICKSTART)
+        self.assertEqual(json.loads(out.stdout.splitlines()[-1])["dataset"], "mnist")
+
+    def test_the_help_names_recipes_that_exist(self):
+        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+        recipes = re.findall(r"examples/\S+\.yaml", self.call("--help").stdout)
+        self.assertTrue(recipes)
+        for name in recipes:
+            self.assertTrue(os.path.exists(os.path.join(root, name)), name)
 
     def test_lists(self):
         for kind, name in [("models", "resnet20"), ("quantizers", "QAT_Quantizer"), ("observers", "ema"),
