@@ -9,6 +9,7 @@ using namespace halftone;
 TEST_CASE("the nearest name is suggested, a far one is not") {
   const std::vector<std::string> known = {"SGD", "Adam", "AdamW"};
   CHECK(did_you_mean("Adan", known) == " (did you mean Adam?)");
+  CHECK(did_you_mean("sgd", known) == " (did you mean SGD?)");
   CHECK(did_you_mean("Nesterov", known).empty());
   CHECK(did_you_mean("Adam", {}).empty());
 }
