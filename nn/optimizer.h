@@ -22,12 +22,12 @@ struct ParameterGroupOptions {
 // What is not set takes PyTorch's default for the optimizer; what the optimizer does not have
 // throws.
 struct OptimizerOptions {
-  std::string name = "adam";  // see optimizer_names()
+  std::string name = "Adam";  // see optimizer_names()
   double lr = 1e-3;
-  std::optional<double> weight_decay;         // 0; adamw 0.01
-  std::optional<double> momentum, dampening;  // sgd: 0, 0
-  std::optional<bool> nesterov;               // sgd: false
-  std::optional<double> beta1, beta2, eps;    // adam, adamw: 0.9, 0.999, 1e-8
+  std::optional<double> weight_decay;         // 0; AdamW 0.01
+  std::optional<double> momentum, dampening;  // SGD: 0, 0
+  std::optional<bool> nesterov;               // SGD: false
+  std::optional<double> beta1, beta2, eps;    // Adam, AdamW: 0.9, 0.999, 1e-8
   std::vector<ParameterGroupOptions> groups;
 };
 
@@ -75,6 +75,9 @@ class Optimizer {
 
 // The store must outlive the optimizer.
 std::unique_ptr<Optimizer> make_optimizer(ParameterStore& store, const OptimizerOptions& options);
-std::vector<std::string> optimizer_names();  // "sgd", "adam", "adamw"
+// PyTorch's class names: SGD, Adam, AdamW.
+std::vector<std::string> optimizer_names();
+// One line about an optimizer, for `halftone list optimizers`. Throws on an unknown name.
+std::string optimizer_summary(const std::string& name);
 
 }  // namespace halftone

@@ -32,13 +32,13 @@ class Sgd : public Optimizer {
     refuse(options, "beta2", options.beta2);
     refuse(options, "eps", options.eps);
     if (base_.momentum < 0.0f) {
-      throw HALFTONE_ERROR("sgd").expected("momentum >= 0").found(std::to_string(base_.momentum));
+      throw HALFTONE_ERROR("SGD").expected("momentum >= 0").found(std::to_string(base_.momentum));
     }
     if (base_.nesterov && (base_.momentum <= 0.0f || base_.dampening != 0.0f)) {
-      throw HALFTONE_ERROR("sgd").what_happened("Nesterov needs momentum and no dampening");
+      throw HALFTONE_ERROR("SGD").what_happened("Nesterov needs momentum and no dampening");
     }
     if (base_.dampening != 0.0f && base_.momentum == 0.0f) {
-      throw HALFTONE_ERROR("sgd").what_happened("dampening without momentum has no effect");
+      throw HALFTONE_ERROR("SGD").what_happened("dampening without momentum has no effect");
     }
   }
 
@@ -70,7 +70,7 @@ class Adam : public Optimizer {
     const bool betas =
         base_.beta1 >= 0.0f && base_.beta1 < 1.0f && base_.beta2 >= 0.0f && base_.beta2 < 1.0f;
     if (!betas || base_.eps < 0.0f) {
-      throw HALFTONE_ERROR("adam")
+      throw HALFTONE_ERROR("Adam")
           .expected("beta1 and beta2 in [0, 1), eps >= 0")
           .found(std::to_string(base_.beta1) + ", " + std::to_string(base_.beta2) + ", " +
                  std::to_string(base_.eps));
@@ -90,15 +90,50 @@ class Adam : public Optimizer {
   kernels::AdamOptions base_;
 };
 
+using OptimizerPtr = std::unique_ptr<Optimizer>;
+
+struct Entry {
+  const char *name, *summary;
+  OptimizerPtr (*make)(ParameterStore&, const OptimizerOptions&);
+};
+
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> list = {
+      {"SGD", "momentum, dampening, nesterov, weight_decay (as torch.optim.SGD)",
+       [](ParameterStore& store, const OptimizerOptions& o) -> OptimizerPtr {
+         return std::make_unique<Sgd>(store, o);
+       }},
+      {"Adam", "beta1, beta2, eps, weight_decay (Kingma and Ba 2015, as torch.optim.Adam)",
+       [](ParameterStore& store, const OptimizerOptions& o) -> OptimizerPtr {
+         return std::make_unique<Adam>(store, o, false);
+       }},
+      {"AdamW", "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
+       [](ParameterStore& store, const OptimizerOptions& o) -> OptimizerPtr {
+         return std::make_unique<Adam>(store, o, true);
+       }},
+  };
+  return list;
+}
+
+const Entry& entry(const std::string& name) {
+  for (const Entry& e : entries()) {
+    if (name == e.name) return e;
+  }
+  throw_unknown_name("optimizer", name, optimizer_names());
+}
+
 }  // namespace
 
-std::vector<std::string> optimizer_names() { return {"sgd", "adam", "adamw"}; }
+std::vector<std::string> optimizer_names() {
+  std::vector<std::string> names;
+  for (const Entry& e : entries()) names.push_back(e.name);
+  return names;
+}
+
+std::string optimizer_summary(const std::string& name) { return entry(name).summary; }
 
 std::unique_ptr<Optimizer> make_optimizer(ParameterStore& store, const OptimizerOptions& options) {
-  if (options.name == "sgd") return std::make_unique<Sgd>(store, options);
-  if (options.name == "adam") return std::make_unique<Adam>(store, options, false);
-  if (options.name == "adamw") return std::make_unique<Adam>(store, options, true);
-  throw_unknown_name("optimizer", options.name, optimizer_names());
+  return entry(options.name).make(store, options);
 }
 
 }  // namespace halftone

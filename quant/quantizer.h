@@ -105,9 +105,13 @@ class Quantizer {
 using QuantizerFactory =
     std::function<std::unique_ptr<Quantizer>(Module& model, const std::string& config_list,
                                              const QuantizerOptions&, const Tensor& dummy_input)>;
-// Quantizers by NNI's names. Registering a name twice throws.
-void register_quantizer(const std::string& name, QuantizerFactory factory);
+// Quantizers by NNI's names. Registering a name twice throws. summary: one line, for
+// `halftone list quantizers`.
+void register_quantizer(const std::string& name, const std::string& summary,
+                        QuantizerFactory factory);
 std::vector<std::string> quantizer_names();
+// Throws on an unknown name, as make_quantizer does.
+std::string quantizer_summary(const std::string& name);
 // Throws on an unknown name, naming the nearest.
 std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
                                           const std::string& config_list,

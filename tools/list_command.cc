@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "data/dataset.h"
@@ -36,9 +35,10 @@ std::vector<Item> datasets() {
 }
 
 std::vector<Item> optimizers() {
-  return {{"SGD", "momentum, dampening, nesterov, weight_decay (as torch.optim.SGD)"},
-          {"Adam", "beta1, beta2, eps, weight_decay (Kingma and Ba 2015, as torch.optim.Adam)"},
-          {"AdamW", "Adam with decoupled weight decay (Loshchilov and Hutter 2019)"}};
+  std::vector<Item> items;
+  for (const std::string& name : optimizer_names())
+    items.push_back({name, optimizer_summary(name)});
+  return items;
 }
 
 std::vector<Item> observers() {
@@ -49,12 +49,9 @@ std::vector<Item> observers() {
 }
 
 std::vector<Item> quantizers() {
-  const std::map<std::string, std::string> texts = {
-      {"QAT_Quantizer",
-       "quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits"}};
   std::vector<Item> items;
   for (const std::string& name : quantizer_names())
-    items.push_back({name, texts.count(name) ? texts.at(name) : ""});
+    items.push_back({name, quantizer_summary(name)});
   return items;
 }
 

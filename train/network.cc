@@ -32,11 +32,6 @@ Tensor one_hot(const Tensor& labels, const Shape& shape) {
   return rows;
 }
 
-std::string lower(std::string s) {
-  std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return std::tolower(c); });
-  return s;
-}
-
 }  // namespace
 
 std::map<std::string, std::string> float_layers(const Quantizer& quantizer) {
@@ -124,7 +119,7 @@ Loss build_loss(const LossRecipe& recipe) {
 
 std::unique_ptr<Optimizer> build_optimizer(const OptimizerRecipe& recipe, ParameterStore& store) {
   OptimizerOptions options;
-  options.name = lower(recipe.name);
+  options.name = recipe.name;
   options.lr = recipe.lr;
   options.weight_decay = recipe.weight_decay;
   if (recipe.name == "SGD") {

@@ -58,7 +58,7 @@ void check_optimizer(const std::string& name, const OptimizerOptions& options) {
 }
 
 TEST_CASE("SGD takes PyTorch's ten steps") {
-  OptimizerOptions o = options_of("sgd", 0.1);
+  OptimizerOptions o = options_of("SGD", 0.1);
   check_optimizer("sgd", o);
   o.weight_decay = 0.05;
   check_optimizer("sgd_decay", o);
@@ -67,30 +67,30 @@ TEST_CASE("SGD takes PyTorch's ten steps") {
   check_optimizer("sgd_momentum", o);
   o.nesterov = true;
   check_optimizer("sgd_nesterov", o);
-  o = options_of("sgd", 0.1);
+  o = options_of("SGD", 0.1);
   o.momentum = 0.8;
   o.dampening = 0.3;
   check_optimizer("sgd_dampening", o);
 }
 
 TEST_CASE("Adam and AdamW take PyTorch's ten steps") {
-  OptimizerOptions o = options_of("adam", 0.01);
+  OptimizerOptions o = options_of("Adam", 0.01);
   check_optimizer("adam", o);
   o.weight_decay = 0.1;
   check_optimizer("adam_decay", o);
-  o = options_of("adam", 0.02);
+  o = options_of("Adam", 0.02);
   o.beta1 = 0.8;
   o.beta2 = 0.95;
   o.eps = 1e-4;
   check_optimizer("adam_betas", o);
-  check_optimizer("adamw", options_of("adamw", 0.01));  // decay 0.01 by default
-  o = options_of("adamw", 0.01);
+  check_optimizer("adamw", options_of("AdamW", 0.01));  // decay 0.01 by default
+  o = options_of("AdamW", 0.01);
   o.weight_decay = 0.2;
   check_optimizer("adamw_decay", o);
 }
 
 TEST_CASE("a group by pattern has its own learning rate and weight decay") {
-  OptimizerOptions o = options_of("sgd", 0.1);
+  OptimizerOptions o = options_of("SGD", 0.1);
   o.momentum = 0.9;
   o.weight_decay = 0.1;
   o.groups = {{"b?as", 0.03, 0.0}};
@@ -100,7 +100,7 @@ TEST_CASE("a group by pattern has its own learning rate and weight decay") {
 TEST_CASE("a parameter without gradient is left alone, as where PyTorch's grad is None") {
   Fixture f;
   ParameterStore store(f.model);
-  OptimizerOptions o = options_of("adamw", 0.1);
+  OptimizerOptions o = options_of("AdamW", 0.1);
   const auto optimizer = make_optimizer(store, o);
   const std::vector<float> bias = f.model.bias.value().to_vector<float>();
   const std::vector<float> weight = f.model.weight.value().to_vector<float>();
@@ -114,7 +114,7 @@ TEST_CASE("a parameter without gradient is left alone, as where PyTorch's grad i
 
 TEST_CASE("an optimizer restored from its state goes on with the same bits") {
   Fixture a, b;
-  OptimizerOptions o = options_of("adam", 0.01);
+  OptimizerOptions o = options_of("Adam", 0.01);
   ParameterStore store_a(a.model), store_b(b.model);
   const auto first = make_optimizer(store_a, o), second = make_optimizer(store_b, o);
   const auto step = [](Fixture& f, Optimizer& optimizer, int i) {
@@ -144,12 +144,12 @@ TEST_CASE("optimizers refuse what they do not have") {
     }
     return std::string();
   };
-  OptimizerOptions o = options_of("adm", 0.1);
-  CHECK_THAT(message(o), Catch::Contains("did you mean adam?"));
-  o.name = "adam";
+  OptimizerOptions o = options_of("Adm", 0.1);
+  CHECK_THAT(message(o), Catch::Contains("did you mean Adam?"));
+  o.name = "Adam";
   o.momentum = 0.9;
-  CHECK_THAT(message(o), Catch::Contains("adam has no momentum"));
-  o.name = "sgd";
+  CHECK_THAT(message(o), Catch::Contains("Adam has no momentum"));
+  o.name = "SGD";
   o.groups = {{"conv*", 0.1, {}}};
   CHECK_THAT(message(o), Catch::Contains("parameters that match \"conv*\""));
   o.groups.clear();
@@ -161,10 +161,16 @@ TEST_CASE("optimizers refuse what they do not have") {
 TEST_CASE("the state of another optimizer is refused by name") {
   Fixture f;
   ParameterStore store(f.model);
-  const auto adam = make_optimizer(store, options_of("adam", 0.1));
-  const auto sgd = make_optimizer(store, options_of("sgd", 0.1));
+  const auto adam = make_optimizer(store, options_of("Adam", 0.1));
+  const auto sgd = make_optimizer(store, options_of("SGD", 0.1));
   CHECK_THROWS_WITH(adam->load_state_dict(sgd->state_dict()), Catch::Contains("exp_avg"));
   CHECK_THROWS_WITH(sgd->load_state_dict(adam->state_dict()), Catch::Contains("exp_avg"));
+}
+
+TEST_CASE("optimizers go by PyTorch's class names, each with a line about it") {
+  CHECK(optimizer_names() == std::vector<std::string>{"SGD", "Adam", "AdamW"});
+  for (const std::string& name : optimizer_names()) CHECK(optimizer_summary(name).size() > 10);
+  CHECK_THROWS_WITH(optimizer_summary("sgd"), Catch::Contains("did you mean SGD?"));
 }
 
 }  // namespace

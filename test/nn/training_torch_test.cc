@@ -43,7 +43,7 @@ ModulePtr small_cnn(const Context& c) {
 TEST_CASE("a small network trains as in PyTorch: SGD with momentum") {
   Context context;
   OptimizerOptions o;
-  o.name = "sgd";
+  o.name = "SGD";
   o.lr = 0.05;
   o.momentum = 0.9;
   o.weight_decay = 1e-3;
@@ -62,7 +62,7 @@ TEST_CASE("two residual blocks train as in PyTorch") {
   Sequential net(c, {make<BasicBlock>(c, 4, 8, 2), make<BasicBlock>(c, 8, 8, 1),
                      make<AdaptiveAvgPool2d>(c, 1, 1), make<Flatten>(c), make<Linear>(c, 8, 3)});
   OptimizerOptions o;
-  o.name = "sgd";
+  o.name = "SGD";
   o.lr = 0.05;
   o.momentum = 0.9;
   check_training("resnet", net, o);
