@@ -44,8 +44,8 @@ Conv2d::Conv2d(const Context& context, const Conv2dArgs& args)
   Tensor b;
   if (args_.bias) b = Tensor::empty(context, {args_.out_channels});
   init::torch_default(w, args_.bias ? &b : nullptr);
-  weight = register_parameter("weight", w, DiskLayout::kOIHW);
-  if (args_.bias) bias = register_parameter("bias", b);
+  register_parameter("weight", weight, w, DiskLayout::kOIHW);
+  if (args_.bias) register_parameter("bias", bias, b);
 }
 
 std::string Conv2d::describe() const {
@@ -83,8 +83,8 @@ Linear::Linear(const Context& context, int in_features, int out_features, bool w
   Tensor b;
   if (with_bias) b = Tensor::empty(context, {out_features});
   init::torch_default(w, with_bias ? &b : nullptr);
-  weight = register_parameter("weight", w);
-  if (with_bias) bias = register_parameter("bias", b);
+  register_parameter("weight", weight, w);
+  if (with_bias) register_parameter("bias", bias, b);
 }
 
 std::string Linear::describe() const {

@@ -13,8 +13,8 @@ BatchNorm::BatchNorm(const Context& context, int features, int spatial_rank,
         .found(std::to_string(features) + " and " + std::to_string(spatial_rank));
   }
   if (args.affine) {
-    weight = register_parameter("weight", Tensor::full(context, {features}, 1.0f));
-    bias = register_parameter("bias", Tensor::zeros(context, {features}));
+    register_parameter("weight", weight, Tensor::full(context, {features}, 1.0f));
+    register_parameter("bias", bias, Tensor::zeros(context, {features}));
   }
   running_mean = &register_buffer("running_mean", Tensor::zeros(context, {features}));
   running_var = &register_buffer("running_var", Tensor::full(context, {features}, 1.0f));

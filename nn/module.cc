@@ -56,10 +56,11 @@ void Module::train(bool on) {
   for (auto& [name, module] : named_modules()) module->training_ = on;
 }
 
-Variable Module::register_parameter(const std::string& name, Tensor value, DiskLayout layout) {
+void Module::register_parameter(const std::string& name, Variable& member, Tensor value,
+                                DiskLayout layout) {
   check_name(*this, name, contains(parameters_, name, [](const auto& p) { return p.name; }));
-  parameters_.push_back({name, Variable(std::move(value), true), layout});
-  return parameters_.back().variable;
+  member = Variable(std::move(value), true);
+  parameters_.push_back({name, &member, layout});
 }
 
 Tensor& Module::register_buffer(const std::string& name, Tensor value) {

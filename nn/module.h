@@ -102,8 +102,10 @@ class Module : public std::enable_shared_from_this<Module> {
   std::vector<Slot*> slots();
 
  protected:
-  Variable register_parameter(const std::string& name, Tensor value,
-                              DiskLayout layout = DiskLayout::kAsIs);
+  // Sets the member and reads it from then on: assigning another module's parameter to it shares
+  // that one (before a ParameterStore is made).
+  void register_parameter(const std::string& name, Variable& member, Tensor value,
+                          DiskLayout layout = DiskLayout::kAsIs);
   Tensor& register_buffer(const std::string& name, Tensor value);   // the address stays valid
   Slot& register_child(const std::string& name, ModulePtr module);  // the address stays valid
   Slot& register_transform(const std::string& name);  // Conv2d, Linear: "input", "weight"
@@ -124,7 +126,7 @@ class Module : public std::enable_shared_from_this<Module> {
   void collect_state(const std::string& prefix, std::vector<StateEntry>& entries);
   struct NamedParameter {
     std::string name;
-    Variable variable;
+    Variable* variable;  // a member of this module
     DiskLayout layout;
   };
   Context context_;

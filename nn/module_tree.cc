@@ -42,7 +42,8 @@ std::vector<std::pair<std::string, Variable>> Module::named_parameters() {
   std::vector<std::pair<std::string, Variable>> result;
   for (auto& [path, module] : named_modules()) {
     for (const NamedParameter& p : module->parameters_) {
-      if (seen.insert(p.variable.id()).second) result.emplace_back(join(path, p.name), p.variable);
+      if (seen.insert(p.variable->id()).second)
+        result.emplace_back(join(path, p.name), *p.variable);
     }
   }
   return result;

@@ -83,8 +83,17 @@ Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options, dou
   }
 }
 
+void Optimizer::check_home(const ParameterStore::Entry& entry) const {
+  if (entry.variable.value().raw() == store_.values().data<float>() + entry.offset) return;
+  throw HALFTONE_ERROR("optimizer")
+      .at(entry.name)
+      .what_happened("this parameter has moved out of the optimizer's ParameterStore")
+      .fix("make one ParameterStore for a model, and its optimizer from that");
+}
+
 void Optimizer::step() {
   const auto& entries = store_.entries();
+  for (const auto& entry : entries) check_home(entry);
   Range range{nullptr, 0, 0, 0};
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].variable.grad().defined()) continue;

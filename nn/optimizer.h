@@ -65,6 +65,7 @@ class Optimizer {
 
  private:
   void launch(const Range& range);
+  void check_home(const ParameterStore::Entry& entry) const;
   ParameterStore& store_;
   std::vector<ParameterGroup> groups_;  // the last one holds the rest
   std::vector<int> group_of_;           // per entry of the store

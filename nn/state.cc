@@ -69,7 +69,7 @@ void Module::check_buffer(const std::string&, const std::string&, const Tensor&)
 
 void Module::collect_state(const std::string& prefix, std::vector<StateEntry>& entries) {
   for (NamedParameter& p : parameters_) {
-    entries.push_back({prefix + p.name, &p.variable.mutable_value(), p.layout, this, ""});
+    entries.push_back({prefix + p.name, &p.variable->mutable_value(), p.layout, this, ""});
   }
   for (auto& [name, tensor] : buffers_) {
     entries.push_back({prefix + name, &tensor, DiskLayout::kAsIs, this, name});

@@ -12,7 +12,7 @@ namespace {
 class Scale : public Module {
  public:
   Scale(const Context& context, float factor) : Module(context), factor_(factor) {
-    gain = register_parameter("gain", Tensor::full(context, {1}, factor));
+    register_parameter("gain", gain, Tensor::full(context, {1}, factor));
     register_buffer("seen", Tensor::zeros(context, {2}));
   }
   std::string type_name() const override { return "Scale"; }

@@ -57,6 +57,18 @@ void check_optimizer(const std::string& name, const OptimizerOptions& options) {
   }
 }
 
+TEST_CASE("a second ParameterStore on one model is noticed by the optimizer of the first") {
+  const Context c;
+  Linear layer(c, 2, 1, false);
+  ParameterStore first(layer);
+  auto optimizer = make_optimizer(first, {});
+  optimizer->step();
+  ParameterStore second(layer);
+  REQUIRE_THROWS_WITH(optimizer->step(),
+                      Catch::Contains("weight") && Catch::Contains("one ParameterStore"));
+  make_optimizer(second, {})->step();
+}
+
 TEST_CASE("SGD takes PyTorch's ten steps") {
   OptimizerOptions o = options_of("SGD", 0.1);
   check_optimizer("sgd", o);

@@ -26,6 +26,20 @@ std::string message_of(Module& model, const std::map<std::string, Tensor>& state
   return "";
 }
 
+TEST_CASE("a parameter assigned to another layer's member is shared everywhere") {
+  const Context c;
+  Sequential net(c, {make<Linear>(c, 2, 2), make<Linear>(c, 2, 2, false)});
+  auto &a = dynamic_cast<Linear&>(*net.find("0")), &b = dynamic_cast<Linear&>(*net.find("1"));
+  b.weight = a.weight;
+  REQUIRE(net.named_parameters().size() == 2);
+  auto state = net.state_dict();
+  REQUIRE(state.at("1.weight").to_vector<float>() == a.weight.value().to_vector<float>());
+  state.at("0.weight").fill(3.0f);
+  state.at("1.weight").fill(3.0f);
+  net.load_state_dict(state);
+  REQUIRE(b.weight.value().data<float>()[3] == 3.0f);
+}
+
 TEST_CASE("convolution weights are OIHW in the state, O kh kw I in memory") {
   Context c;
   Conv2d conv(c, Conv2dArgs{2, 1, 2, 3});  // kernel 2 x 3
