@@ -121,7 +121,7 @@ void check_fusion(const std::string& name, const std::string& variant, size_t pa
 TEST_CASE("an activation in its neighbour gives the same bits, fused and again apart") {
   check_fusion("lenet5", "batch_norm", 4);
   check_fusion("lenet5", "plain", 2);  // with the poolings
-  check_fusion("resnet20", "", 19);  // ten with a batch norm, nine with an Add
+  check_fusion("resnet20", "", 19);    // ten with a batch norm, nine with an Add
 }
 
 TEST_CASE("a batch norm with an output transform, or whose value has two readers, is not fused") {
