@@ -5,6 +5,15 @@
 
 namespace halftone {
 
+const std::vector<ObserverEntry>& observers() {
+  static const std::vector<ObserverEntry> list = {
+      {ObserverKind::kEma, "ema",
+       "moving average of the batches' ranges, ema_decay 0.99 (Jacob et al. 2018, section 3.1)"},
+      {ObserverKind::kMinMax, "min_max",
+       "smallest and largest value ever seen; of a weight, the current ones"}};
+  return list;
+}
+
 void track_ranges(const ObserverRule& rule, bool initialised,
                   const std::vector<kernels::Range>& seen, std::vector<kernels::Range>& tracked) {
   tracked.resize(seen.size(), {INFINITY, -INFINITY});

@@ -1,12 +1,20 @@
 // Ranges that a quantizer tracks.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "kernels/quantize.h"
 #include "quant/spec.h"
 
 namespace halftone {
+
+// The observers by the names that config_list gives them, with a line about each.
+struct ObserverEntry {
+  ObserverKind kind;
+  std::string name, summary;
+};
+const std::vector<ObserverEntry>& observers();
 
 struct ObserverRule {
   ObserverKind kind = ObserverKind::kEma;

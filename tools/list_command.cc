@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
+#include "quant/observer.h"
 #include "quant/quantizer.h"
 #include "tools/command_line.h"
 
@@ -41,11 +42,10 @@ std::vector<Item> optimizers() {
   return items;
 }
 
-std::vector<Item> observers() {
-  return {
-      {"ema",
-       "moving average of the batches' ranges, ema_decay 0.99 (Jacob et al. 2018, section 3.1)"},
-      {"min_max", "smallest and largest value ever seen; of a weight, the current ones"}};
+std::vector<Item> observer_items() {
+  std::vector<Item> items;
+  for (const ObserverEntry& e : observers()) items.push_back({e.name, e.summary});
+  return items;
 }
 
 std::vector<Item> quantizers() {
@@ -59,7 +59,7 @@ std::vector<Item> items_of(const std::string& kind) {
   if (kind == "models") return models();
   if (kind == "datasets") return datasets();
   if (kind == "optimizers") return optimizers();
-  if (kind == "observers") return observers();
+  if (kind == "observers") return observer_items();
   return quantizers();
 }
 
