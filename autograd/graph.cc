@@ -33,6 +33,22 @@ int Graph::producer(int value) const {
   return -1;
 }
 
+int Graph::only_node(const std::string& module_path) const {
+  int only = -1;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].module_path != module_path) continue;
+    if (only >= 0) return -1;
+    only = static_cast<int>(i);
+  }
+  return only;
+}
+
+int Graph::only_consumer(int node) const {
+  const int value = nodes_[node].output;
+  const std::vector<int> readers = consumers(value);
+  return readers.size() == 1 && value != output_ ? readers[0] : -1;
+}
+
 std::string Graph::str() const {
   size_t op_width = 0, path_width = 0;
   for (const GraphNode& node : nodes_) {

@@ -25,7 +25,11 @@ class Graph {
   const std::vector<GraphNode>& nodes() const { return nodes_; }
   std::vector<int> consumers(int value) const;  // node indices
   int producer(int value) const;                // node index, -1 for the network input
-  int input() const { return input_; }          // value id of the network input
+  // The only node that a module made; -1 when it ran more or less than one operation.
+  int only_node(const std::string& module_path) const;
+  // The node that alone reads a node's value; -1 when others do, or the network returns it.
+  int only_consumer(int node) const;
+  int input() const { return input_; }  // value id of the network input
   int output() const { return output_; }
   uint64_t version() const { return version_; }  // of the module tree when it was traced
   std::string str() const;                       // a readable table

@@ -7,6 +7,11 @@ namespace halftone {
 
 enum class Activation : uint8_t { kIdentity, kReLU, kReLU6, kHardtanh, kLeakyReLU, kSigmoid };
 
+// The activations that only bound their input: they pass through max pooling and rounding.
+constexpr bool is_clamp(Activation kind) {
+  return kind == Activation::kReLU || kind == Activation::kReLU6 || kind == Activation::kHardtanh;
+}
+
 struct ActivationOptions {
   Activation kind = Activation::kIdentity;
   float low = -1.0f, high = 1.0f;  // Hardtanh

@@ -1,31 +1,12 @@
 #include "nn/fuse.h"
 
-#include <algorithm>
-
 namespace halftone {
 namespace {
-
-bool is_clamp(Activation kind) {
-  return kind == Activation::kReLU || kind == Activation::kReLU6 || kind == Activation::kHardtanh;
-}
-
-bool runs_once(const Graph& graph, const std::string& path) {
-  const auto& nodes = graph.nodes();
-  return std::count_if(nodes.begin(), nodes.end(),
-                       [&](const GraphNode& n) { return n.module_path == path; }) == 1;
-}
-
-// The node that alone reads this node's value; null when others do, or the network returns it.
-const GraphNode* only_consumer(const Graph& graph, const GraphNode& node) {
-  const std::vector<int> consumers = graph.consumers(node.output);
-  if (consumers.size() != 1 || graph.output() == node.output) return nullptr;
-  return &graph.nodes()[consumers[0]];
-}
 
 template <class M>
 M* free_module(Module& model, const Graph& graph, const std::string& path) {
   M* module = dynamic_cast<M*>(model.find(path));
-  return module && !module->has_executor() && runs_once(graph, path) ? module : nullptr;
+  return module && !module->has_executor() && graph.only_node(path) >= 0 ? module : nullptr;
 }
 
 // Where a module computes an activation for its neighbour; null when it cannot.
@@ -55,11 +36,13 @@ FusedActivations fuse_activations(Module& model, const Graph& graph) {
     if (!layer || !is_clamp(layer->options().kind)) continue;
     ActivationOptions* home = nullptr;
     const int producer = node.inputs.empty() ? -1 : graph.producer(node.inputs[0]);
-    if (producer >= 0 && only_consumer(graph, graph.nodes()[producer])) {
+    if (producer >= 0 && graph.only_consumer(producer) >= 0) {
       home = before_next(model, graph, graph.nodes()[producer]);
     }
-    const GraphNode* next = only_consumer(graph, node);
-    if (!home && next && !layer->output_transform()) home = in_pooling(model, graph, *next);
+    const int next = graph.only_consumer(graph.only_node(node.module_path));
+    if (!home && next >= 0 && !layer->output_transform()) {
+      home = in_pooling(model, graph, graph.nodes()[next]);
+    }
     if (!home) continue;
     *home = layer->options();
     layer->set_executor([](Module&, const std::vector<Variable>& inputs) { return inputs.at(0); });

@@ -47,6 +47,9 @@ struct Chain {
 };
 using ChainPtr = std::shared_ptr<Chain>;
 
+// The weight of a Conv2d or Linear.
+const Variable& weight_of(Module& layer);
+
 // The chains of a traced model, one for each Conv2d and Linear that runs once, without quantizers.
 // A member has one consumer, and a batch norm one producer. Activations that are no clamp end a
 // chain before them, output transforms behind their module. fold: whether batch norms join.

@@ -17,11 +17,6 @@ namespace {
 using Json = nlohmann::json;
 using Tensors = std::map<std::string, Tensor>;
 
-const Variable& weight_of(Module& layer) {
-  auto* conv = dynamic_cast<Conv2d*>(&layer);
-  return conv != nullptr ? conv->weight : dynamic_cast<Linear&>(layer).weight;
-}
-
 Tensor disk_layout(const Tensor& w) {
   if (w.rank() != 4) return w.clone();
   Tensor out = Tensor::empty(w.context(), {w.dim(0), w.dim(3), w.dim(1), w.dim(2)}, w.dtype());

@@ -49,8 +49,12 @@ class FakeQuantize : public Module {
   void set_ranges(const std::vector<kernels::Range>& ranges);
   std::vector<kernels::Range> ranges() const;
 
+  // For a tensor of this rank as it lies in memory: one grid, or one for each position on the axis
+  // (spec().axis counts in PyTorch's layout, the result's axis in NHWC and OHWI). Evaluation uses
+  // the scale of the last training step: weights are observed in training only.
   kernels::Grids grids(int rank) const;
-  // Per-tensor activations as stored: uint8 codes; signed codes are stored 128 higher.
+  // Per-tensor activations as stored: uint8 codes; signed codes are stored 128 higher. Of
+  // per-channel grids it is the first channel's only: use grids() for them.
   QuantParams params() const;
 
   int64_t steps() const { return *steps_->data<int64_t>(); }

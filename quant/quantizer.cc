@@ -18,11 +18,6 @@ bool has_weight_slot(Module* module) {
   return dynamic_cast<Conv2d*>(module) != nullptr || dynamic_cast<Linear*>(module) != nullptr;
 }
 
-const Variable& weight_of(Module& module) {
-  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->weight;
-  return dynamic_cast<Linear&>(module).weight;
-}
-
 Slot& weight_slot(Module& module) {
   if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->weight_transform();
   return dynamic_cast<Linear&>(module).weight_transform();
@@ -78,12 +73,6 @@ void place(Slot& slot, const std::string& name, const Module& module,
         .fix("take it out, or leave the layer out of config_list");
   }
   slot.set(name, quantizer);
-}
-
-// How many nodes of the graph a module made.
-int64_t runs_of(const Graph& graph, const std::string& path) {
-  return std::count_if(graph.nodes().begin(), graph.nodes().end(),
-                       [&](const GraphNode& node) { return node.module_path == path; });
 }
 
 }  // namespace
@@ -233,7 +222,7 @@ void Quantizer::share_edges() {
     for (Module* end : consumers_of(model_, *graph_, *chain)) {
       const auto found = by_anchor.find(end);
       agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
-              runs_of(*graph_, end->path()) == 1;
+              graph_->only_node(end->path()) >= 0;
       if (agree) consumers.push_back(found->second);
     }
     if (!agree || consumers.empty()) continue;

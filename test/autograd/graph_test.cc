@@ -82,6 +82,11 @@ TEST_CASE("edges: consumers, producers, no parameters") {
   CHECK(nodes[5].inputs == std::vector<int>{nodes[4].output, graph.input()});
   CHECK(graph.output() == nodes[6].output);
   CHECK(graph.consumers(graph.output()).empty());
+  CHECK(graph.only_node("block.bn2") == 4);
+  CHECK(graph.only_node("block.relu") == -1);  // runs twice
+  CHECK(graph.only_node("nobody") == -1);
+  CHECK(graph.only_consumer(0) == 1);
+  CHECK(graph.only_consumer(6) == -1);  // the network's output
 }
 
 TEST_CASE("the graph prints as a table") {
