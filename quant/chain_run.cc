@@ -34,7 +34,7 @@ Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainS
 [[noreturn]] void throw_changed() {
   throw HALFTONE_ERROR("quantizer")
       .what_happened("the module tree changed after compress()")
-      .fix("change the model first, then build a new quantizer for it");
+      .fix("change the model first, then quantize it: build model and quantizer anew");
 }
 
 Variable run_fused(Chain& chain, const Variable& input) {
