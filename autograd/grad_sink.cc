@@ -30,6 +30,16 @@ Tensor& GradSink::out(size_t i) {
   return slot.out;
 }
 
+Tensor* GradSink::sum(size_t i) {
+  if (!needs(i)) return nullptr;
+  Slot& slot = (*slots_)[i];
+  Node* producer = slot.edge->producer.get();
+  if (producer == nullptr || !producer->gradient.unique()) return nullptr;
+  slot.out = std::move(producer->gradient);
+  producer->gradient = Tensor();
+  return &slot.out;
+}
+
 void GradSink::put(size_t i, Tensor gradient) {
   if (!needs(i)) return;
   GradEdge& edge = *(*slots_)[i].edge;

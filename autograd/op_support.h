@@ -23,6 +23,12 @@ inline Tensor& out_or_scratch(GradSink& sink, size_t i, const Context& context, 
   return scratch;
 }
 
+// For closures whose gradient may overwrite the upstream one element by element: its own memory
+// where nobody else can see it, else a fresh tensor. Hand it over with put().
+inline Tensor reuse_or_empty(const Tensor& upstream) {
+  return upstream.unique() ? upstream : Tensor::empty(upstream.context(), upstream.shape());
+}
+
 inline Tensor* out_or_null(GradSink& sink, size_t i) {
   return sink.needs(i) ? &sink.out(i) : nullptr;
 }

@@ -25,9 +25,10 @@ struct BatchNormOptions {
   ActivationOptions act;  // fused behind it
 };
 // x (N, ..., C); weight, bias (C) or undefined. Training: batch statistics, and the running ones
-// are updated in place.
+// are updated in place. An addend of x's shape is added before the activation.
 Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
-                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options);
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                    const Variable& addend = Variable());
 
 Variable activation(const Variable& x, const ActivationOptions& options);
 Variable relu(const Variable& x);

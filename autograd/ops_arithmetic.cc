@@ -19,7 +19,7 @@ Variable add(const Variable& a, const Variable& b, const ActivationOptions& act)
   auto backward = [saved_y = saved_if(masks, y), act](const Tensor& dy, GradSink& sink) {
     Tensor gradient = dy;
     if (saved_y.defined()) {
-      gradient = Tensor::empty(dy.context(), dy.shape());
+      gradient = reuse_or_empty(dy);
       kernels::activation_backward(dy, saved_y, act, gradient);
     }
     sink.put(0, gradient);

@@ -25,7 +25,11 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   auto backward = [saved_x = saved_if(wants_grad(w) || wants_grad(bias), xv),
                    saved_w = saved_if(wants_grad(x), wv), w_shape = wv.shape(),
                    options](const Tensor& dy, GradSink& sink) {
-    if (sink.needs(0)) kernels::conv2d_backward_data(dy, saved_w, options, sink.out(0));
+    if (Tensor* sum = sink.sum(0)) {
+      kernels::conv2d_add_backward_data(dy, saved_w, options, *sum);
+    } else if (sink.needs(0)) {
+      kernels::conv2d_backward_data(dy, saved_w, options, sink.out(0));
+    }
     if (!sink.needs(1) && !sink.needs(2)) return;
     Tensor scratch;
     Tensor& dw = out_or_scratch(sink, 1, dy.context(), w_shape, scratch);

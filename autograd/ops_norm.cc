@@ -47,34 +47,53 @@ struct Saved {
   Tensor weight;
   BatchNormOptions options;
 
-  void backward(const Tensor& dy, GradSink& sink) const {
-    Tensor scratch;
-    Tensor& dx = out_or_scratch(sink, 0, dy.context(), x.shape(), scratch);
+  // With an addend: both gradients are dy past the activation.
+  void backward_of_sum(const Tensor& dy, GradSink& sink) const {
+    Tensor g = dy;
+    if (y.defined()) {
+      g = reuse_or_empty(dy);
+      kernels::activation_backward(dy, y, options.act, g);
+    }
+    sink.put(3, g);
+    backward(g, sink, ActivationOptions());
+  }
+
+  void backward(const Tensor& dy, GradSink& sink, const ActivationOptions& act) const {
+    Tensor dx = reuse_or_empty(dy);
     kernels::batch_norm_backward(dy, x, y.defined() ? y : x, statistics.mean, statistics.variance,
-                                 options.eps, weight.defined() ? &weight : nullptr, options.act,
+                                 options.eps, weight.defined() ? &weight : nullptr, act,
                                  options.training, dx, out_or_null(sink, 1), out_or_null(sink, 2));
+    sink.put(0, std::move(dx));
   }
 };
 
 }  // namespace
 
 Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
-                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options) {
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                    const Variable& addend) {
   const Tensor& xv = x.value();
-  const bool saves = wants_grad(x) || wants_grad(weight) || wants_grad(bias);
+  const bool saves = wants_grad(x) || wants_grad(weight) || wants_grad(bias) || wants_grad(addend);
   const Statistics statistics = options.training
                                     ? of_batch(xv, options.momentum, running_mean, running_var)
                                     : of_running(running_mean, running_var, saves);
   Tensor y = Tensor::empty(xv.context(), xv.shape());
   kernels::batch_norm_apply(xv, statistics.mean, statistics.variance, options.eps,
-                            value_or_null(weight), value_or_null(bias), options.act, y);
+                            value_or_null(weight), value_or_null(bias), options.act, y,
+                            value_or_null(addend));
   OpRecord record{"batch_norm", {x, weight, bias}, {}};
+  if (addend.defined()) record.inputs.push_back(addend);
   if (saves) {
     const bool masked = options.act.kind != Activation::kIdentity;
     Saved saved{xv, saved_if(masked, y), statistics, weight.defined() ? weight.value() : Tensor(),
                 options};
-    record.backward = [saved = std::move(saved)](const Tensor& dy, GradSink& sink) {
-      saved.backward(dy, sink);
+    record.backward = [saved = std::move(saved), adds = addend.defined()](const Tensor& dy,
+                                                                          GradSink& sink) {
+      if (adds) {
+        saved.backward_of_sum(dy, sink);
+      } else {
+        saved.backward(dy, sink, saved.options.act);
+      }
     };
   }
   return make_result(std::move(record), std::move(y));

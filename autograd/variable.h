@@ -62,6 +62,9 @@ class GradSink {
   // has been accumulated there, a fresh tensor otherwise (the engine adds it). float32, shape of
   // input i.
   Tensor& out(size_t i);
+  // What other consumers have sent to input i so far, for a kernel that adds to it in place of
+  // overwriting out(i); null where there is nothing, or where somebody else can see it.
+  Tensor* sum(size_t i);
   // Hands over a gradient that exists already (Identity, Add, reshape): it may be shared, nobody
   // writes it.
   void put(size_t i, Tensor gradient);

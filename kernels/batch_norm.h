@@ -14,10 +14,11 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance);
 void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count, float momentum,
                        Tensor& running_mean, Tensor& running_variance);
 
-// y = act((x - mean) / sqrt(variance + eps) * weight + bias); weight and bias may be null.
+// y = act((x - mean) / sqrt(variance + eps) * weight + bias + addend); weight, bias and addend may
+// be null. The bits are those of the separate steps.
 void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& variance, float eps,
                       const Tensor* weight, const Tensor* bias, const ActivationOptions& act,
-                      Tensor& y);
+                      Tensor& y, const Tensor* addend = nullptr);
 
 // Backward of the line above. use_batch_statistics: mean and variance depend on x (training).
 // y is the output of the forward (for the activation's mask). dweight, dbias may be null.

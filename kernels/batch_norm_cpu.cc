@@ -101,8 +101,9 @@ void apply_gradient(const Rule& rule, const Lanes& lanes, const Context& context
 
 void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& variance, float eps,
                       const Tensor* weight, const Tensor* bias, const ActivationOptions& act,
-                      Tensor& y) {
+                      Tensor& y, const Tensor* addend) {
   check_same("batch_norm", x, y);
+  if (addend != nullptr) check_same("batch_norm", x, *addend);
   check_activation(act, false);
   const int64_t channels = x.dim(-1);
   for (const Tensor* t : {&mean, &variance}) check_channel("statistics", t, channels);
@@ -118,18 +119,25 @@ void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& varianc
     return static_cast<float>(inverse_deviation(v[c], eps) * weight_at(weight, c));
   });
   lanes.fill(shift, [&](int64_t c) { return bias == nullptr ? 0.0f : bias->data<float>()[c]; });
-  const float* in = x.data<float>();
+  const float *in = x.data<float>(), *added = addend ? addend->data<float>() : nullptr;
   float* out = y.data<float>();
-  with_rule(act, [&](auto rule) {
+  const auto normalize = [&](auto finish) {
     for_chunks(x.context(), lanes.numel, lanes.chunk, [=](int64_t, int64_t begin, int64_t end) {
       for (int64_t at = begin; at < end; at += lanes.length) {
         const int64_t width = std::min(lanes.length, end - at);
 #pragma GCC ivdep
         for (int64_t j = 0; j < width; ++j) {
-          out[at + j] = rule.forward((in[at + j] - centre[j]) * factor[j] + shift[j]);
+          out[at + j] = finish((in[at + j] - centre[j]) * factor[j] + shift[j], at + j);
         }
       }
     });
+  };
+  with_rule(act, [&](auto rule) {
+    if (added == nullptr) {
+      normalize([rule](float v, int64_t) { return rule.forward(v); });
+    } else {
+      normalize([rule, added](float v, int64_t i) { return rule.forward(v + added[i]); });
+    }
   });
 }
 

@@ -21,6 +21,9 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
             Tensor& y);
 void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
                           Tensor& dx);
+// dx += the data gradient, bit for bit as if added afterwards.
+void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                              Tensor& dx);
 // `dbias` (O) may be null.
 void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,
                             Tensor& dw, Tensor* dbias);

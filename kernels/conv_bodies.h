@@ -12,6 +12,9 @@ struct ConvBodies {
   void (*backward_data)(const ConvGeometry& g, const Tensor& dy, const Tensor& w, Tensor& dx);
   void (*backward_weight)(const ConvGeometry& g, const Tensor& x, const Tensor& dy, Tensor& dw,
                           Tensor* dbias);
+  // dx += the data gradient; null where the body can only overwrite.
+  void (*add_backward_data)(const ConvGeometry& g, const Tensor& dy, const Tensor& w,
+                            Tensor& dx) = nullptr;
 };
 
 // im2col and Eigen's matrix product: any shape, any machine.

@@ -2,6 +2,7 @@
 #include "kernels/conv.h"
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
+#include "kernels/elementwise.h"
 
 namespace halftone::kernels {
 namespace {
@@ -56,13 +57,37 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   choose(g, own_forward(g, x.context())).forward(g, x, w, bias, y);
 }
 
-void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
-                          Tensor& dx) {
+namespace {
+
+ConvGeometry data_geometry(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                           const Tensor& dx) {
   const char* op = "conv2d_backward_data";
   const ConvGeometry g = conv_geometry(op, dx.shape(), w.shape(), options);
   check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
+  return g;
+}
+
+}  // namespace
+
+void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                          Tensor& dx) {
+  const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
   choose(g, own_data(g, dy.context())).backward_data(g, dy, w, dx);
+}
+
+void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                              Tensor& dx) {
+  const ConvGeometry g = data_geometry(dy, w, options, dx);
+  if (dx.numel() == 0) return;
+  const ConvBodies& bodies = choose(g, own_data(g, dy.context()));
+  if (bodies.add_backward_data != nullptr && !scatter_data_takes(g)) {
+    bodies.add_backward_data(g, dy, w, dx);
+    return;
+  }
+  Tensor gradient = Tensor::empty(dx.context(), dx.shape());
+  bodies.backward_data(g, dy, w, gradient);
+  accumulate(gradient, dx);
 }
 
 void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptions& options,

@@ -128,10 +128,17 @@ const ConvBodies& bodies_of() {
         forward(kKernels(), g, x, w, bias, y);
       },
       [](const ConvGeometry& g, const Tensor& dy, const Tensor& w, Tensor& dx) {
-        (scatter_data_takes(g) ? scatter_data : correlate_data)(kKernels(), g, dy, w, dx);
+        if (scatter_data_takes(g)) {
+          scatter_data(kKernels(), g, dy, w, dx);
+        } else {
+          correlate_data(kKernels(), g, dy, w, dx, false);
+        }
       },
       [](const ConvGeometry& g, const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* dbias) {
         backward_weight(kKernels(), g, x, dy, dw, dbias);
+      },
+      [](const ConvGeometry& g, const Tensor& dy, const Tensor& w, Tensor& dx) {
+        correlate_data(kKernels(), g, dy, w, dx, true);
       }};
   return bodies;
 }

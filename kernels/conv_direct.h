@@ -38,6 +38,7 @@ struct Correlation {
   int64_t output_row, output_pixel;
   int64_t rows, pixels, channels;  // of the output
   RowClip clip;
+  bool adds;  // to what output holds, when a sum is complete
 };
 
 // The weight gradient of one image: sums (taps, run, padded channels) += x patches^T dy.
@@ -58,9 +59,9 @@ struct DirectKernels {
   void (*weight_product)(const WeightProduct& job);
 };
 
-// The data gradient as correlations, any shape that direct_conv_takes.
+// The data gradient as correlations, any shape that direct_conv_takes; `adds`: to what dx holds.
 void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& dy,
-                    const Tensor& w, Tensor& dx);
+                    const Tensor& w, Tensor& dx, bool adds);
 
 // The data gradient for few input channels, where the correlation's vectors would be half empty.
 bool scatter_data_takes(const ConvGeometry& g);

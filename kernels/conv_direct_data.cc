@@ -64,7 +64,7 @@ Correlation phase_job(const Context& context, const ConvGeometry& g, const Frame
 }  // namespace
 
 void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& dy,
-                    const Tensor& w, Tensor& dx) {
+                    const Tensor& w, Tensor& dx, bool adds) {
   const Conv2dOptions& o = g.options;
   const Margin mv = Margin::of(g.oh, g.h, g.kh, o.stride_h, o.pad_h);
   const Margin mh = Margin::of(g.ow, g.w, g.kw, o.stride_w, o.pad_w);
@@ -84,6 +84,7 @@ void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const T
     Correlation shared =
         phase_job(dy.context(), g, frame, v, h, p, kernels.lanes, ws, packed.data<float>());
     shared.bias = bias.data<float>();
+    shared.adds = adds;
     const int64_t start = ((mv.before + v.first) * frame.width + mh.before + h.first) * g.o;
     parallel_for(dy.context(), g.n, 1, [&](int64_t begin, int64_t end) {
       Correlation job = shared;

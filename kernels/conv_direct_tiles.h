@@ -101,6 +101,10 @@ void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t ch
 #pragma GCC unroll 32
     for (int p = 0; p < P; ++p) {
       float* to = out + p * job.output_pixel + v * Vec::kLanes;
+      if (job.adds) {
+        const int count = left < Vec::kLanes ? static_cast<int>(left) : Vec::kLanes;
+        acc[p][v] = Vec::add(Vec::load_first(to, count), acc[p][v]);
+      }
       if (left >= Vec::kLanes) {
         acc[p][v].store(to);
       } else {

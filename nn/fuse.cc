@@ -22,15 +22,19 @@ ActivationOptions* in_pooling(Module& model, const Graph& graph, const GraphNode
   return pool ? &pool->fused_activation : nullptr;
 }
 
+Variable pass_through(Module&, const std::vector<Variable>& inputs) { return inputs.at(0); }
+
+// Runs for an Add whose input `at` is what the norm would normalise.
+Executor summing(BatchNorm* norm, size_t at) {
+  return [norm, at](Module& self, const std::vector<Variable>& inputs) {
+    if (inputs.size() != 2 || inputs[0].shape() != inputs[1].shape()) return self.forward(inputs);
+    return norm->forward_sum(inputs[at], inputs[1 - at], dynamic_cast<Add&>(self).fused_activation);
+  };
+}
+
 }  // namespace
 
-FusedActivations fuse_activations(Module& model, const Graph& graph) {
-  if (graph.version() != model.tree_version()) {
-    throw HALFTONE_ERROR("fuse")
-        .what_happened("the model has changed since its graph was traced")
-        .fix("trace it again");
-  }
-  FusedActivations fused;
+void FusedLayers::fuse_activations(Module& model, const Graph& graph) {
   for (const GraphNode& node : graph.nodes()) {
     auto* layer = free_module<ActivationLayer>(model, graph, node.module_path);
     if (!layer || !is_clamp(layer->options().kind)) continue;
@@ -45,18 +49,51 @@ FusedActivations fuse_activations(Module& model, const Graph& graph) {
     }
     if (!home) continue;
     *home = layer->options();
-    layer->set_executor([](Module&, const std::vector<Variable>& inputs) { return inputs.at(0); });
-    fused.pairs_.emplace_back(home, layer);
+    layer->set_executor(pass_through);
+    pairs_.emplace_back(home, layer);
   }
+}
+
+void FusedLayers::fuse_sums(Module& model, const Graph& graph) {
+  for (const GraphNode& node : graph.nodes()) {
+    auto* norm = free_module<BatchNorm>(model, graph, node.module_path);
+    const int consumer = norm ? graph.only_consumer(graph.producer(node.output)) : -1;
+    if (consumer < 0 || norm->output_transform() ||
+        norm->fused_activation.kind != Activation::kIdentity) {
+      continue;
+    }
+    const GraphNode& sum = graph.nodes()[consumer];
+    auto* add = free_module<Add>(model, graph, sum.module_path);
+    if (!add || sum.inputs[0] == sum.inputs[1]) continue;
+    norm->set_executor(pass_through);
+    add->set_executor(summing(norm, sum.inputs[0] == node.output ? 0 : 1));
+    sums_.emplace_back(norm, add);
+  }
+}
+
+FusedLayers fuse_layers(Module& model, const Graph& graph) {
+  if (graph.version() != model.tree_version()) {
+    throw HALFTONE_ERROR("fuse")
+        .what_happened("the model has changed since its graph was traced")
+        .fix("trace it again");
+  }
+  FusedLayers fused;
+  fused.fuse_activations(model, graph);
+  fused.fuse_sums(model, graph);  // takes the sums' activations along
   return fused;
 }
 
-void FusedActivations::unfuse() {
+void FusedLayers::unfuse() {
   for (auto& [home, layer] : pairs_) {
     *home = ActivationOptions();
     layer->set_executor(nullptr);
   }
+  for (auto& [norm, add] : sums_) {
+    norm->set_executor(nullptr);
+    add->set_executor(nullptr);
+  }
   pairs_.clear();
+  sums_.clear();
 }
 
 }  // namespace halftone

@@ -62,6 +62,8 @@ class BatchNorm : public Module {
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
+  // act(forward(x) + addend) in one pass; the addend may be undefined.
+  Variable forward_sum(const Variable& x, const Variable& addend, const ActivationOptions& act);
   Variable weight, bias;               // undefined without affine
   Tensor *running_mean, *running_var;  // buffers
   Tensor* num_batches_tracked;         // int64 scalar

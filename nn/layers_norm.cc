@@ -31,7 +31,11 @@ std::string BatchNorm::describe() const {
 std::string BatchNorm::summary() const { return type_name() + " " + std::to_string(features_); }
 
 Variable BatchNorm::forward(const std::vector<Variable>& inputs) {
-  const Variable& x = only_input("batch_norm", inputs);
+  return forward_sum(only_input("batch_norm", inputs), Variable(), fused_activation);
+}
+
+Variable BatchNorm::forward_sum(const Variable& x, const Variable& addend,
+                                const ActivationOptions& act) {
   const int rank = rank_ == 2 ? 4 : 2;
   if (x.shape().rank() != rank || x.shape()[rank - 1] != features_) {
     check_channels("batch_norm", x.shape(), rank, features_,
@@ -41,8 +45,8 @@ Variable BatchNorm::forward(const std::vector<Variable>& inputs) {
   options.eps = args_.eps;
   options.momentum = args_.momentum;
   options.training = training();
-  options.act = fused_activation;
-  Variable y = batch_norm(x, weight, bias, *running_mean, *running_var, options);
+  options.act = act;
+  Variable y = batch_norm(x, weight, bias, *running_mean, *running_var, options, addend);
   if (training()) ++*num_batches_tracked->data<int64_t>();
   return y;
 }

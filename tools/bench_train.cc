@@ -65,7 +65,7 @@ class Step {
     for (int64_t i = 0; i < c.batch; ++i)
       labels_.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
     const Variable dummy(Tensor::zeros(context, model_.batch_shape(1)));
-    fuse_activations(*model_.module, trace(*model_.module, dummy));
+    fuse_layers(*model_.module, trace(*model_.module, dummy));
     store_ = std::make_unique<ParameterStore>(*model_.module);
     optimizer_ = make_optimizer(*store_, {});
     model_->train();

@@ -87,7 +87,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
-    fuse_activations(*network.model.module, trace(*network.model.module, Variable(dummy)));
+    fuse_layers(*network.model.module, trace(*network.model.module, Variable(dummy)));
     return network;
   }
   // quant_start_step N leaves the first N - 1 optimizer steps in float.

@@ -90,6 +90,30 @@ TEST_CASE("out() is the leaf's own buffer exactly when nothing was accumulated")
   CHECK(values_of(buffer) == Floats{1, 1});
 }
 
+TEST_CASE("sum() is the gradient so far, in place, exactly when nobody else sees it") {
+  const Variable x(tensor({1, 2}), true), r(tensor({0, 0}), true);
+  std::vector<bool> there;
+  const auto consumer = [&](const Variable& inner) {
+    return custom(inner, [&](const Tensor& dy, GradSink& sink) {
+      Tensor* sum = sink.sum(0);
+      there.push_back(sum != nullptr);
+      Tensor& to = sum ? *sum : sink.out(0);
+      for (int i = 0; i < 2; ++i) {
+        to.data<float>()[i] = dy.data<float>()[i] + (sum ? to.data<float>()[i] : 0.0f);
+      }
+    });
+  };
+  Variable inner = scale(x, 1);
+  add(consumer(inner), consumer(inner)).backward(tensor({1, 10}));
+  CHECK(there == std::vector<bool>{false, true});
+  CHECK(values_of(x.grad()) == Floats{2, 20});
+  inner = scale(x, 1);
+  add(add(consumer(inner), r), inner).backward(tensor({1, 10}));  // inner's gradient is also r's
+  CHECK(there == std::vector<bool>{false, true, false});
+  CHECK(values_of(r.grad()) == Floats{1, 10});
+  CHECK(values_of(x.grad()) == Floats{4, 40});
+}
+
 TEST_CASE("one variable as both inputs of an op") {
   const bool buffered = GENERATE(false, true);
   Variable x(tensor({3, -2}), true);

@@ -3,6 +3,7 @@
 
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
+#include "kernels/elementwise.h"
 #include "test/catch_skip.h"
 #include "test/kernels/conv_cases.h"
 
@@ -92,7 +93,10 @@ const ConvBodies& chosen() {
         kernels::conv2d_backward_data(dy, w, g.options, dx);
       },
       [](const kernels::ConvGeometry& g, const Tensor& x, const Tensor& dy, Tensor& dw,
-         Tensor* dbias) { kernels::conv2d_backward_weight(x, dy, g.options, dw, dbias); }};
+         Tensor* dbias) { kernels::conv2d_backward_weight(x, dy, g.options, dw, dbias); },
+      [](const kernels::ConvGeometry& g, const Tensor& dy, const Tensor& w, Tensor& dx) {
+        kernels::conv2d_add_backward_data(dy, w, g.options, dx);
+      }};
   return bodies;
 }
 
@@ -114,6 +118,21 @@ void check_body(const ConvBodies& bodies, int threads, Takes takes = all) {
       if (e.integers) CHECK(same_values(got[i], want[i]));
       CHECK(relative_error(got[i], want[i]) < kTolerance);
     }
+  }
+}
+
+void check_adding(const ConvBodies& bodies, int threads, Takes takes = all) {
+  const Context context = context_with(threads);
+  for (const Expected& e : expected()) {
+    const auto g = kernels::conv_geometry("test", e.c.x(), e.c.weight(), e.c.options);
+    if (!takes(g)) continue;
+    INFO(e.c.str() << ", " << threads << " threads");
+    const Operands in(context, e.c, e.integers);
+    Tensor added = in.x.clone(), separate = unwritten(context, e.c.x());
+    bodies.add_backward_data(g, in.dy, in.w, added);
+    bodies.backward_data(g, in.dy, in.w, separate);
+    kernels::accumulate(in.x, separate);
+    CHECK(same_values(added, separate));
   }
 }
 
@@ -157,6 +176,18 @@ TEST_CASE("convolution: the direct body for AVX-512, exact on integers, same bit
 TEST_CASE("convolution: the body chosen by shape, exact on integers, same bits twice") {
   check_body(chosen(), 1);
   check_body(chosen(), 2);
+}
+
+TEST_CASE("convolution: adding the data gradient has the bits of adding it afterwards") {
+  check_adding(chosen(), 1);
+  check_adding(chosen(), 2);
+  // Few channels have another order of summation where the gradient is not added.
+  const auto takes = [](const kernels::ConvGeometry& g) {
+    return kernels::direct_conv_takes(g) && !kernels::scatter_data_takes(g);
+  };
+  for (const ConvBodies* bodies : {kernels::direct_conv_avx2(), kernels::direct_conv_avx512()}) {
+    if (bodies != nullptr) check_adding(*bodies, 2, takes);
+  }
 }
 
 TEST_CASE("convolution: an empty batch") {

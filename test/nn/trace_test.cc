@@ -106,8 +106,7 @@ void check_fusion(const std::string& name, const std::string& variant, size_t pa
     return make_model(name, Context(), options);
   };
   const Model plain = build(), model = build();
-  FusedActivations fused =
-      fuse_activations(*model.module, trace(*model.module, batch_for(model, 1)));
+  FusedLayers fused = fuse_layers(*model.module, trace(*model.module, batch_for(model, 1)));
   CHECK(fused.size() == pairs);
   check_same_bits(run_step(plain), run_step(model));
   fused.unfuse();
@@ -121,7 +120,7 @@ void check_fusion(const std::string& name, const std::string& variant, size_t pa
 TEST_CASE("an activation in its neighbour gives the same bits, fused and again apart") {
   check_fusion("lenet5", "batch_norm", 4);
   check_fusion("lenet5", "plain", 2);  // with the poolings
-  check_fusion("resnet20", "", 19);    // ten with a batch norm, nine with an Add
+  check_fusion("resnet20", "", 28);    // ten ReLUs with a batch norm, nine with a sum; nine sums
 }
 
 TEST_CASE("a batch norm with an output transform, or whose value has two readers, is not fused") {
@@ -129,10 +128,27 @@ TEST_CASE("a batch norm with an output transform, or whose value has two readers
   Sequential net(c, {make<BatchNorm>(c, 2, 1), make_relu(c)});
   dynamic_cast<BatchNorm&>(*net.find("0")).output_transform().set("o", make<Identity>(c));
   const Variable x(Tensor::zeros(c, {2, 2}));
-  CHECK(fuse_activations(net, trace(net, x)).size() == 0);
+  CHECK(fuse_layers(net, trace(net, x)).size() == 0);
   const auto relu = make_relu(c);
   Sequential twice(c, {make<BatchNorm>(c, 2, 1), relu, make<Linear>(c, 2, 2), relu});
-  CHECK(fuse_activations(twice, trace(twice, x)).size() == 0);
+  CHECK(fuse_layers(twice, trace(twice, x)).size() == 0);
+}
+
+struct NormPlusItself : Module {
+  explicit NormPlusItself(const Context& c) : Module(c) {}
+  std::string type_name() const override { return "NormPlusItself"; }
+  Variable forward(const std::vector<Variable>& inputs) override {
+    const Variable y = norm(inputs[0]);
+    return (*add.get())({y, y});
+  }
+  Slot& norm = register_child("norm", make<BatchNorm>(context(), 2, 1));
+  Slot& add = register_child("add", make<Add>(context()));
+};
+
+TEST_CASE("a sum of one batch norm with itself is not fused") {
+  NormPlusItself net{Context()};
+  const Variable x(Tensor::zeros(net.context(), {2, 2}));
+  CHECK(fuse_layers(net, trace(net, x)).size() == 0);
 }
 
 TEST_CASE("a stale graph is refused") {
@@ -140,7 +156,7 @@ TEST_CASE("a stale graph is refused") {
   Sequential net(c, {make<BatchNorm>(c, 2, 1), make_relu(c)});
   const Graph graph = trace(net, Variable(Tensor::zeros(c, {2, 2})));
   net.children()[1].set(make_sigmoid(c));
-  CHECK_THROWS_WITH(fuse_activations(net, graph), Catch::Contains("trace it again"));
+  CHECK_THROWS_WITH(fuse_layers(net, graph), Catch::Contains("trace it again"));
 }
 
 }  // namespace
