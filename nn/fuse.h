@@ -27,9 +27,9 @@ class FusedLayers {
 // A ReLU, ReLU6 or Hardtanh is computed by the batch norm or the sum whose only consumer it is,
 // else by the max pooling that is its own only consumer, and the activation layer passes its input
 // through: one pass over the values instead of two. Likewise a sum (and its activation) takes in a
-// batch norm whose only consumer it is. Modules that run more than once, have an
-// executor, or an output transform in between stay as they are. The graph must be of this model as
-// it is now (trace()).
+// batch norm whose only consumer it is. Modules that run more than once, have an executor, or an
+// output transform in between stay as they are. The graph must be of this model as it is now
+// (trace()).
 FusedLayers fuse_layers(Module& model, const Graph& graph);
 
 }  // namespace halftone
