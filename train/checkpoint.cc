@@ -1,5 +1,8 @@
 #include "train/checkpoint.h"
 
+#include <fmt/format.h>
+#include <zlib.h>
+
 #include <nlohmann/json.hpp>
 
 namespace halftone {
@@ -39,6 +42,16 @@ void read_header(const nlohmann::json& j, Checkpoint& c) {
   c.finished = j.at("finished");
 }
 
+// Of every name and every byte, so that no flipped bit goes unnoticed.
+uint32_t checksum_of(const std::map<std::string, Tensor>& tensors) {
+  uint32_t sum = 0;
+  for (const auto& [name, tensor] : tensors) {
+    sum = crc32(sum, reinterpret_cast<const Bytef*>(name.data()), static_cast<uInt>(name.size()));
+    sum = crc32_z(sum, static_cast<const Bytef*>(tensor.raw()), tensor.nbytes());
+  }
+  return sum;
+}
+
 void move_prefixed(TensorFile& file, const std::string& prefix,
                    std::map<std::string, Tensor>& out) {
   for (auto& [name, tensor] : file.tensors) {
@@ -55,7 +68,9 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.model) file.tensors.emplace(kModel + name, tensor);
   for (const auto& [name, tensor] : checkpoint.optimizer)
     file.tensors.emplace(kOptimizer + name, tensor);
-  file.metadata[kKey] = header_of(checkpoint).dump();
+  nlohmann::json header = header_of(checkpoint);
+  header["crc32"] = checksum_of(file.tensors);
+  file.metadata[kKey] = header.dump();
   save_safetensors(path, file);
 }
 
@@ -82,6 +97,14 @@ Checkpoint to_checkpoint(TensorFile file, const std::string& path) {
           .fix("use the newer Halftone that wrote it");
     }
     read_header(header, c);
+    const uint32_t expected = header.at("crc32"), found = checksum_of(file.tensors);
+    if (expected != found) {
+      throw HALFTONE_ERROR("checkpoint")
+          .at(path)
+          .expected(fmt::format("tensors with the checksum {:08x}", expected))
+          .found(fmt::format("{:08x}: the file is damaged", found))
+          .fix("use another copy, or train again");
+    }
   } catch (const nlohmann::json::exception& e) {
     throw HALFTONE_ERROR("checkpoint").at(path).expected("a complete header").found(e.what());
   }

@@ -12,12 +12,6 @@
 namespace halftone {
 namespace {
 
-// A file of weights with PyTorch's names must fit exactly; of our own files, which hold more
-// (optimizer, integer codes), the model's part is taken.
-void load_weights(Module& model, const std::string& path) {
-  load_state(model, load_safetensors(model.context(), path), path);
-}
-
 Tensor one_hot(const Tensor& labels, const Shape& shape) {
   Tensor rows = Tensor::zeros(labels.context(), shape);
   for (int64_t i = 0; i < labels.numel(); ++i) {
@@ -30,6 +24,24 @@ Tensor one_hot(const Tensor& labels, const Shape& shape) {
     rows.data<float>()[i * shape[1] + label] = 1.0f;
   }
   return rows;
+}
+
+Model build_model(const Context& context, const ModelRecipe& recipe) {
+  ModelOptions options;
+  options.num_classes = recipe.num_classes;
+  options.variant = recipe.variant;
+  if (recipe.width > 0) options.width = recipe.width;
+  Model model;
+  try {
+    model = make_model(recipe.name, context, options);
+  } catch (Error& e) {
+    throw e.at(recipe.where);
+  }
+  if (recipe.init != "default") init::apply(*model.module, recipe.init);
+  if (!recipe.weights.empty()) {
+    load_state(*model.module, load_safetensors(context, recipe.weights), recipe.weights);
+  }
+  return model;
 }
 
 }  // namespace
@@ -47,15 +59,18 @@ void load_state(Module& model, TensorFile file, const std::string& path) {
   const bool checkpoint = is_checkpoint(file);
   const bool exported =
       file.metadata.count("format") && file.metadata["format"] == "halftone-quantized";
-  if (!checkpoint && !exported) return model.load_state_dict(file.tensors);
   const auto all =
       checkpoint ? to_checkpoint(std::move(file), path).model : std::move(file.tensors);
   const std::map<std::string, Tensor> wanted = model.state_dict();
   std::map<std::string, Tensor> found;
   for (const auto& [name, tensor] : all) {
-    if (wanted.count(name)) found.emplace(name, tensor);
+    if (wanted.count(name) || (!checkpoint && !exported)) found.emplace(name, tensor);
   }
-  model.load_state_dict(found);
+  try {
+    model.load_state_dict(found);
+  } catch (Error& e) {
+    throw e.at(path);
+  }
 }
 
 void check_fits(const Network& network, const Dataset& data) {
@@ -77,28 +92,26 @@ void check_fits(const Network& network, const Dataset& data) {
 }
 
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch) {
-  ModelOptions options;
-  options.num_classes = recipe.model.num_classes;
-  options.variant = recipe.model.variant;
-  if (recipe.model.width > 0) options.width = recipe.model.width;
-  Network network{make_model(recipe.model.name, context, options), recipe.model.num_classes,
-                  nullptr};
-  if (recipe.model.init != "default") init::apply(*network.model.module, recipe.model.init);
-  if (!recipe.model.weights.empty()) load_weights(*network.model.module, recipe.model.weights);
+  Network network{build_model(context, recipe.model), recipe.model.num_classes, nullptr};
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
     fuse_layers(*network.model.module, trace(*network.model.module, Variable(dummy)));
     return network;
   }
   // quant_start_step N leaves the first N - 1 optimizer steps in float.
-  QuantizerOptions quantizer;
-  quantizer.start_step =
+  QuantizerOptions options;
+  options.start_step =
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
-  network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module,
-                                     recipe.quantizer.config_list, quantizer, dummy);
-  network.quantizer->compress();
+  try {
+    network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module,
+                                       recipe.quantizer.config_list, options, dummy);
+    network.quantizer->compress();
+  } catch (Error& e) {
+    throw e.at(recipe.quantizer.where);
+  }
   if (network.quantizer->points().empty()) {
     throw HALFTONE_ERROR("quantizer.config_list")
+        .at(recipe.quantizer.where)
         .expected("an entry that matches a layer of " + recipe.model.name)
         .found("none")
         .fix("op_types are class names (Conv2d, Linear), op_names dotted names (halftone inspect)");

@@ -42,6 +42,7 @@ void read_data(YamlFields f, DataRecipe& r) {
 
 void read_model(YamlFields f, ModelRecipe& r) {
   f.get("name", r.name);
+  r.where = f.location("name");
   f.get("num_classes", r.num_classes, 2, 100000);
   f.get("variant", r.variant);
   f.get("width", r.width, 0.0, 100.0);
@@ -118,6 +119,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   if (list.IsDefined()) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
     r.config_list = yaml_to_json(list).dump();
+    r.where = f.location("config_list");
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
   for (const char* key : {"config_list", "float_epochs"}) {
@@ -205,7 +207,9 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
 Recipe load_recipe(const std::string& file, const std::vector<std::string>& overrides) {
   std::ifstream in(file);
   std::stringstream text;
-  if (!in || !(text << in.rdbuf())) {
+  if (in.peek() != std::ifstream::traits_type::eof())
+    text << in.rdbuf();  // an empty file sets failbit
+  if (!std::ifstream(file) || text.fail()) {
     throw HALFTONE_ERROR("recipe")
         .at(file)
         .expected("a readable YAML file")

@@ -20,6 +20,7 @@ struct DataRecipe {
 };
 
 struct ModelRecipe {
+  std::string where;            // file:line of the name, for messages; no key
   std::string name = "lenet5";  // `halftone list models`
   int num_classes = 10;
   std::string variant;  // "" is the network's default; `halftone list models` shows the others
@@ -60,7 +61,8 @@ struct ScheduleRecipe {
 };
 
 struct QuantizerRecipe {
-  std::string name;  // "" trains in float; `halftone list quantizers`
+  std::string where;  // file:line of the config_list, for messages; no key
+  std::string name;   // "" trains in float; `halftone list quantizers`
   double float_epochs =
       0.0;  // quantization starts after so many epochs: NNI's quant_start_step in epochs
   std::string config_list = "[]";  // JSON, NNI's form

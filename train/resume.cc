@@ -37,7 +37,8 @@ std::map<std::string, std::string> dotted_keys(const YAML::Node& node,
 // What may change between the parts of a run without changing what its steps compute.
 Recipe without_free_keys(Recipe r) {
   const Recipe defaults;
-  r.epochs = defaults.epochs;
+  // A cosine ends with the last epoch: another number of epochs is another rate at every step.
+  if (r.schedule.name != "cosine") r.epochs = defaults.epochs;
   r.threads = defaults.threads;
   r.checkpoint_minutes = defaults.checkpoint_minutes;
   r.data.dir = defaults.data.dir;
@@ -94,7 +95,7 @@ Recipe prepare_run(const std::string& recipe_file, const std::vector<std::string
     throw HALFTONE_ERROR("train")
         .expected("a recipe, or --resume DIR")
         .found("neither")
-        .fix("halftone train examples/recipes/lenet5_qat8.yaml");
+        .fix("halftone train examples/recipes/quickstart.yaml");
   }
   const Recipe recipe = load_recipe(recipe_file, overrides);
   options.out = out.empty() ? fresh_folder(recipe.name) : out;

@@ -198,6 +198,17 @@ void Trainer::step() {
   if (network_.quantizer) network_.quantizer->advance_step();
 }
 
+// Errors say at which step they came.
+void Trainer::labelled(const std::function<void()>& work) {
+  const int64_t step = step_ + 1;
+  try {
+    work();
+  } catch (Error& e) {
+    const std::string where = e.location().empty() ? "" : ", " + e.location();
+    throw e.at(fmt::format("step {} (epoch {}){}", step, (step - 1) / steps_per_epoch_ + 1, where));
+  }
+}
+
 void Trainer::add_row(const Evaluation* test) {
   MetricsRow row;
   row.step = step_;
@@ -214,7 +225,9 @@ void Trainer::add_row(const Evaluation* test) {
 }
 
 void Trainer::end_of_epoch() {
-  test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
+  labelled([this] {
+    test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
+  });
   add_row(&test_);
   progress_.note(fmt::format("epoch {}/{}: test accuracy {:.2f} %, test loss {:.4f}, {}",
                              step_ / steps_per_epoch_, recipe_.epochs, 100 * test_.accuracy,
@@ -229,12 +242,7 @@ TrainResult Trainer::run() {
   start_ = window_start_ = last_save_ = Clock::now();
   network_.model->train();
   while (step_ < total_steps() && !StopSignal::received()) {
-    try {
-      step();
-    } catch (Error& e) {
-      if (!e.location().empty()) throw;
-      throw e.at(fmt::format("step {}", step_ + 1));
-    }
+    labelled([this] { step(); });
     if (hook_) hook_();
     ProgressState p;
     p.epoch_steps = steps_per_epoch_;

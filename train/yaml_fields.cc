@@ -41,7 +41,7 @@ YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)
     : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)) {
   if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) {
     throw HALFTONE_ERROR(path_.empty() ? "recipe" : path_)
-        .at(yaml_location(file_, node_))
+        .at(path_.empty() ? file_ : yaml_location(file_, node_))
         .expected("a mapping of keys to values")
         .found(text_of(node_));
   }
@@ -53,6 +53,10 @@ std::string YamlFields::dotted(const std::string& key) const {
 
 bool YamlFields::has(const std::string& key) const {
   return node_.IsMap() && node_[key].IsDefined() && !node_[key].IsNull();
+}
+
+std::string YamlFields::location(const std::string& key) const {
+  return has(key) ? yaml_location(file_, node_[key]) : file_;
 }
 
 YAML::Node YamlFields::take(const std::string& key) {

@@ -37,6 +37,8 @@ class YamlFields {
   bool has(const std::string& key) const;
   void finish() const;
 
+  // "recipe.yaml:12" of the key's value; the file alone when the key is absent.
+  std::string location(const std::string& key) const;
   // Error at the key's line: "train.batch_size: expected ..., found ...".
   Error error(const std::string& key, const std::string& expected) const;
 

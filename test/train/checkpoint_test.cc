@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "tensor/error.h"
 
@@ -59,6 +60,22 @@ TEST_CASE("a plain file of weights is no checkpoint") {
   CHECK_FALSE(is_checkpoint(load_safetensors(context, f.path + "/w.safetensors")));
   CHECK_THROWS_WITH(load_checkpoint(context, f.path + "/w.safetensors"),
                     Catch::Contains("w.safetensors") && Catch::Contains("expected a checkpoint"));
+}
+
+TEST_CASE("a flipped bit in a tensor is noticed") {
+  const Folder f;
+  const Context context;
+  const std::string path = f.path + "/c.safetensors";
+  Checkpoint c;
+  c.model["w"] = Tensor::full(context, {100}, 1.0f);
+  save_checkpoint(path, c);
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-200, std::ios::end);
+    file.put('\x01');
+  }
+  CHECK_THROWS_WITH(load_checkpoint(context, path),
+                    Catch::Contains("c.safetensors") && Catch::Contains("the file is damaged"));
 }
 
 TEST_CASE("a newer version and an incomplete header are refused") {

@@ -122,6 +122,10 @@ TEST_CASE("a bad override says so") {
   CHECK_THAT(message_of("epochs: 2", {"epochs.deep=1"}), Catch::Contains("--set epochs.deep=1"));
 }
 
+TEST_CASE("an empty file is an empty recipe") {
+  CHECK(load_recipe("/dev/null").model.name == "lenet5");
+}
+
 TEST_CASE("a missing recipe file is named") {
   CHECK_THROWS_WITH(load_recipe("/nonexistent/r.yaml"), Catch::Contains("/nonexistent/r.yaml"));
 }

@@ -127,6 +127,23 @@ TEST_CASE("a changed recipe, other data and another thread count are refused on 
   CHECK_THROWS_WITH(Trainer(fewer, options), Catch::Contains("17 steps per epoch"));
 }
 
+TEST_CASE("a cosine run cannot be lengthened") {
+  const Folder f;
+  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=1", "schedule={name: cosine}"}), quiet(f.path))
+      .run();
+  TrainOptions options;
+  CHECK_THROWS_WITH(prepare_run("", {"epochs=2"}, "", f.path, options),
+                    Catch::Contains("epochs 1, as in the run"));
+}
+
+TEST_CASE("what goes wrong in a quantized step is told with step, epoch and layer") {
+  const Folder f;
+  Trainer trainer(parse_recipe(kRecipe, "r.yaml", {"optimizer.lr=1e6", "schedule.warmup_epochs=0"}),
+                  quiet(f.path));
+  CHECK_THROWS_WITH(trainer.run(), Catch::Contains("step ") && Catch::Contains("(epoch 1)") &&
+                                       (Catch::Contains("conv") || Catch::Contains("fc")));
+}
+
 TEST_CASE("the report measures sizes and both accuracies, and leaves the quantizers on") {
   const Folder f;
   Trainer trainer(parse_recipe(kRecipe, "r.yaml"), quiet(f.path));
