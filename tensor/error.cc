@@ -40,6 +40,10 @@ Error& Error::found(std::string text) { return set(&found_, std::move(text)); }
 Error& Error::fix(std::string text) { return set(&fix_, std::move(text)); }
 Error& Error::at(std::string location) { return set(&at_, std::move(location)); }
 
+Error& Error::inside(std::string outer) {
+  return set(&at_, at_.empty() ? std::move(outer) : outer + ", " + at_);
+}
+
 void Error::compose() {
   std::string difference;
   if (!expected_.empty()) difference = "expected " + expected_;

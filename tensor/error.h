@@ -17,8 +17,9 @@ class Error : public std::exception {
   Error& what_happened(std::string text);  // a sentence, when expected/found do not say it
   Error& expected(std::string text);
   Error& found(std::string text);
-  Error& fix(std::string text);     // what the reader can do about it
-  Error& at(std::string location);  // "recipe.yaml:12", "train-images.gz", a tensor's name
+  Error& fix(std::string text);      // what the reader can do about it
+  Error& at(std::string location);   // "recipe.yaml:12", "train-images.gz", a tensor's name
+  Error& inside(std::string outer);  // puts a wider place before the location: "step 7, conv1"
 
   const std::string& op() const { return op_; }
   const std::string& location() const { return at_; }

@@ -35,7 +35,7 @@ Model build_model(const Context& context, const ModelRecipe& recipe) {
   try {
     model = make_model(recipe.name, context, options);
   } catch (Error& e) {
-    throw e.at(recipe.where);
+    throw e.inside(recipe.where);
   }
   if (recipe.init != "default") init::apply(*model.module, recipe.init);
   if (!recipe.weights.empty()) {
@@ -69,7 +69,7 @@ void load_state(Module& model, TensorFile file, const std::string& path) {
   try {
     model.load_state_dict(found);
   } catch (Error& e) {
-    throw e.at(path);
+    throw e.inside(path);
   }
 }
 
@@ -107,7 +107,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
                                        recipe.quantizer.config_list, options, dummy);
     network.quantizer->compress();
   } catch (Error& e) {
-    throw e.at(recipe.quantizer.where);
+    throw e.inside(recipe.quantizer.where);
   }
   if (network.quantizer->points().empty()) {
     throw HALFTONE_ERROR("quantizer.config_list")

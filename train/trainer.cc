@@ -204,8 +204,7 @@ void Trainer::labelled(const std::function<void()>& work) {
   try {
     work();
   } catch (Error& e) {
-    const std::string where = e.location().empty() ? "" : ", " + e.location();
-    throw e.at(fmt::format("step {} (epoch {}){}", step, (step - 1) / steps_per_epoch_ + 1, where));
+    throw e.inside(fmt::format("step {} (epoch {})", step, (step - 1) / steps_per_epoch_ + 1));
   }
 }
 

@@ -22,6 +22,13 @@ std::string message_of(F&& f) {
 
 }  // namespace
 
+TEST_CASE("a wider place goes before the location") {
+  Error e = HALFTONE_ERROR("read").found("nothing");
+  CHECK(e.inside("b").location() == "b");
+  CHECK(e.inside("a").location() == "a, b");
+  CHECK(std::string(e.what()).rfind("a, b: read: found nothing", 0) == 0);
+}
+
 TEST_CASE("what() says op, event, expected, found, remedy and source in one line") {
   int line = 0;
   const std::string text = message_of([&] {
