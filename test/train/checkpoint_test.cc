@@ -1,30 +1,16 @@
 #include "train/checkpoint.h"
 
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 
 #include "tensor/error.h"
+#include "test/tensor/temp_folder.h"
 
 using namespace halftone;
 
-namespace {
-
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/halftone_checkpoint_XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
-}  // namespace
-
 TEST_CASE("a checkpoint reads back as it was written, to the last bit") {
-  const Folder f;
+  const test::TempFolder f;
   const Context context;
   Checkpoint c;
   c.model["conv.weight"] = Tensor::from<float>(context, {2}, {0.1f, -0.0f});
@@ -38,8 +24,8 @@ TEST_CASE("a checkpoint reads back as it was written, to the last bit") {
   c.threads = 2;
   c.seconds = 1.0 / 3.0;
   c.finished = true;
-  save_checkpoint(f.path + "/c.safetensors", c);
-  const Checkpoint r = load_checkpoint(context, f.path + "/c.safetensors");
+  save_checkpoint(f.path() + "/c.safetensors", c);
+  const Checkpoint r = load_checkpoint(context, f.path() + "/c.safetensors");
   CHECK(r.model.at("conv.weight").to_vector<float>() == std::vector<float>{0.1f, -0.0f});
   CHECK(r.optimizer.at("exp_avg").item<float>() == 1e-30f);
   CHECK(r.recipe == c.recipe);
@@ -54,18 +40,18 @@ TEST_CASE("a checkpoint reads back as it was written, to the last bit") {
 }
 
 TEST_CASE("a plain file of weights is no checkpoint") {
-  const Folder f;
+  const test::TempFolder f;
   const Context context;
-  save_safetensors(f.path + "/w.safetensors", {{{"w", Tensor::zeros(context, {1})}}, {}});
-  CHECK_FALSE(is_checkpoint(load_safetensors(context, f.path + "/w.safetensors")));
-  CHECK_THROWS_WITH(load_checkpoint(context, f.path + "/w.safetensors"),
+  save_safetensors(f.path() + "/w.safetensors", {{{"w", Tensor::zeros(context, {1})}}, {}});
+  CHECK_FALSE(is_checkpoint(load_safetensors(context, f.path() + "/w.safetensors")));
+  CHECK_THROWS_WITH(load_checkpoint(context, f.path() + "/w.safetensors"),
                     Catch::Contains("w.safetensors") && Catch::Contains("expected a checkpoint"));
 }
 
 TEST_CASE("a flipped bit in a tensor is noticed") {
-  const Folder f;
+  const test::TempFolder f;
   const Context context;
-  const std::string path = f.path + "/c.safetensors";
+  const std::string path = f.path() + "/c.safetensors";
   Checkpoint c;
   c.model["w"] = Tensor::full(context, {100}, 1.0f);
   save_checkpoint(path, c);
@@ -79,9 +65,9 @@ TEST_CASE("a flipped bit in a tensor is noticed") {
 }
 
 TEST_CASE("a newer version and an incomplete header are refused") {
-  const Folder f;
+  const test::TempFolder f;
   const Context context;
-  const std::string path = f.path + "/c.safetensors";
+  const std::string path = f.path() + "/c.safetensors";
   save_safetensors(path, {{}, {{"halftone_checkpoint", R"({"version": 99})"}}});
   CHECK_THROWS_WITH(load_checkpoint(context, path), Catch::Contains("version 99"));
   save_safetensors(path, {{}, {{"halftone_checkpoint", R"({"version": 1})"}}});

@@ -1,37 +1,19 @@
 #include "train/metrics.h"
 
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include "tensor/error.h"
+#include "test/tensor/temp_folder.h"
 #include "train/curves.h"
 
 using namespace halftone;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/halftone_metrics_XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream s;
-  s << in.rdbuf();
-  return s.str();
-}
 
 std::string event_path(const std::string& folder) {
   for (const auto& e : std::filesystem::directory_iterator(folder)) {
@@ -62,13 +44,13 @@ TEST_CASE("CRC-32C agrees with the published check value") {
 
 TEST_CASE(
     "an event file is a row of TFRecords whose sums hold and whose first record is the version") {
-  Folder f;
+  test::TempFolder f;
   {
-    EventFile events(f.path);
+    EventFile events(f.path());
     events.scalar("train/loss", 7, 0.25f);
     events.flush();
   }
-  const std::string data = bytes_of(event_path(f.path));
+  const std::string data = test::read_bytes(event_path(f.path()));
   std::vector<std::string> records;
   for (size_t at = 0; at < data.size();) {
     uint64_t length;
@@ -93,12 +75,12 @@ TEST_CASE(
 }
 
 TEST_CASE("rows read back from the JSON lines") {
-  Folder f;
-  Metrics m(f.path);
+  test::TempFolder f;
+  Metrics m(f.path());
   m.add(row(10));
   m.add(row(20, 0.75));
   m.flush();
-  const auto rows = read_metrics(f.path + "/metrics.jsonl");
+  const auto rows = read_metrics(f.path() + "/metrics.jsonl");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].test_accuracy < 0);
   CHECK(rows[1].test_accuracy == 0.75);
@@ -106,48 +88,48 @@ TEST_CASE("rows read back from the JSON lines") {
 }
 
 TEST_CASE("a resume keeps the rows up to its step, and drops torn records") {
-  Folder f;
+  test::TempFolder f;
   std::string json, events;
   {
-    Metrics m(f.path);
+    Metrics m(f.path());
     m.add(row(10));
     m.flush();
-    json = bytes_of(f.path + "/metrics.jsonl");
-    events = bytes_of(event_path(f.path));
+    json = test::read_bytes(f.path() + "/metrics.jsonl");
+    events = test::read_bytes(event_path(f.path()));
     m.add(row(20, 0.5));
   }
-  CHECK(bytes_of(f.path + "/metrics.jsonl").size() > json.size());
-  std::ofstream(f.path + "/metrics.jsonl", std::ios::app) << "{\"step\": 3";
-  std::ofstream(event_path(f.path), std::ios::app) << "torn";
+  CHECK(test::read_bytes(f.path() + "/metrics.jsonl").size() > json.size());
+  std::ofstream(f.path() + "/metrics.jsonl", std::ios::app) << "{\"step\": 3";
+  std::ofstream(event_path(f.path()), std::ios::app) << "torn";
   {
-    Metrics m(f.path, 10);
+    Metrics m(f.path(), 10);
     m.flush();
-    CHECK(bytes_of(f.path + "/metrics.jsonl") == json);
-    CHECK(bytes_of(event_path(f.path)) == events);
+    CHECK(test::read_bytes(f.path() + "/metrics.jsonl") == json);
+    CHECK(test::read_bytes(event_path(f.path())) == events);
     CHECK(m.rows().size() == 1);
     m.add(row(20, 0.5));
   }
-  CHECK(read_metrics(f.path + "/metrics.jsonl").size() == 2);
-  Metrics fresh(f.path);
+  CHECK(read_metrics(f.path() + "/metrics.jsonl").size() == 2);
+  Metrics fresh(f.path());
   CHECK(fresh.rows().empty());
 }
 
 TEST_CASE("a resume without its old metrics goes on with new ones") {
-  Folder f;
-  Metrics m(f.path, 10);
+  test::TempFolder f;
+  Metrics m(f.path(), 10);
   m.add(row(20));
   m.flush();
-  CHECK(read_metrics(f.path + "/metrics.jsonl").size() == 1);
+  CHECK(read_metrics(f.path() + "/metrics.jsonl").size() == 1);
 }
 
 TEST_CASE("a loss that is not finite is written and read") {
-  Folder f;
-  Metrics m(f.path);
+  test::TempFolder f;
+  Metrics m(f.path());
   MetricsRow r = row(10, 0.5);
   r.test_loss = std::numeric_limits<double>::infinity();
   m.add(r);
   m.flush();
-  const auto rows = read_metrics(f.path + "/metrics.jsonl");
+  const auto rows = read_metrics(f.path() + "/metrics.jsonl");
   REQUIRE(rows.size() == 1);
   CHECK(std::isnan(rows[0].test_loss));
   CHECK(rows[0].test_accuracy == 0.5);

@@ -1,26 +1,16 @@
 #include "train/trainer.h"
 
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
 
+#include "test/tensor/temp_folder.h"
 #include "train/report.h"
 #include "train/resume.h"
 
 using namespace halftone;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/halftone_trainer_XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 // 50 batches an epoch, three to a step: the 17th step of an epoch has two.
 const char* kRecipe = R"(
@@ -58,9 +48,9 @@ std::map<std::string, std::vector<uint8_t>> bytes_of(Module& model) {
 }  // namespace
 
 TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accumulation") {
-  const Folder f;
+  const test::TempFolder f;
   const Recipe recipe = parse_recipe(kRecipe, "r.yaml");
-  Trainer whole(recipe, quiet(f.path + "/whole"));
+  Trainer whole(recipe, quiet(f.path() + "/whole"));
   const TrainResult expected = whole.run();
   CHECK(expected.finished);
   CHECK(expected.steps == 34);
@@ -68,7 +58,7 @@ TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accu
   Recipe stopping = recipe;
   stopping.data.workers = 1;
   {
-    Trainer part(stopping, quiet(f.path + "/part"));
+    Trainer part(stopping, quiet(f.path() + "/part"));
     int steps = 0;
     part.on_step([&steps] {  // a signal in the middle of the second epoch
       if (++steps == 23) std::raise(SIGTERM);
@@ -79,7 +69,7 @@ TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accu
     CHECK(stopped.steps == 23);
   }
   TrainOptions options;
-  const Recipe again = prepare_run("", {}, "", f.path + "/part", options);
+  const Recipe again = prepare_run("", {}, "", f.path() + "/part", options);
   options.quiet = true;
   Trainer rest(again, options);
   CHECK(rest.run().finished);
@@ -87,11 +77,11 @@ TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accu
 }
 
 TEST_CASE("gradients of a short last step are averaged over its own batches") {
-  const Folder f;
+  const test::TempFolder f;
   Recipe recipe = parse_recipe(kRecipe, "r.yaml",
                                {"optimizer.lr=0", "schedule.warmup_epochs=0", "accumulate=40",
                                 "quantizer.float_epochs=1.5"});
-  Trainer trainer(recipe, quiet(f.path + "/run"));
+  Trainer trainer(recipe, quiet(f.path() + "/run"));
   trainer.run();
   // A network that learns nothing has the same loss in a step of 40 batches and in one of 10.
   REQUIRE(trainer.rows().size() >= 2);
@@ -110,51 +100,51 @@ TEST_CASE("evaluation leaves frozen modules frozen") {
 }
 
 TEST_CASE("a changed recipe, other data and another thread count are refused on resume") {
-  const Folder f;
+  const test::TempFolder f;
   Recipe recipe = parse_recipe(kRecipe, "r.yaml", {"epochs=1"});
-  Trainer(recipe, quiet(f.path)).run();
+  Trainer(recipe, quiet(f.path())).run();
   TrainOptions options;
-  CHECK_THROWS_WITH(prepare_run("", {"optimizer.lr=1"}, "", f.path, options),
+  CHECK_THROWS_WITH(prepare_run("", {"optimizer.lr=1"}, "", f.path(), options),
                     Catch::Contains("optimizer.lr 0.05"));
-  CHECK_THROWS_WITH(prepare_run("", {"quantizer.float_epochs=0"}, "", f.path, options),
+  CHECK_THROWS_WITH(prepare_run("", {"quantizer.float_epochs=0"}, "", f.path(), options),
                     Catch::Contains("quantizer.float_epochs"));
-  CHECK_THROWS_WITH(prepare_run("", {}, "", f.path + "/no", options),
+  CHECK_THROWS_WITH(prepare_run("", {}, "", f.path() + "/no", options),
                     Catch::Contains("/no/checkpoint"));
-  const Recipe other = prepare_run("", {"threads=1"}, "", f.path, options);
+  const Recipe other = prepare_run("", {"threads=1"}, "", f.path(), options);
   CHECK_THROWS_WITH(Trainer(other, options), Catch::Contains("2 threads, as before"));
-  Recipe fewer = prepare_run("", {}, "", f.path, options);
+  Recipe fewer = prepare_run("", {}, "", f.path(), options);
   fewer.data.train_samples = 200;
   CHECK_THROWS_WITH(Trainer(fewer, options), Catch::Contains("17 steps per epoch"));
 }
 
 TEST_CASE("a cosine run cannot be lengthened") {
-  const Folder f;
-  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=1", "schedule={name: cosine}"}), quiet(f.path))
+  const test::TempFolder f;
+  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=1", "schedule={name: cosine}"}), quiet(f.path()))
       .run();
   TrainOptions options;
-  CHECK_THROWS_WITH(prepare_run("", {"epochs=2"}, "", f.path, options),
+  CHECK_THROWS_WITH(prepare_run("", {"epochs=2"}, "", f.path(), options),
                     Catch::Contains("epochs 1, as in the run"));
 }
 
 TEST_CASE("what goes wrong in a quantized step is told with step, epoch and layer") {
-  const Folder f;
+  const test::TempFolder f;
   Trainer trainer(parse_recipe(kRecipe, "r.yaml", {"optimizer.lr=1e6", "schedule.warmup_epochs=0"}),
-                  quiet(f.path));
+                  quiet(f.path()));
   CHECK_THROWS_WITH(trainer.run(), Catch::Contains("step ") && Catch::Contains("(epoch 1)") &&
                                        (Catch::Contains("conv") || Catch::Contains("fc")));
 }
 
 TEST_CASE("the report measures sizes and both accuracies, and leaves the quantizers on") {
-  const Folder f;
-  Trainer trainer(parse_recipe(kRecipe, "r.yaml"), quiet(f.path));
-  const RunReport r = finish_run(trainer, trainer.run(), f.path);
+  const test::TempFolder f;
+  Trainer trainer(parse_recipe(kRecipe, "r.yaml"), quiet(f.path()));
+  const RunReport r = finish_run(trainer, trainer.run(), f.path());
   CHECK(r.parameters == 62158);
   // 4-bit weights: half a byte each; 236 channels of an int32 bias and a float32 multiplier.
   CHECK(r.quantized_bytes == (150 + 2400 + 48000 + 10080 + 840) / 2 + 8 * 236);
   CHECK(r.float_layers.empty());
   for (const QuantPoint& p : trainer.network().quantizer->points())
     CHECK(p.quantizer->will_quantize());
-  CHECK(std::filesystem::exists(f.path + "/curves.svg"));
+  CHECK(std::filesystem::exists(f.path() + "/curves.svg"));
   CHECK(to_json(r).at("quantized_accuracy") == r.quantized_accuracy);
   CHECK_THAT(to_table(r), Catch::Contains("quantized") && Catch::Contains("lenet5"));
 }
