@@ -29,18 +29,17 @@ int main() {
     "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"},
     "quant_start_step": 158 }])";
   const Tensor dummy_input = Tensor::zeros(context, model.batch_shape(1));
-  auto quantizer = make_quantizer("QAT_Quantizer", *model.module, config_list, {}, dummy_input);
-  quantizer->compress();
-
   ParameterStore store(*model.module);
   auto adam = make_optimizer(store, {});
+  auto quantizer =
+      make_quantizer("QAT_Quantizer", *model.module, config_list, adam.get(), dummy_input);
+  quantizer->compress();
   for (int64_t epoch = 0; epoch < 3; ++epoch) {
     for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
       const Batch batch = loader.next();
       adam->zero_grad();
       cross_entropy((*model.module)(Variable(batch.images)), batch.labels).backward();
       adam->step();
-      quantizer->advance_step();
     }
     const Evaluation e = evaluate(*model.module, test, 500, make_loss("cross_entropy"));
     std::printf("epoch %d, trained %s: test accuracy on codes %.2f %%\n",

@@ -111,8 +111,8 @@ std::vector<std::string> names() {
 void apply(Module& model, const std::string& name) {
   const Rule rule = find_rule(name);
   for (auto& [path, module] : model.named_modules()) {
-    if (auto* conv = dynamic_cast<Conv2d*>(module)) apply_to(conv->weight, conv->bias, rule);
-    if (auto* linear = dynamic_cast<Linear*>(module)) apply_to(linear->weight, linear->bias, rule);
+    if (auto* layer = dynamic_cast<WeightLayer*>(module))
+      apply_to(layer->weight, layer->bias, rule);
   }
 }
 

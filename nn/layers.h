@@ -16,38 +16,45 @@ struct Conv2dArgs {
   int stride = 1, padding = 0, dilation = 1, groups = 1;
   bool bias = true;
 };
-class Conv2d : public Module {
+// What Conv2d and Linear have in common: a weight, whose first axis is the output channel, and
+// slots for what transforms input, weight and bias before they meet.
+class WeightLayer : public Module {
  public:
-  Conv2d(const Context& context, const Conv2dArgs& args);
+  explicit WeightLayer(const Context& context);
+  Variable weight, bias;  // bias (O), undefined without one
+  Slot& input_transform() { return input_; }
+  Slot& weight_transform() { return weight_; }
+  Slot& bias_transform() { return bias_; }
+
+ protected:
+  Variable transformed_bias() const { return bias.defined() ? bias_(bias) : bias; }
+
+ private:
+  Slot &input_, &weight_, &bias_;
+};
+
+class Conv2d : public WeightLayer {
+ public:
+  Conv2d(const Context& context, const Conv2dArgs& args);  // weight (O, kh, kw, I/groups) in memory
   std::string type_name() const override { return "Conv2d"; }
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
-  Variable weight, bias;  // (O, kh, kw, I/groups) in memory; bias undefined without one
   const Conv2dOptions& options() const { return options_; }
   const Conv2dArgs& args() const { return args_; }
-  Slot& input_transform() { return input_; }
-  Slot& weight_transform() { return weight_; }
 
  private:
   Conv2dArgs args_;
   Conv2dOptions options_;
-  Slot &input_, &weight_;
 };
 
-class Linear : public Module {
+class Linear : public WeightLayer {  // weight (out, in)
  public:
   Linear(const Context& context, int in_features, int out_features, bool bias = true);
   std::string type_name() const override { return "Linear"; }
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
-  Variable weight, bias;  // (out, in)
-  Slot& input_transform() { return input_; }
-  Slot& weight_transform() { return weight_; }
-
- private:
-  Slot &input_, &weight_;
 };
 
 struct BatchNormArgs {

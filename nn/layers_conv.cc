@@ -31,12 +31,14 @@ Conv2dOptions options_of(const Conv2dArgs& a) {
 
 }  // namespace
 
-Conv2d::Conv2d(const Context& context, const Conv2dArgs& args)
+WeightLayer::WeightLayer(const Context& context)
     : Module(context),
-      args_(args),
-      options_(options_of(args)),
       input_(register_transform("input")),
-      weight_(register_transform("weight")) {
+      weight_(register_transform("weight")),
+      bias_(register_transform("bias")) {}
+
+Conv2d::Conv2d(const Context& context, const Conv2dArgs& args)
+    : WeightLayer(context), args_(args), options_(options_of(args)) {
   check_args(args);
   if (args_.kernel_w <= 0) args_.kernel_w = args_.kernel_size;
   Tensor w = Tensor::empty(context, {args_.out_channels, args_.kernel_size, args_.kernel_w,
@@ -69,11 +71,11 @@ Variable Conv2d::forward(const std::vector<Variable>& inputs) {
     check_channels("conv2d", x.shape(), 4, args_.in_channels,
                    "weight " + torch_shape(weight.shape()));
   }
-  return conv2d(input_(x), weight_(weight), bias, options_);
+  return conv2d(input_transform()(x), weight_transform()(weight), transformed_bias(), options_);
 }
 
 Linear::Linear(const Context& context, int in_features, int out_features, bool with_bias)
-    : Module(context), input_(register_transform("input")), weight_(register_transform("weight")) {
+    : WeightLayer(context) {
   if (in_features <= 0 || out_features <= 0) {
     throw HALFTONE_ERROR("linear")
         .expected("positive numbers of features")
@@ -104,7 +106,7 @@ Variable Linear::forward(const std::vector<Variable>& inputs) {
     check_channels("linear", x.shape(), 2, weight.shape()[1],
                    "weight " + torch_shape(weight.shape()), image ? "put a Flatten before it" : "");
   }
-  return linear(input_(x), weight_(weight), bias);
+  return linear(input_transform()(x), weight_transform()(weight), transformed_bias());
 }
 
 }  // namespace halftone

@@ -75,12 +75,37 @@ Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options, dou
       groups_(make_groups(options, weight_decay)),
       steps_(store.entries().size(), 0),
       buffer_names_(std::move(buffer_names)) {
-  for (const auto& entry : store.entries()) group_of_.push_back(find_group(groups_, entry.name));
-  check_all_used(groups_, group_of_);
+  assign_groups();
   const Tensor& values = store.values();
   for (size_t i = 0; i < buffer_names_.size(); ++i) {
     buffers_.push_back(Tensor::zeros(values.context(), values.shape()));
   }
+}
+
+void Optimizer::assign_groups() {
+  group_of_.clear();
+  for (const auto& entry : store_.entries()) group_of_.push_back(find_group(groups_, entry.name));
+  check_all_used(groups_, group_of_);
+}
+
+void Optimizer::take_in(Module& model) {
+  store_.take_in(model);
+  steps_.resize(store_.entries().size(), 0);
+  for (Tensor& old : buffers_) {
+    Tensor longer = Tensor::zeros(old.context(), store_.values().shape());
+    longer.slice(0, old.numel()).copy_from(old);
+    old = longer;
+  }
+  assign_groups();
+}
+
+void Optimizer::add_group(const ParameterGroupOptions& group) {
+  const ParameterGroup& rest = groups_.back();
+  const double lr = group.lr.value_or(rest.base_lr);
+  groups_.insert(groups_.begin(),
+                 {group.pattern, lr, lr, group.weight_decay.value_or(rest.weight_decay)});
+  check_rates(groups_.front());
+  assign_groups();
 }
 
 void Optimizer::check_home(const ParameterStore::Entry& entry) const {
@@ -108,6 +133,7 @@ void Optimizer::step() {
     range = {group, entries[i].offset, end, steps_[i]};
   }
   launch(range);
+  for (const auto& hook : hooks_) hook();
 }
 
 void Optimizer::launch(const Range& range) {

@@ -1,6 +1,7 @@
 // Optimizers over a ParameterStore: one launch per contiguous range of parameters.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -42,6 +43,13 @@ class Optimizer {
   // Updates every parameter that has a gradient (PyTorch: whose grad is not None).
   void step();
   void zero_grad() { store_.zero_grad(); }
+  // Takes in parameters that the model has gained since the store was made:
+  // they follow the others, and what is known of those stays.
+  void take_in(Module& model);
+  // Before the groups that exist; moves the parameters that match into it. Throws where none does.
+  void add_group(const ParameterGroupOptions& group);
+  // Called at the end of every step(), in the order of the calls here.
+  void on_step(std::function<void()> hook) { hooks_.push_back(std::move(hook)); }
   // Sets every group's learning rate to that of step t.
   void schedule(const Schedule& schedule, int64_t t);
   const std::vector<ParameterGroup>& groups() const { return groups_; }
@@ -65,6 +73,7 @@ class Optimizer {
 
  private:
   void launch(const Range& range);
+  void assign_groups();
   void check_home(const ParameterStore::Entry& entry) const;
   ParameterStore& store_;
   std::vector<ParameterGroup> groups_;  // the last one holds the rest
@@ -72,6 +81,7 @@ class Optimizer {
   std::vector<int64_t> steps_;          // per entry of the store
   std::vector<std::string> buffer_names_;
   std::vector<Tensor> buffers_;  // flat, as long as the store
+  std::vector<std::function<void()>> hooks_;
 };
 
 // The store must outlive the optimizer.

@@ -1,5 +1,7 @@
 #include "nn/parameter_store.h"
 
+#include <algorithm>
+
 namespace halftone {
 namespace {
 
@@ -10,14 +12,30 @@ int64_t round_up(int64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignm
 }  // namespace
 
 ParameterStore::ParameterStore(Module& model) {
-  int64_t total = 0;
+  for (auto& [name, variable] : model.named_parameters())
+    entries_.push_back({name, variable, 0, 0});
+  lay_out(model.context());
+}
+
+void ParameterStore::take_in(Module& model) {
+  const size_t before = entries_.size();
   for (auto& [name, variable] : model.named_parameters()) {
-    const int64_t numel = variable.shape().numel();
-    entries_.push_back({name, variable, total, numel});
-    total += round_up(numel);
+    const bool known = std::any_of(entries_.begin(), entries_.end(),
+                                   [&v = variable](const Entry& e) { return e.variable.same(v); });
+    if (!known) entries_.push_back({name, variable, 0, 0});
   }
-  values_ = Tensor::zeros(model.context(), {total});
-  grads_ = Tensor::zeros(model.context(), {total});
+  if (entries_.size() > before) lay_out(model.context());
+}
+
+void ParameterStore::lay_out(const Context& context) {
+  int64_t total = 0;
+  for (Entry& e : entries_) {
+    e.offset = total;
+    e.numel = e.variable.shape().numel();
+    total += round_up(e.numel);
+  }
+  values_ = Tensor::zeros(context, {total});
+  grads_ = Tensor::zeros(context, {total});
   for (Entry& e : entries_) {
     const Shape shape = e.variable.shape();
     Tensor place = values_.slice(e.offset, e.offset + e.numel).reshape(shape);

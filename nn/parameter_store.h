@@ -19,12 +19,16 @@ class ParameterStore {
     Variable variable;
     int64_t offset, numel;
   };
+  // Appends parameters that the model has gained; the others keep their place and value. The flat
+  // buffers are new ones then.
+  void take_in(Module& model);
   const std::vector<Entry>& entries() const { return entries_; }
   Tensor& values() { return values_; }  // float32, flat
   Tensor& grads() { return grads_; }
   void zero_grad();  // O(parameters), no memory traffic
 
  private:
+  void lay_out(const Context& context);
   std::vector<Entry> entries_;
   Tensor values_, grads_;
 };

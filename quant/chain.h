@@ -27,9 +27,8 @@ class TreeWatch {
 // conv / linear - [batch norm] - [activation] - [output quantizer]. The modules keep their names
 // and parameters; the anchor's executor computes everything, the others pass on what it made.
 struct Chain {
-  Module* anchor = nullptr;  // owns this through its executor
-  Conv2d* conv = nullptr;    // one of these two is the anchor
-  Linear* linear = nullptr;
+  WeightLayer* anchor = nullptr;  // owns this through its executor
+  Conv2d* conv = nullptr;         // the anchor, where that is no Linear
   std::shared_ptr<BatchNorm> norm;
   std::shared_ptr<ActivationLayer> activation;
   // Null where there is none, or none with an integer form; alive as long as the chain is.
@@ -42,13 +41,10 @@ struct Chain {
   std::weak_ptr<const void> produced;
 
   Module& tail() const;  // the last member
-  const Variable& weights() const { return conv != nullptr ? conv->weight : linear->weight; }
-  const Variable& bias() const { return conv != nullptr ? conv->bias : linear->bias; }
+  const Variable& weights() const { return anchor->weight; }
+  const Variable& bias() const { return anchor->bias; }
 };
 using ChainPtr = std::shared_ptr<Chain>;
-
-// The weight of a Conv2d or Linear.
-const Variable& weight_of(Module& layer);
 
 // The chains of a traced model, one for each Conv2d and Linear that runs once, without quantizers.
 // A member has one consumer, and a batch norm one producer. Activations that are no clamp end a

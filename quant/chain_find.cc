@@ -36,11 +36,12 @@ int last_node(const Graph& graph, const std::string& path) {
 }
 
 ChainPtr start_chain(Module* module) {
+  auto* layer = dynamic_cast<WeightLayer*>(module);
+  if (layer == nullptr) return nullptr;
   auto chain = std::make_shared<Chain>();
-  chain->anchor = module;
+  chain->anchor = layer;
   chain->conv = dynamic_cast<Conv2d*>(module);
-  chain->linear = dynamic_cast<Linear*>(module);
-  return chain->conv != nullptr || chain->linear != nullptr ? chain : nullptr;
+  return chain;
 }
 
 bool passes_codes(const std::string& op) {
@@ -64,11 +65,6 @@ void collect(const ModulesByPath& modules, const Graph& graph, int value,
 }
 
 }  // namespace
-
-const Variable& weight_of(Module& layer) {
-  auto* conv = dynamic_cast<Conv2d*>(&layer);
-  return conv != nullptr ? conv->weight : dynamic_cast<Linear&>(layer).weight;
-}
 
 Module& Chain::tail() const {
   if (activation != nullptr) return *activation;

@@ -5,6 +5,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/elementwise.h"
 #include "kernels/integer_conv.h"
+#include "quant/range_quantize.h"
 
 namespace halftone {
 namespace {
@@ -122,7 +123,7 @@ void observe_output(Chain& chain, const ChainStep& step) {
     range.low = std::min(range.low, end(step.statistics.low[c]));
     range.high = std::max(range.high, end(step.statistics.high[c]));
   }
-  chain.output->observe({range});
+  dynamic_cast<RangeQuantize&>(*chain.output).observe({range});
 }
 
 void check_batch(const ChainStep& step) {

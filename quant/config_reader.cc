@@ -30,8 +30,11 @@ struct Field {
 };
 
 const std::map<std::string, QuantType>& types_by_name() {
-  static const std::map<std::string, QuantType> kTypes = {
-      {"weight", QuantType::kWeight}, {"input", QuantType::kInput}, {"output", QuantType::kOutput}};
+  static const std::map<std::string, QuantType> kTypes = {{"weight", QuantType::kWeight},
+                                                          {"input", QuantType::kInput},
+                                                          {"output", QuantType::kOutput},
+                                                          {"gradient", QuantType::kGradient},
+                                                          {"bias", QuantType::kBias}};
   return kTypes;
 }
 

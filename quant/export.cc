@@ -67,22 +67,6 @@ void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
       Tensor::from(context, Shape{2}, std::vector<int32_t>{end(range.low), end(range.high)});
 }
 
-// Codes of a weight without an integer chain, on its own grid.
-Tensor plain_codes(const Tensor& w, const FakeQuantize& quantizer) {
-  const kernels::Grids grids = quantizer.grids(w.rank());
-  int64_t inner = 1;
-  for (int a = std::max(grids.axis, -1) + 1; a < w.rank(); ++a) inner *= w.dim(a);
-  if (grids.axis < 0) inner = w.numel();
-  Tensor codes = Tensor::empty(w.context(), w.shape(), DType::kInt32);
-  for (int64_t i = 0; i < w.numel(); ++i) {
-    const quant_math::Grid& g = grids.list[i / inner % static_cast<int64_t>(grids.list.size())];
-    const float v = w.data<float>()[i];
-    codes.data<int32_t>()[i] =
-        quantizer.spec().nni ? quant_math::quantize_nni(v, g) : quant_math::quantize(v, g);
-  }
-  return disk_layout(codes);
-}
-
 Json describe(const FakeQuantize& q) {
   const QuantSpec& spec = q.spec();
   const quant_math::Grid g = quant_math::empty_grid(spec.rule());
@@ -196,8 +180,8 @@ void Quantizer::export_model(const std::string& model_path,
     if (grid != nullptr && grid->initialised()) {
       add_chain(*chain->second, grid->params(), file.tensors);
     } else {
-      const Variable& weight = weight_of(*model_.find(point.module));
-      file.tensors[point.module + ".weight_codes"] = plain_codes(weight.value(), *point.quantizer);
+      const Tensor& weight = weight_of(point);
+      file.tensors[point.module + ".weight_codes"] = disk_layout(point.quantizer->codes(weight));
     }
   }
   file.metadata["format"] = "halftone-quantized";
@@ -206,6 +190,10 @@ void Quantizer::export_model(const std::string& model_path,
   if (!model_path.empty()) save_safetensors(model_path, file);
   if (!calibration_path.empty())
     write_file_atomically(calibration_path, calibration.dump(2) + "\n");
+}
+
+const Tensor& Quantizer::weight_of(const QuantPoint& point) const {
+  return dynamic_cast<WeightLayer&>(*model_.find(point.module)).weight.value();
 }
 
 void Quantizer::check_tree(const char* op) const {
@@ -248,8 +236,7 @@ void Quantizer::load_calibration_config(const std::string& path) {
   for (const auto& [point, ranges] : loads) {
     FakeQuantize& q = *point->quantizer;
     if (!ranges.empty()) q.set_ranges(ranges);
-    if (point->type == QuantType::kWeight && !q.initialised())
-      q.observe_values(weight_of(*model_.find(point->module)).value());
+    if (point->type == QuantType::kWeight && !q.initialised()) q.observe_values(weight_of(*point));
   }
 }
 

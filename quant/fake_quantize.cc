@@ -2,17 +2,11 @@
 
 #include <cmath>
 
-#include "quant/observer.h"
-
 namespace halftone {
 namespace {
 
 Tensor one_flag(const Context& context, bool on) {
   return Tensor::from(context, Shape{1}, std::vector<uint8_t>{static_cast<uint8_t>(on)});
-}
-
-Tensor filled(const Context& context, int64_t n, float value) {
-  return Tensor::full(context, {n}, value);
 }
 
 // What the buffer "spec" holds.
@@ -35,11 +29,6 @@ QuantSpec spec_from(const std::vector<int32_t>& n) {
 
 FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
     : Module(context), args_(args) {
-  const int64_t n = args.spec.per_channel ? args.channels : 1;
-  scale_ = &register_buffer("scale", filled(context, n, 1.0f));
-  zero_point_ = &register_buffer("zero_point", Tensor::zeros(context, {n}, DType::kInt32));
-  min_ = &register_buffer("min_val", filled(context, n, INFINITY));
-  max_ = &register_buffer("max_val", filled(context, n, -INFINITY));
   fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context, true));
   observer_enabled_ = &register_buffer("observer_enabled", one_flag(context, true));
   initialised_ = &register_buffer("initialised", one_flag(context, false));
@@ -61,6 +50,10 @@ void FakeQuantize::check_buffer(const std::string& name, const std::string& full
       .fix("use the config_list of the training run");
 }
 
+std::string FakeQuantize::integer_obstacle() const {
+  return type() == QuantType::kWeight ? weight_obstacle(spec()) : activation_obstacle(spec());
+}
+
 bool FakeQuantize::observes() const { return training() && flag(*observer_enabled_); }
 
 bool FakeQuantize::will_quantize() const {
@@ -69,20 +62,37 @@ bool FakeQuantize::will_quantize() const {
 
 Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
   const Variable& x = inputs.at(0);
-  if (x.codes() != nullptr && args_.emits_codes && initialised() && x.codes()->params == params())
+  if (x.codes() != nullptr && emits_codes() && initialised() && x.codes()->params == params())
     return x;
   if (observes()) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
-  return args_.emits_codes ? to_codes(x) : to_float(x);
+  return quantize(x);
 }
 
-void FakeQuantize::observe_values(const Tensor& x) {
-  if (x.numel() == 0) {
-    throw HALFTONE_ERROR("fake_quantize")
-        .expected("at least one value to observe")
-        .found("an empty batch");
+Variable FakeQuantize::quantize(const Variable& x) {
+  return emits_codes() ? to_codes(x) : to_float(x);
+}
+
+Tensor FakeQuantize::codes(const Tensor& x) const {
+  const kernels::Grids g = grids(x.rank());
+  int64_t inner = g.axis < 0 ? x.numel() : 1;
+  for (int a = g.axis + 1; g.axis >= 0 && a < x.rank(); ++a) inner *= x.dim(a);
+  Tensor out = Tensor::empty(x.context(), x.shape(), DType::kInt32);
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const quant_math::Grid& grid = g.list[i / inner % static_cast<int64_t>(g.list.size())];
+    const float v = x.data<float>()[i];
+    out.data<int32_t>()[i] = g.rounding == quant_math::Rounding::kNni
+                                 ? quant_math::quantize_nni(v, grid)
+                                 : quant_math::quantize(v, grid);
   }
-  observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
+  return out;
+}
+
+void FakeQuantize::check_not_empty(const Tensor& x) const {
+  if (x.numel() > 0) return;
+  throw HALFTONE_ERROR("fake_quantize")
+      .expected("at least one value to observe")
+      .found("an empty batch");
 }
 
 // NaN and infinity have no code: they are refused here, before clamping would hide them.
@@ -97,57 +107,10 @@ void FakeQuantize::check_finite(const std::vector<kernels::Range>& seen) const {
   }
 }
 
-void FakeQuantize::observe(const std::vector<kernels::Range>& seen) {
-  check_finite(seen);
-  std::vector<kernels::Range> tracked = ranges();
-  const ObserverRule rule{spec().observer, spec().ema_decay, args_.type == QuantType::kWeight};
-  track_ranges(rule, initialised(), seen, tracked);
-  set_ranges(tracked);
-}
-
-std::vector<kernels::Range> FakeQuantize::ranges() const {
-  std::vector<kernels::Range> out(min_->numel());
-  for (size_t c = 0; c < out.size(); ++c) out[c] = {min_->data<float>()[c], max_->data<float>()[c]};
-  return out;
-}
-
-void FakeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
-  const int64_t n = static_cast<int64_t>(ranges.size());
-  if (scale_->numel() != n) {
-    *scale_ = filled(context(), n, 1.0f);
-    *min_ = filled(context(), n, 0.0f);
-    *max_ = filled(context(), n, 0.0f);
-    *zero_point_ = Tensor::zeros(context(), {n}, DType::kInt32);
-  }
-  bool any = false;
-  for (int64_t c = 0; c < n; ++c) {
-    const quant_math::Grid g =
-        quant_math::choose_grid(ranges[c].low, ranges[c].high, spec().rule());
-    min_->data<float>()[c] = ranges[c].low;
-    max_->data<float>()[c] = ranges[c].high;
-    scale_->data<float>()[c] = g.scale;
-    zero_point_->data<int32_t>()[c] = g.zero_point;
-    any |= ranges[c].low <= ranges[c].high;
-  }
-  *initialised_->data<uint8_t>() = any;
-}
-
-kernels::Grids FakeQuantize::grids(int rank) const {
-  kernels::Grids out;
-  out.axis = spec().per_channel ? memory_axis(spec().axis, rank) : -1;
-  out.rounding = spec().rounding();
-  const quant_math::Grid empty = quant_math::empty_grid(spec().rule());
-  for (int64_t c = 0; c < scale_->numel(); ++c) {
-    out.list.push_back(
-        {scale_->data<float>()[c], zero_point_->data<int32_t>()[c], empty.qmin, empty.qmax});
-  }
-  return out;
-}
-
 QuantParams FakeQuantize::params() const {
-  const quant_math::Grid g = quant_math::empty_grid(spec().rule());
+  const quant_math::Grid g = grids(4).list.at(0);
   const int32_t up = spec().is_signed ? 128 : 0;
-  return {*scale_->data<float>(), *zero_point_->data<int32_t>() + up, g.qmin + up, g.qmax + up};
+  return {g.scale, g.zero_point + up, g.qmin + up, g.qmax + up};
 }
 
 void FakeQuantize::enable(bool fake_quant, bool observer) {

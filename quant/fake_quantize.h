@@ -1,4 +1,4 @@
-// The module that sits in a quantizer slot: observer, scale, zero point and flags in one record.
+// The module in a quantizer slot.
 #pragma once
 
 #include <vector>
@@ -12,16 +12,16 @@ struct FakeQuantizeArgs {
   QuantType type = QuantType::kOutput;
   QuantSpec spec;
   int64_t channels = 1;  // of per-channel scales; 0: known from the first batch on
-  bool emits_codes =
-      false;  // activations: the result holds integer codes (activation_obstacle is "")
+  // Activations: the result holds integer codes (activation_obstacle is "").
+  bool emits_codes = false;
 };
 
-// y = s (clamp(rint(x / s) + z, qmin, qmax) - z); dx = dy where the rounded code lies in the range.
-// In training the range is observed first, during the float warm-up too; then, and before any range
-// is known, the input passes through unchanged, and so does its gradient. State: scale, zero_point,
-// min_val, max_val, fake_quant_enabled, observer_enabled, initialised, steps, and spec: bits,
-// signed, per channel, symmetric, axis, NNI's rounding as int32; a file with another spec is
-// refused.
+// What every algorithm's quantizer of one tensor has: flags, the step, and codes on a grid. A
+// subclass says where the grid comes from and what the gradient is. In training the values are
+// observed first, during the float warm-up too; then, and before anything is known of them, the
+// input passes through unchanged, and so does its gradient. State: fake_quant_enabled,
+// observer_enabled, initialised, steps, and spec: bits, signed, per channel, symmetric, axis, NNI's
+// rounding as int32; a file with another spec is refused.
 class FakeQuantize : public Module {
  public:
   FakeQuantize(const Context& context, const FakeQuantizeArgs& args);
@@ -33,42 +33,52 @@ class FakeQuantize : public Module {
 
   const QuantSpec& spec() const { return args_.spec; }
   QuantType type() const { return args_.type; }
-  bool emits_codes() const { return args_.emits_codes; }
+  bool emits_codes() const { return args_.emits_codes && integer_obstacle().empty(); }
+  // Why what it quantizes has no place in integer arithmetic; "" when it has one.
+  virtual std::string integer_obstacle() const;
 
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
   bool will_quantize() const;
   bool observes() const;  // in training, with the observer on
   bool initialised() const { return flag(*initialised_); }
-
-  // Takes the ranges of a batch in, and sets scale and zero point from what is tracked then. Throws
-  // on NaN and infinities, changing nothing.
-  void observe(const std::vector<kernels::Range>& seen);
-  void observe_values(const Tensor& x);
-  // Ranges from elsewhere (a calibration file): tracked from now on.
-  void set_ranges(const std::vector<kernels::Range>& ranges);
-  std::vector<kernels::Range> ranges() const;
-
-  // For a tensor of this rank as it lies in memory: one grid, or one for each position on the axis
-  // (spec().axis counts in PyTorch's layout, the result's axis in NHWC and OHWI). Evaluation uses
-  // the scale of the last training step: weights are observed in training only.
-  kernels::Grids grids(int rank) const;
-  // Per-tensor activations as stored: uint8 codes; signed codes are stored 128 higher. Of
-  // per-channel grids it is the first channel's only: use grids() for them.
-  QuantParams params() const;
-
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
   void enable(bool fake_quant, bool observer);
 
+  // Takes a batch's values in: ranges, a first scale. Throws on NaN and infinities, changing
+  // nothing, and on an empty batch.
+  virtual void observe_values(const Tensor& x) = 0;
+  // What the codes of a tensor of this rank mean, real = s (code - z), as it lies in memory: one
+  // grid, or one for each position on the axis (spec().axis counts in PyTorch's layout, the
+  // result's axis in NHWC and OHWI). Evaluation uses what the last training step left.
+  virtual kernels::Grids grids(int rank) const = 0;
+  // The codes of x, int32, on grids(x.rank()).
+  virtual Tensor codes(const Tensor& x) const;
+  // The range of real values that it represents, or tracks: one, or one per channel.
+  virtual std::vector<kernels::Range> ranges() const = 0;
+  // Ranges from elsewhere (a calibration file): they count from now on.
+  virtual void set_ranges(const std::vector<kernels::Range>& ranges) = 0;
+  // After every optimizer step: clips, keeps scales positive.
+  virtual void after_step() {}
+
+  // Of per-tensor activations, as stored: uint8 codes; signed codes are stored 128 higher.
+  QuantParams params() const;
+
+ protected:
+  // The quantized x and its gradient: the default is straight through on grids().
+  virtual Variable quantize(const Variable& x);
+  void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
+  void check_not_empty(const Tensor& x) const;
+  // Throws where an end of a range is NaN or infinite.
+  void check_finite(const std::vector<kernels::Range>& seen) const;
+
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
-  void check_finite(const std::vector<kernels::Range>& seen) const;
   Variable to_codes(const Variable& x) const;
   Variable to_float(const Variable& x) const;
 
   FakeQuantizeArgs args_;
-  Tensor *scale_, *zero_point_, *min_, *max_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *steps_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "quant/range_quantize.h"
+
 namespace halftone {
 namespace {
 
@@ -14,22 +16,8 @@ LayerList layers_of(Module& model) {
   return layers;
 }
 
-bool has_weight_slot(Module* module) {
-  return dynamic_cast<Conv2d*>(module) != nullptr || dynamic_cast<Linear*>(module) != nullptr;
-}
-
-Slot& weight_slot(Module& module) {
-  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->weight_transform();
-  return dynamic_cast<Linear&>(module).weight_transform();
-}
-
-Slot& input_slot(Module& module) {
-  if (auto* conv = dynamic_cast<Conv2d*>(&module)) return conv->input_transform();
-  return dynamic_cast<Linear&>(module).input_transform();
-}
-
 void check_place(Module& module, QuantType type) {
-  if (type == QuantType::kOutput || has_weight_slot(&module)) return;
+  if (type == QuantType::kOutput || dynamic_cast<WeightLayer*>(&module) != nullptr) return;
   throw HALFTONE_ERROR("config")
       .at(module.path())
       .expected("a Conv2d or Linear, for quant_types " + name_of(type))
@@ -37,20 +25,17 @@ void check_place(Module& module, QuantType type) {
       .fix("list it with quant_types [\"output\"] only");
 }
 
-std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module, QuantType type,
-                                                 const QuantSpec& spec, bool integer) {
+FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
   FakeQuantizeArgs args;
   args.type = type;
   args.spec = spec;
   args.channels = 0;
   if (type == QuantType::kWeight && spec.per_channel) {
-    const Shape& shape = weight_of(module).shape();
+    const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
     args.channels = shape[memory_axis(spec.axis, shape.rank())];
   }
-  args.emits_codes = integer && type != QuantType::kWeight && activation_obstacle(spec).empty();
-  auto quantizer = std::make_shared<FakeQuantize>(module.context(), args);
-  quantizer->train(module.training());
-  return quantizer;
+  args.emits_codes = integer && type != QuantType::kWeight;
+  return args;
 }
 
 void check_fresh(Module& model) {
@@ -77,13 +62,19 @@ void place(Slot& slot, const std::string& name, const Module& module,
 
 }  // namespace
 
-Quantizer::Quantizer(Module& model, std::string config_list, const QuantizerOptions& options,
-                     Tensor dummy_input)
+Quantizer::Quantizer(Module& model, std::string config_list, Optimizer* optimizer,
+                     Tensor dummy_input, const QuantizerOptions& options)
     : model_(model),
       config_text_(std::move(config_list)),
-      options_(options),
-      dummy_(std::move(dummy_input)) {
+      optimizer_(optimizer),
+      dummy_(std::move(dummy_input)),
+      options_(options) {
   if (options_.nni) options_.integer = false;
+}
+
+std::shared_ptr<FakeQuantize> Quantizer::make_fake_quantize(Module& module,
+                                                            const FakeQuantizeArgs& args) const {
+  return make<RangeQuantize>(module.context(), args);
 }
 
 void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
@@ -140,6 +131,15 @@ void Quantizer::compress() {
   if (options_.integer) install_code_dropout(model_);
   refresh_paths(model_);
   compressed_ = true;
+  if (optimizer_ != nullptr) join_optimizer();
+}
+
+void Quantizer::join_optimizer() {
+  optimizer_->take_in(model_);
+  prepare_optimizer(*optimizer_);
+  optimizer_->on_step([this, alive = std::weak_ptr<const bool>(alive_)] {
+    if (!alive.expired()) advance_step();
+  });
 }
 
 void Quantizer::create_points() {
@@ -149,7 +149,9 @@ void Quantizer::create_points() {
     if (entry == nullptr) continue;
     for (const auto& [type, spec] : entry->specs) {
       check_place(*module, type);
-      points_.push_back({path, type, make_fake_quantize(*module, type, spec, options_.integer)});
+      auto quantizer = make_fake_quantize(*module, args_for(*module, type, spec, options_.integer));
+      quantizer->train(module->training());
+      points_.push_back({path, type, std::move(quantizer)});
     }
   }
 }
@@ -179,8 +181,8 @@ void Quantizer::create_chains() {
     chain->weight = quantizer_of(path, QuantType::kWeight);
     chain->input = quantizer_of(path, QuantType::kInput);
     if (chain->weight == nullptr) continue;
-    std::string why = weight_obstacle(chain->weight->spec());
-    if (why.empty() && chain->input != nullptr) why = activation_obstacle(chain->input->spec());
+    std::string why = chain->weight->integer_obstacle();
+    if (why.empty() && chain->input != nullptr) why = chain->input->integer_obstacle();
     if (!why.empty()) {
       reject(path, why);
       continue;
@@ -194,7 +196,7 @@ void Quantizer::create_chains() {
 // names.
 void Quantizer::place_outputs(Chain& chain) {
   std::shared_ptr<FakeQuantize> last;
-  for (Module* member : {chain.anchor, static_cast<Module*>(chain.norm.get()),
+  for (Module* member : {static_cast<Module*>(chain.anchor), static_cast<Module*>(chain.norm.get()),
                          static_cast<Module*>(chain.activation.get())}) {
     QuantPoint* point =
         member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
@@ -246,23 +248,20 @@ void Quantizer::fill_slots() {
     Module& tail = chain->tail();
     place(tail.output_transform(), "activation_post_process", tail, chain->output);
     placed.insert(chain->output.get());
-    if (!activation_obstacle(chain->output->spec()).empty())
+    if (!chain->output->integer_obstacle().empty())
       chain->output = nullptr;  // float, behind the chain
   }
   for (const QuantPoint& point : points_) {
     if (!placed.insert(point.quantizer.get()).second) continue;
     Module& module = *model_.find(point.module);
-    switch (point.type) {
-      case QuantType::kWeight:
-        place(weight_slot(module), "weight_fake_quant", module, point.quantizer);
-        break;
-      case QuantType::kInput:
-        place(input_slot(module), "input_fake_quant", module, point.quantizer);
-        break;
-      case QuantType::kOutput:
-        place(module.output_transform(), "activation_post_process", module, point.quantizer);
-        break;
+    if (point.type == QuantType::kOutput) {
+      place(module.output_transform(), "activation_post_process", module, point.quantizer);
+      continue;
     }
+    auto& layer = dynamic_cast<WeightLayer&>(module);
+    Slot& slot =
+        point.type == QuantType::kWeight ? layer.weight_transform() : layer.input_transform();
+    place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
   }
 }
 
@@ -271,8 +270,9 @@ int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quanti
 void Quantizer::advance_step() {
   std::set<FakeQuantize*> seen;
   for (const QuantPoint& point : points_) {
-    if (seen.insert(point.quantizer.get()).second)
-      point.quantizer->set_steps(point.quantizer->steps() + 1);
+    if (!seen.insert(point.quantizer.get()).second) continue;
+    point.quantizer->set_steps(point.quantizer->steps() + 1);
+    point.quantizer->after_step();
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "autograd/graph.h"
 #include "nn/module.h"
+#include "nn/optimizer.h"
 #include "quant/chain.h"
 #include "quant/config.h"
 #include "quant/fake_quantize.h"
@@ -30,14 +31,16 @@ struct QuantPoint {
   std::shared_ptr<FakeQuantize> quantizer;
 };
 
-// Made from (model, config_list, dummy input). The model must outlive it. Independent of the
-// optimizer: parameters stay where they are, under their names.
+// Made from (model, config_list, optimizer, dummy input). The model and the optimizer must outlive
+// it. Parameters stay where they are, under their names. With an optimizer, parameters of the
+// quantizers' own join it in compress(), and every optimizer step advances the quantizers; without
+// one the caller does, by advance_step().
 class Quantizer {
  public:
   // dummy_input: NHWC; undefined: no graph, so batch norm stays apart and every layer quantizes its
   // own input.
-  Quantizer(Module& model, std::string config_list, const QuantizerOptions& options = {},
-            Tensor dummy_input = {});
+  Quantizer(Module& model, std::string config_list, Optimizer* optimizer = nullptr,
+            Tensor dummy_input = {}, const QuantizerOptions& options = {});
   virtual ~Quantizer() = default;
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
@@ -50,9 +53,9 @@ class Quantizer {
   // Checks config_list and fills the model's slots. A second call does nothing.
   void compress();
 
-  // The number of the coming optimizer step, from 1; the trainer advances it after each. Part of
-  // the model's state.
+  // The number of the coming optimizer step, from 1. Part of the model's state.
   int64_t step() const;
+  // What follows an optimizer step.
   void advance_step();
 
   // Float master weights and every buffer under their names, and per layer integer codes, scales,
@@ -73,6 +76,11 @@ class Quantizer {
 
  protected:
   virtual ConfigRules rules() const = 0;
+  // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
+  virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
+                                                           const FakeQuantizeArgs& args) const;
+  // Once the slots are filled: what concerns the optimizer beyond new parameters.
+  virtual void prepare_optimizer(Optimizer&) {}
 
  private:
   void read_config();
@@ -81,15 +89,18 @@ class Quantizer {
   void place_outputs(Chain& chain);
   void share_edges();
   void fill_slots();
+  void join_optimizer();
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   QuantPoint* find_point(const std::string& module, QuantType type);
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
+  const Tensor& weight_of(const QuantPoint& point) const;  // of the layer whose weight it is
   void reject(const std::string& module, const std::string& why);
 
   Module& model_;
   std::string config_text_;
-  QuantizerOptions options_;
+  Optimizer* optimizer_;
   Tensor dummy_;
+  QuantizerOptions options_;
   bool compressed_ = false;
   std::map<QuantType, QuantSpec> defaults_;
   QuantConfig config_;
@@ -97,14 +108,15 @@ class Quantizer {
   std::vector<ChainPtr> chains_;
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
   std::shared_ptr<TreeWatch> tree_;
+  std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // watched by the optimizer
   std::vector<std::string> warnings_;
   std::map<std::string, std::string> obstacles_;
   std::optional<Graph> graph_;
 };
 
-using QuantizerFactory =
-    std::function<std::unique_ptr<Quantizer>(Module& model, const std::string& config_list,
-                                             const QuantizerOptions&, const Tensor& dummy_input)>;
+using QuantizerFactory = std::function<std::unique_ptr<Quantizer>(
+    Module& model, const std::string& config_list, Optimizer*, const Tensor& dummy_input,
+    const QuantizerOptions&)>;
 // Quantizers by NNI's names. Registering a name twice throws. summary: one line, for
 // `halftone list quantizers`.
 void register_quantizer(const std::string& name, const std::string& summary,
@@ -115,7 +127,8 @@ std::string quantizer_summary(const std::string& name);
 // Throws on an unknown name, naming the nearest.
 std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
                                           const std::string& config_list,
-                                          const QuantizerOptions& options = {},
-                                          const Tensor& dummy_input = {});
+                                          Optimizer* optimizer = nullptr,
+                                          const Tensor& dummy_input = {},
+                                          const QuantizerOptions& options = {});
 
 }  // namespace halftone

@@ -9,14 +9,18 @@ struct Entry {
   QuantizerFactory make;
 };
 
+template <class Q>
+std::unique_ptr<Quantizer> create(Module& model, const std::string& config_list,
+                                  Optimizer* optimizer, const Tensor& dummy_input,
+                                  const QuantizerOptions& options) {
+  return std::make_unique<Q>(model, config_list, optimizer, dummy_input, options);
+}
+
 std::map<std::string, Entry>& registry() {
   static std::map<std::string, Entry> entries = {
       {"QAT_Quantizer",
        {"quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits",
-        [](Module& model, const std::string& config_list, const QuantizerOptions& options,
-           const Tensor& dummy) {
-          return std::unique_ptr<Quantizer>(new QatQuantizer(model, config_list, options, dummy));
-        }}}};
+        create<QatQuantizer>}}};
   return entries;
 }
 
@@ -44,10 +48,10 @@ std::vector<std::string> quantizer_names() {
 std::string quantizer_summary(const std::string& name) { return entry(name).summary; }
 
 std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
-                                          const std::string& config_list,
-                                          const QuantizerOptions& options,
-                                          const Tensor& dummy_input) {
-  return entry(name).make(model, config_list, options, dummy_input);
+                                          const std::string& config_list, Optimizer* optimizer,
+                                          const Tensor& dummy_input,
+                                          const QuantizerOptions& options) {
+  return entry(name).make(model, config_list, optimizer, dummy_input, options);
 }
 
 }  // namespace halftone

@@ -3,7 +3,7 @@
 namespace halftone {
 
 std::string name_of(QuantType type) {
-  static const char* const kNames[] = {"weight", "input", "output"};
+  static const char* const kNames[] = {"weight", "input", "output", "gradient", "bias"};
   return kNames[static_cast<int>(type)];
 }
 

@@ -9,8 +9,10 @@
 
 namespace halftone {
 
-enum class QuantType : uint8_t { kWeight, kInput, kOutput };
-std::string name_of(QuantType type);  // "weight", "input", "output"
+// What is quantized. kGradient: the gradient that reaches a layer's output (DoReFa); kBias:
+// simulated as int32.
+enum class QuantType : uint8_t { kWeight, kInput, kOutput, kGradient, kBias };
+std::string name_of(QuantType type);  // "weight", "input", "output", "gradient", "bias"
 
 // kEma: moving average over batches (Jacob et al. 2018, section 3.1). kMinMax: weights, the current
 // range; activations, the smallest and largest value ever seen.

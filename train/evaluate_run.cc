@@ -72,7 +72,7 @@ Loaded load(const EvaluateRequest& request) {
   l.recipe = recipe_for(request, file, run.recipe);
   const Context context({{}, l.recipe.threads, 0});
   l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
-  l.network = build_network(context, l.recipe, run.steps_per_epoch);
+  l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);
   check_fits(l.network, *l.data);
   load_state(*l.network.model.module, std::move(tensors), file);
   return l;

@@ -74,7 +74,7 @@ Json describe_run(const Context& context, const Checkpoint& c, const std::string
   const Recipe recipe = parse_recipe(c.recipe, path);
   Recipe shape = recipe;
   shape.model.weights.clear();
-  Network network = build_network(context, shape, c.steps_per_epoch);
+  Network network = build_network(context, shape, c.steps_per_epoch, NetworkUse::kEvaluation);
   network.model->load_state_dict(c.model);
   for (auto& [name, module] : network.model->named_modules()) {
     if (auto* q = dynamic_cast<FakeQuantize*>(module))

@@ -91,8 +91,15 @@ void check_fits(const Network& network, const Dataset& data) {
   }
 }
 
-Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch) {
-  Network network{build_model(context, recipe.model), recipe.model.num_classes, nullptr};
+Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch,
+                      NetworkUse use) {
+  Network network;
+  network.model = build_model(context, recipe.model);
+  network.num_classes = recipe.model.num_classes;
+  if (use == NetworkUse::kTraining) {
+    network.store = std::make_unique<ParameterStore>(*network.model.module);
+    network.optimizer = build_optimizer(recipe.optimizer, *network.store);
+  }
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
     fuse_layers(*network.model.module, trace(*network.model.module, Variable(dummy)));
@@ -103,8 +110,9 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   options.start_step =
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
   try {
-    network.quantizer = make_quantizer(recipe.quantizer.name, *network.model.module,
-                                       recipe.quantizer.config_list, options, dummy);
+    network.quantizer =
+        make_quantizer(recipe.quantizer.name, *network.model.module, recipe.quantizer.config_list,
+                       network.optimizer.get(), dummy, options);
     network.quantizer->compress();
   } catch (Error& e) {
     throw e.inside(recipe.quantizer.where);

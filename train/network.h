@@ -18,12 +18,16 @@ namespace halftone {
 struct Network {
   Model model;
   int num_classes = 10;
+  std::unique_ptr<ParameterStore> store;  // these two: for training only
+  std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<Quantizer> quantizer;  // null in float
 };
 
-// The model with its initial or given weights, and the quantizer laid over it. `steps_per_epoch`
-// turns quantizer.float_epochs into quant_start_step.
-Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch);
+// The model with its initial or given weights, and the quantizer laid over it; for training with
+// its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step.
+enum class NetworkUse : uint8_t { kTraining, kEvaluation };
+Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch,
+                      NetworkUse use);
 // Quantized layers that compute on dequantized floats, and why: they have no integer form, so that
 // the network as a whole is not deployable as integers.
 std::map<std::string, std::string> float_layers(const Quantizer& quantizer);

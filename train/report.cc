@@ -56,10 +56,8 @@ Sizes normalisation(const BatchNorm& norm) {
 Sizes measure_sizes(Module& model) {
   Sizes s;
   for (auto& [name, module] : model.named_modules()) {
-    if (auto* c = dynamic_cast<Conv2d*>(module))
-      s += weighted(c->weight, c->bias, c->weight_transform());
-    if (auto* l = dynamic_cast<Linear*>(module))
-      s += weighted(l->weight, l->bias, l->weight_transform());
+    if (auto* layer = dynamic_cast<WeightLayer*>(module))
+      s += weighted(layer->weight, layer->bias, layer->weight_transform());
     if (auto* norm = dynamic_cast<BatchNorm*>(module)) s += normalisation(*norm);
   }
   return s;

@@ -79,9 +79,9 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       data_(load_data(context_, recipe.data)),
       loader_(make_loader(context_, recipe, data_)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
-      network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_)),
-      store_(std::make_unique<ParameterStore>(*network_.model.module)),
-      optimizer_(build_optimizer(recipe.optimizer, *store_)),
+      network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_,
+                             NetworkUse::kTraining)),
+      optimizer_(network_.optimizer.get()),
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
@@ -195,7 +195,6 @@ void Trainer::step() {
   optimizer_->step();
   ++step_;
   ++window_.steps;
-  if (network_.quantizer) network_.quantizer->advance_step();
 }
 
 // Errors say at which step they came.

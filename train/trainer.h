@@ -69,8 +69,7 @@ class Trainer {
   std::unique_ptr<Loader> loader_;
   int64_t steps_per_epoch_;
   Network network_;
-  std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<Optimizer> optimizer_;
+  Optimizer* optimizer_;  // network_'s
   Schedule schedule_;
   Loss loss_;
   std::unique_ptr<Metrics> metrics_;

@@ -1,6 +1,7 @@
 #include "nn/optimizer.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "nn/layers.h"
 #include "test/nn/torch_numbers.h"
@@ -55,6 +56,56 @@ void check_optimizer(const std::string& name, const OptimizerOptions& options) {
       meter.check(key, f.parameters()[i].value(), f.numbers.at(key));
     }
   }
+}
+
+// A module with one parameter, as a quantizer's learned scale is.
+class Scale : public Module {
+ public:
+  explicit Scale(const Context& context) : Module(context) {
+    register_parameter("scale", scale, Tensor::full(context, {1}, 2.0f));
+  }
+  std::string type_name() const override { return "Scale"; }
+  Variable forward(const std::vector<Variable>& inputs) override { return inputs.at(0); }
+  Variable scale;
+};
+
+TEST_CASE(
+    "an optimizer takes in parameters that come later, and keeps what it knows of the others") {
+  OptimizerOptions options = options_of("Adam", 1e-2);
+  options.weight_decay = 0.1;
+  Fixture f, alone;
+  for (Fixture* x : {&f, &alone}) x->start("adam");
+  ParameterStore store(f.model), store_alone(alone.model);
+  const auto optimizer = make_optimizer(store, options),
+             other = make_optimizer(store_alone, options);
+  const auto step = [](Fixture& x, Optimizer& o, int k) {
+    o.zero_grad();
+    x.backward("adam", k);
+    o.step();
+  };
+  step(f, *optimizer, 0);
+  step(alone, *other, 0);
+
+  const auto scale = make<Scale>(f.context);
+  f.model.output_transform().set("quantizer", scale);
+  optimizer->take_in(f.model);
+  optimizer->add_group({"quantizer.*", std::nullopt, 0.0});
+  int steps = 0;
+  optimizer->on_step([&] { ++steps; });
+  REQUIRE(optimizer->store().entries().back().name == "quantizer.scale");
+  step(f, *optimizer, 1);
+  step(alone, *other, 1);
+  CHECK(steps == 1);
+  for (int i = 0; i < 2; ++i)
+    CHECK(f.parameters()[i].value().to_vector<float>() ==
+          alone.parameters()[i].value().to_vector<float>());
+  CHECK(scale->scale.value().item<float>() == 2.0f);  // no gradient so far
+
+  // Without decay the first step of Adam is lr, whatever the gradient.
+  optimizer->zero_grad();
+  mul(scale->scale, scale->scale).backward(Tensor::full(f.context, {1}, 1.0f));
+  optimizer->step();
+  CHECK(std::abs(scale->scale.value().item<float>() - 1.99f) < 1e-6f);  // eps of Adam
 }
 
 TEST_CASE("a second ParameterStore on one model is noticed by the optimizer of the first") {

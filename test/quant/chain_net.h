@@ -91,7 +91,7 @@ struct Net {
     config = replace(config, "WSCHEME",
                      c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
-    quantizer = make_quantizer("QAT_Quantizer", *model, config, {}, x);
+    quantizer = make_quantizer("QAT_Quantizer", *model, config, nullptr, x);
     quantizer->compress();
   }
   static ContextOptions options(int threads) {

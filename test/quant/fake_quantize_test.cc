@@ -1,4 +1,4 @@
-#include "quant/fake_quantize.h"
+#include "quant/range_quantize.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -18,23 +18,23 @@ QuantSpec spec_of(int bits, bool is_signed, bool per_channel, bool symmetric, in
   return s;
 }
 
-std::shared_ptr<FakeQuantize> quantizer(const Context& c, QuantType type, const QuantSpec& spec,
-                                        int64_t channels = 0) {
-  return make<FakeQuantize>(c, FakeQuantizeArgs{type, spec, channels, false});
+std::shared_ptr<RangeQuantize> quantizer(const Context& c, QuantType type, const QuantSpec& spec,
+                                         int64_t channels = 0) {
+  return make<RangeQuantize>(c, FakeQuantizeArgs{type, spec, channels, false});
 }
 
 Tensor vector_of(const Context& c, const std::vector<float>& v) {
   return Tensor::from(c, Shape{static_cast<int64_t>(v.size())}, v);
 }
 
-std::vector<float> run(FakeQuantize& q, const Tensor& x) {
+std::vector<float> run(RangeQuantize& q, const Tensor& x) {
   return q({Variable(x)}).value().to_vector<float>();
 }
 
-float scale_of(FakeQuantize& q, int64_t c = 0) {
+float scale_of(RangeQuantize& q, int64_t c = 0) {
   return q.state_dict().at("scale").data<float>()[c];
 }
-int32_t zero_of(FakeQuantize& q, int64_t c = 0) {
+int32_t zero_of(RangeQuantize& q, int64_t c = 0) {
   return q.state_dict().at("zero_point").data<int32_t>()[c];
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("one record: state goes to a fresh quantizer and back") {
 TEST_CASE("signed activations as codes are stored 128 higher") {
   const Context c;
   QuantSpec spec = spec_of(8, true, false, true);
-  auto q = make<FakeQuantize>(c, FakeQuantizeArgs{QuantType::kInput, spec, 0, true});
+  auto q = make<RangeQuantize>(c, FakeQuantizeArgs{QuantType::kInput, spec, 0, true});
   const Variable y = (*q)(Variable(vector_of(c, {-12.7f, 0, 12.7f})));
   REQUIRE(y.codes() != nullptr);
   REQUIRE(y.codes()->values.to_vector<uint8_t>() == std::vector<uint8_t>{1, 128, 255});

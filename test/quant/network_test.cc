@@ -62,7 +62,7 @@ TEST_CASE(
       .append("fc", fc);
   norm->weight.mutable_value().copy_from(spread(c, {6}, -1.2f, 1.5f, 3));
   norm->bias.mutable_value().copy_from(spread(c, {6}, -0.5f, 0.5f, 5));
-  auto q = make_quantizer("QAT_Quantizer", *net, kConfig, {}, Tensor::zeros(c, {1, 8, 10, 3}));
+  auto q = make_quantizer("QAT_Quantizer", *net, kConfig, nullptr, Tensor::zeros(c, {1, 8, 10, 3}));
   q->compress();
   for (const bool train : {true, false}) {
     net->train(train);
@@ -101,7 +101,7 @@ TEST_CASE(
 TEST_CASE("a quantized step allocates nothing once its plan is known") {
   const Context c;
   Model model = make_model("lenet5", c);
-  auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, {},
+  auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, nullptr,
                           Tensor::zeros(c, model.batch_shape(1)));
   q->compress();
   ParameterStore store(*model.module);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
-#include "quant/fake_quantize.h"
+#include "quant/range_quantize.h"
 
 using namespace halftone;
 using quant_math::Grid;
@@ -317,7 +317,7 @@ TEST_CASE("quantized input of a ReLU over training steps") {
   const Context context;
   QuantSpec spec;
   spec.nni = true;
-  FakeQuantize q(context, FakeQuantizeArgs{QuantType::kInput, spec, 1, false});
+  RangeQuantize q(context, FakeQuantizeArgs{QuantType::kInput, spec, 1, false});
   const std::vector<float> up = inputs(24, -1, 1, 7);
   for (int i = 0; i < 3; ++i) {
     const auto x = inputs(24, -1 - 0.1 * i, 1.5 + 0.4 * i, 2 * i + 1);

@@ -27,16 +27,16 @@ const char* const kConfig = R"([{"quant_types": ["weight", "input"], "quant_bits
 struct Run {
   explicit Run(const std::string& config, int64_t start_step = 0, bool integer = true)
       : context(options()), model(make_model("lenet5", context)) {
+    store = std::make_unique<ParameterStore>(*model.module);
+    optimizer = make_optimizer(*store, {});
     if (!config.empty()) {
       QuantizerOptions o;
       o.start_step = start_step;
       o.integer = integer;
-      quantizer = make_quantizer("QAT_Quantizer", *model.module, config, o,
-                                 Tensor::zeros(context, model.batch_shape(2)));
+      quantizer = make_quantizer("QAT_Quantizer", *model.module, config, optimizer.get(),
+                                 Tensor::zeros(context, model.batch_shape(2)), o);
       quantizer->compress();
     }
-    store = std::make_unique<ParameterStore>(*model.module);
-    optimizer = make_optimizer(*store, {});
   }
   static ContextOptions options() {
     ContextOptions o;
@@ -52,7 +52,6 @@ struct Run {
     Variable loss = cross_entropy(logits(x), labels);
     loss.backward();
     optimizer->step();
-    if (quantizer) quantizer->advance_step();
     return loss.value().item<float>();
   }
   Variable logits(const Tensor& x) { return (*model.module)(Variable(x)); }
@@ -345,7 +344,7 @@ TEST_CASE("defaults of a type can be changed before compress") {
 TEST_CASE("ResNet-20: residual edges keep quantizers of their own, and it trains") {
   const Context c(Run::options());
   Model model = make_model("resnet20", c);
-  auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, {},
+  auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, nullptr,
                           Tensor::zeros(c, model.batch_shape(1)));
   q->compress();
   for (const ChainPtr& chain : q->chains()) {
@@ -375,7 +374,7 @@ struct Small {
         .append("relu", make_relu(c))
         .append("flatten", make<Flatten>(c));
     net->append("fc", make<Linear>(c, 8, 3));
-    quantizer = make_quantizer("QAT_Quantizer", *net, config, {},
+    quantizer = make_quantizer("QAT_Quantizer", *net, config, nullptr,
                                graph ? Tensor::zeros(c, {1, 4, 4, 1}) : Tensor());
   }
   Variable run() { return (*net)(Variable(spread(c, {2, 4, 4, 1}, -1, 1))); }
@@ -473,7 +472,7 @@ TEST_CASE("dropout keeps codes codes") {
       .append("relu", make_relu(c))
       .append("drop", make<Dropout>(c, 0.25f));
   net->append("fc2", make<Linear>(c, 30, 4));
-  auto q = make_quantizer("QAT_Quantizer", *net, kConfig, {}, Tensor::zeros(c, {2, 20}));
+  auto q = make_quantizer("QAT_Quantizer", *net, kConfig, nullptr, Tensor::zeros(c, {2, 20}));
   q->compress();
   const Variable x(spread(c, {16, 20}, -1, 1), true);
   const Variable hidden = (*net->find("relu"))((*net->find("fc1"))(x));

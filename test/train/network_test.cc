@@ -25,7 +25,7 @@ TEST_CASE("every recipe that ships builds its network, optimizer and schedule") 
     INFO(entry.path());
     const Recipe r = load_recipe(entry.path().string());
     const Context context;
-    Network network = build_network(context, r, 100);
+    Network network = build_network(context, r, 100, NetworkUse::kEvaluation);
     ParameterStore store(*network.model.module);
     CHECK(build_optimizer(r.optimizer, store)->groups().size() >= 1);
     CHECK(build_schedule(r.schedule, 100, r.epochs)(0.1, 0) > 0);
@@ -63,7 +63,7 @@ TEST_CASE("a config_list that matches no layer is refused") {
   const Recipe r = recipe_of(
       "epochs: 2\nquantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight], "
       "quant_bits: 8, op_types: [Conv2D]}]}");
-  CHECK_THROWS_WITH(build_network(Context(), r, 10),
+  CHECK_THROWS_WITH(build_network(Context(), r, 10, NetworkUse::kEvaluation),
                     Catch::Contains("r.yaml:2") && Catch::Contains("an entry that matches"));
 }
 
@@ -71,14 +71,15 @@ TEST_CASE("layers without an integer form are named with the reason") {
   const Recipe r = recipe_of(
       "epochs: 2\nquantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight, input], "
       "quant_bits: 8, op_types: [Conv2d], quant_dtype: uint, quant_scheme: per_tensor_affine}]}");
-  const Network network = build_network(Context(), r, 10);
+  const Network network = build_network(Context(), r, 10, NetworkUse::kEvaluation);
   const auto layers = float_layers(*network.quantizer);
   CHECK(layers.count("conv1") == 1);
   CHECK(!layers.at("conv1").empty());
 }
 
 TEST_CASE("a set that does not fit the model is refused") {
-  const Network network = build_network(Context(), recipe_of("model: {name: lenet5}"), 1);
+  const Network network =
+      build_network(Context(), recipe_of("model: {name: lenet5}"), 1, NetworkUse::kEvaluation);
   Dataset data;
   data.name = "odd";
   data.images = Tensor::empty(Context(), {1, 32, 32, 3}, DType::kUInt8);

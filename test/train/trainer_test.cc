@@ -90,7 +90,7 @@ TEST_CASE("gradients of a short last step are averaged over its own batches") {
 
 TEST_CASE("evaluation leaves frozen modules frozen") {
   const Recipe recipe = parse_recipe("data: {train_samples: 8, test_samples: 20}", "r.yaml");
-  Network network = build_network(Context(), recipe, 1);
+  Network network = build_network(Context(), recipe, 1, NetworkUse::kEvaluation);
   network.model->train();
   network.model->find("bn1")->eval();
   evaluate(*network.model.module, load_split(network.model->context(), recipe.data, Split::kTest),

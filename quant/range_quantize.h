@@ -1,0 +1,25 @@
+// A quantizer whose grid follows from an observed range.
+#pragma once
+
+#include "quant/fake_quantize.h"
+
+namespace halftone {
+
+// y = s (clamp(rint(x / s) + z, qmin, qmax) - z); dx = dy where the rounded code lies in the range.
+// State beside FakeQuantize's: scale, zero_point, min_val, max_val.
+class RangeQuantize : public FakeQuantize {
+ public:
+  RangeQuantize(const Context& context, const FakeQuantizeArgs& args);
+
+  void observe_values(const Tensor& x) override;
+  // The same from the ranges of a batch: one, or one per channel.
+  void observe(const std::vector<kernels::Range>& seen);
+  kernels::Grids grids(int rank) const override;
+  std::vector<kernels::Range> ranges() const override;
+  void set_ranges(const std::vector<kernels::Range>& ranges) override;
+
+ private:
+  Tensor *scale_, *zero_point_, *min_, *max_;
+};
+
+}  // namespace halftone
