@@ -27,6 +27,8 @@ std::vector<Range> observe_ranges(const Tensor& x, int axis = -1);
 
 // y = s * (quantize(x) - z).
 void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y);
+// The codes truncated towards zero instead (NNI's NaiveQuantizer); zero points must be 0.
+void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y);
 // dx = dy where the rounded code lies in the range, else 0 (straight through).
 void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx);
 

@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "kernels/channel_tiles.h"
+#include "kernels/check.h"
+#include "kernels/grid_walk.h"
 
 namespace halftone::kernels {
 namespace {
@@ -18,58 +20,31 @@ int64_t row_grain(int64_t length) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(length, 1));
 }
 
-// A tensor seen as (outer, channels, inner) around the axis of its grids.
-struct Layout {
-  Layout(const Tensor& x, const Grids& grids, const char* op) {
-    if (grids.axis < 0) {
-      inner = x.numel();
-      check(op, static_cast<int64_t>(grids.list.size()));
-      return;
-    }
-    for (int a = 0; a < x.rank(); ++a) {
-      (a < grids.axis ? outer : a == grids.axis ? channels : inner) *= x.dim(a);
-    }
-    check(op, static_cast<int64_t>(grids.list.size()));
-  }
-  void check(const char* op, int64_t found) const {
-    if (found == channels) return;
-    throw HALFTONE_ERROR(op)
-        .expected(std::to_string(channels) + " scales")
-        .found(std::to_string(found));
-  }
-  int64_t outer = 1, channels = 1, inner = 1;
+struct Point {
+  Grid grid;
+  float low, high;  // qmin - z, qmax - z
 };
 
-// body(i, grid) for every element, a run of one grid at a time or a tile of channels.
+// body(i, point) for every element.
 template <class Body>
-void for_grids(const Tensor& x, const Grids& grids, const char* op, Body body) {
-  const Layout layout(x, grids, op);
-  if (layout.inner == 1 && layout.channels > 1) {
-    const ChannelTiles tiles(x.numel(), layout.channels);
-    std::vector<float> scale(tiles.width);
-    std::vector<int32_t> zero_point(tiles.width);
-    for (int64_t j = 0; j < tiles.width; ++j) {
-      scale[j] = grids.list[j % layout.channels].scale;
-      zero_point[j] = grids.list[j % layout.channels].zero_point;
-    }
-    const float* s = scale.data();
-    const int32_t* z = zero_point.data();
-    const int32_t qmin = grids.list[0].qmin, qmax = grids.list[0].qmax;
-    tiles.for_chunks(x.context(), [=](int64_t, int64_t begin, int64_t end) {
-      for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
-        body(i, Grid{s[j], z[j], qmin, qmax});
-      });
+void for_grids(const char* op, const Tensor& x, const Grids& grids, Body body) {
+  const GridWalk walk(op, x, grids.axis, grids.list.size());
+  if (walk.pieces == 0) return;
+  const GridColumns columns(walk, grids);
+  const float *s = columns.scale.data(), *low = columns.low.data(), *high = columns.high.data();
+  const int32_t* z = columns.zero_point.data();
+  const int32_t qmin = grids.list[0].qmin, qmax = grids.list[0].qmax;
+  walk.for_pieces(x.context(), [=](int64_t, int64_t channel, int64_t begin, int64_t end) {
+    for_blocks(walk, channel, begin, end, [=](int64_t at, int64_t count, int64_t j) {
+      if (walk.tiled) {
+        for (int64_t i = 0; i < count; ++i) {
+          body(at + i, Point{{s[j + i], z[j + i], qmin, qmax}, low[j + i], high[j + i]});
+        }
+      } else {
+        const Point p{{s[j], z[j], qmin, qmax}, low[j], high[j]};
+        for (int64_t i = 0; i < count; ++i) body(at + i, p);
+      }
     });
-    return;
-  }
-  parallel_for(x.context(), x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    while (begin < end) {
-      const int64_t run = begin / layout.inner;
-      const int64_t stop = std::min(end, (run + 1) * layout.inner);
-      const Grid g = grids.list[run % layout.channels];
-      for (int64_t i = begin; i < stop; ++i) body(i, g);
-      begin = stop;
-    }
   });
 }
 
@@ -112,51 +87,58 @@ std::vector<Range> column_ranges(const Context& context, const float* x, int64_t
 }  // namespace
 
 std::vector<Range> observe_ranges(const Tensor& x, int axis) {
-  Grids grids;
-  grids.axis = axis;
-  grids.list.resize(axis < 0 ? 1 : x.dim(axis));
-  const Layout layout(x, grids, "observe_ranges");
   const float* values = x.data<float>();
   if (axis < 0) return column_ranges(x.context(), values, x.numel(), 1);
-  if (layout.inner == 1) return column_ranges(x.context(), values, x.numel(), layout.channels);
-  std::vector<Range> out(layout.channels, kNothing);
-  for (int64_t run = 0; run < layout.outer * layout.channels; ++run) {
-    const Range r = column_ranges(x.context(), values + run * layout.inner, layout.inner, 1)[0];
-    Range& all = out[run % layout.channels];
+  const GridWalk walk("observe_ranges", x, axis, x.dim(axis));
+  if (walk.tiled) return column_ranges(x.context(), values, x.numel(), walk.channels);
+  std::vector<Range> out(walk.channels, kNothing);
+  for (int64_t begin = 0; begin < x.numel(); begin += walk.inner) {
+    const Range r = column_ranges(x.context(), values + begin, walk.inner, 1)[0];
+    Range& all = out[begin / walk.inner % walk.channels];
     r.low == r.low ? widen(all, r.low, r.high) : poison(all);
   }
   return out;
 }
 
 void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y) {
+  check_same("fake_quantize", x, y);
   const float* in = x.data<float>();
   float* out = y.data<float>();
   if (grids.rounding == Rounding::kOnnx) {
-    for_grids(x, grids, "fake_quantize", [=](int64_t i, const Grid& g) {
-      const float z = static_cast<float>(g.zero_point);
-      const float t = std::rint(in[i] / g.scale);
-      out[i] = g.scale * quant_math::clamp_nan_low(t, g.qmin - z, g.qmax - z);
+    for_grids("fake_quantize", x, grids, [=](int64_t i, const Point& p) {
+      out[i] = quant_math::fake_quantize(in[i], p.grid.scale, p.low, p.high);
     });
   } else {
-    for_grids(x, grids, "fake_quantize", [=](int64_t i, const Grid& g) {
-      out[i] = quant_math::dequantize(quant_math::quantize_nni(in[i], g), g);
+    for_grids("fake_quantize", x, grids, [=](int64_t i, const Point& p) {
+      out[i] = quant_math::dequantize(quant_math::quantize_nni(in[i], p.grid), p.grid);
     });
   }
 }
 
+void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y) {
+  check_same("fake_quantize_truncate", x, y);
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  for_grids("fake_quantize_truncate", x, grids, [=](int64_t i, const Point& p) {
+    out[i] = quant_math::fake_quantize_truncate(in[i], p.grid);
+  });
+}
+
 void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx) {
+  check_same("fake_quantize_backward", x, dy);
+  check_same("fake_quantize_backward", x, dx);
   const float* in = x.data<float>();
   const float* up = dy.data<float>();
   float* out = dx.data<float>();
   if (grids.rounding == Rounding::kOnnx) {
-    for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
+    for_grids("fake_quantize_backward", x, grids, [=](int64_t i, const Point& p) {
       const float u = up[i];  // read in any case: vectorises
-      out[i] = quant_math::ste_mask(in[i], g) ? u : 0.0f;
+      out[i] = quant_math::ste_mask(in[i], p.grid) ? u : 0.0f;
     });
   } else {
-    for_grids(x, grids, "fake_quantize_backward", [=](int64_t i, const Grid& g) {
+    for_grids("fake_quantize_backward", x, grids, [=](int64_t i, const Point& p) {
       const float u = up[i];
-      out[i] = quant_math::ste_mask_nni(in[i], g) ? u : 0.0f;
+      out[i] = quant_math::ste_mask_nni(in[i], p.grid) ? u : 0.0f;
     });
   }
 }

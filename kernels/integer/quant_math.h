@@ -45,6 +45,17 @@ HALFTONE_HD float dequantize(int32_t code, const Grid& g) {
   return g.scale * static_cast<float>(code - g.zero_point);
 }
 
+// There and back without the integer; low = qmin - z, high = qmax - z. Not kNni.
+HALFTONE_HD float fake_quantize(float x, float scale, float low, float high) {
+  return scale * clamp_nan_low(rintf(x / scale), low, high);
+}
+
+// NNI's NaiveQuantizer: towards zero, z = 0, saturating; NaN becomes 0.
+HALFTONE_HD float fake_quantize_truncate(float x, const Grid& g) {
+  const float t = truncf(x / g.scale), low = static_cast<float>(g.qmin);
+  return t == t ? clamp_nan_low(t, low, static_cast<float>(g.qmax)) * g.scale : 0.0f;
+}
+
 // Straight-through mask: PyTorch's and NNI's rule, on the rounded code.
 HALFTONE_HD bool ste_mask(float x, const Grid& g) {
   const float t = rintf(x / g.scale), z = static_cast<float>(g.zero_point);

@@ -1,0 +1,148 @@
+#include <string>
+
+#include "kernels/binary.h"
+#include "kernels/check.h"
+#include "kernels/moments.h"
+#include "kernels/noise.h"
+#include "kernels/parallel.h"
+#include "kernels/reduce.h"
+
+namespace halftone::kernels {
+namespace {
+
+using quant_math::SignGradient;
+using quant_math::XnorGradient;
+
+constexpr int64_t kGrain = 16384;
+
+// Weights seen as (rows, length), one alpha per row or for all.
+struct Rows {
+  Rows(const char* op, const Tensor& w, const std::vector<float>& alpha) : alpha(alpha.data()) {
+    const int64_t found = static_cast<int64_t>(alpha.size());
+    count = found;
+    if (found != 1 && (w.rank() == 0 || found != w.dim(0))) {
+      throw HALFTONE_ERROR(op)
+          .expected(w.rank() > 0 ? "1 or " + std::to_string(w.dim(0)) + " scales" : "1 scale")
+          .found(std::to_string(found));
+    }
+    length = w.numel() / count;
+  }
+  int64_t grain() const { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, length)); }
+  const float* alpha;
+  int64_t count = 1, length = 0;
+};
+
+template <SignGradient kRule>
+void backward(const Context& context, int64_t n, const float* dy, const float* x, float* dx) {
+  parallel_for(context, n, kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) dx[i] = dy[i] * quant_math::sign_derivative(x[i], kRule);
+  });
+}
+
+using Backward = void (*)(const Context&, int64_t, const float*, const float*, float*);
+Backward backward_of(SignGradient rule) {
+  if (rule == SignGradient::kStraightThrough) return backward<SignGradient::kStraightThrough>;
+  if (rule == SignGradient::kApproxSign) return backward<SignGradient::kApproxSign>;
+  return backward<SignGradient::kIdentity>;
+}
+
+// Sum of dy sign(w) of a row, in double.
+double signed_sum(const float* dy, const float* w, int64_t length) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < length; ++i) {
+    sum += static_cast<double>(dy[i] * quant_math::binary_sign(w[i]));
+  }
+  return sum;
+}
+
+}  // namespace
+
+void binarize(const Tensor& x, Tensor& y) {
+  check_same("binarize", x, y);
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = quant_math::binary_sign(in[i]);
+  });
+}
+
+void binarize_stochastic(const Tensor& x, const Philox& noise, Tensor& y) {
+  check_same("binarize_stochastic", x, y);
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  const int64_t n = x.numel(), blocks = (n + kNoiseBlock - 1) / kNoiseBlock;
+  parallel_for(x.context(), blocks, kGrain / kNoiseBlock, [=](int64_t begin, int64_t end) {
+    uint32_t bits[kNoiseBlock];
+    for (int64_t block = begin; block < end; ++block) {
+      draws(noise, block, bits);
+      const int64_t at = block * kNoiseBlock, count = std::min(kNoiseBlock, n - at);
+      for (int64_t i = 0; i < count; ++i) {
+        out[at + i] = quant_math::stochastic_sign(in[at + i], noise_uniform(bits[i]));
+      }
+    }
+  });
+}
+
+void binarize_backward(const Tensor& dy, const Tensor& x, SignGradient rule, Tensor& dx) {
+  check_same("binarize_backward", x, dy);
+  check_same("binarize_backward", x, dx);
+  backward_of(rule)(x.context(), x.numel(), dy.data<float>(), x.data<float>(), dx.data<float>());
+}
+
+void clip_latent_weights(Tensor& w) {
+  check_dtype("clip_latent_weights", "weight", w, DType::kFloat32);
+  float* values = w.data<float>();
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) values[i] = quant_math::clip_latent(values[i]);
+  });
+}
+
+std::vector<float> mean_magnitude(const Tensor& w, bool per_row) {
+  std::vector<float> out;
+  for (const Moments& m : moments(w, per_row ? 0 : -1)) {
+    out.push_back(m.count > 0 ? static_cast<float>(m.mean_magnitude()) : 0.0f);
+  }
+  return out;
+}
+
+void binarize_scaled(const Tensor& w, const std::vector<float>& alpha, Tensor& y) {
+  check_same("binarize_scaled", w, y);
+  const Rows rows("binarize_scaled", w, alpha);
+  const float* in = w.data<float>();
+  float* out = y.data<float>();
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t row = begin / rows.length, stop = std::min(end, (row + 1) * rows.length);
+      const float a = rows.alpha[row];
+      for (int64_t i = begin; i < stop; ++i) out[i] = a * quant_math::binary_sign(in[i]);
+      begin = stop;
+    }
+  });
+}
+
+void binarize_scaled_backward(const Tensor& dy, const Tensor& w, const std::vector<float>& alpha,
+                              const XnorOptions& options, Tensor& dw) {
+  check_same("binarize_scaled_backward", w, dy);
+  check_same("binarize_scaled_backward", w, dw);
+  const Rows rows("binarize_scaled_backward", w, alpha);
+  const float *up = dy.data<float>(), *in = w.data<float>();
+  float* out = dw.data<float>();
+  const bool exact = options.coupling == XnorGradient::kExact;
+  const double n = static_cast<double>(std::max<int64_t>(1, rows.length));
+  const float coupling =
+      options.coupling == XnorGradient::kPaper ? static_cast<float>(1.0 / n) : 0.0f;
+  const SignGradient rule = options.sign;
+  parallel_for(w.context(), rows.count, rows.grain(), [=](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const int64_t at = r * rows.length;
+      const double total = exact ? signed_sum(up + at, in + at, rows.length) : 0.0;
+      const float a = rows.alpha[r], sum = static_cast<float>(total / n);
+      for (int64_t i = at; i < at + rows.length; ++i) {
+        const float d = quant_math::sign_derivative(in[i], rule);
+        out[i] = quant_math::xnor_gradient(up[i], in[i], a, d, coupling, sum);
+      }
+    }
+  });
+}
+
+}  // namespace halftone::kernels

@@ -1,0 +1,184 @@
+#include <cmath>
+#include <string>
+
+#include "kernels/check.h"
+#include "kernels/dorefa.h"
+#include "kernels/noise.h"
+#include "kernels/parallel.h"
+#include "kernels/reduce.h"
+
+namespace halftone::kernels {
+namespace {
+
+using quant_math::DorefaWeightRule;
+
+constexpr int64_t kGrain = 4096, kChunk = 16384;
+
+// n = 2^bits - 1.
+float levels(const char* op, int bits, int fewest) {
+  if (bits < fewest || bits > 16) {
+    throw HALFTONE_ERROR(op)
+        .expected(std::to_string(fewest) + " to 16 bits")
+        .found(std::to_string(bits));
+  }
+  return static_cast<float>((1 << bits) - 1);
+}
+
+// The largest |x|, NaN left out; 0 of nothing.
+float largest_magnitude(const float* x, int64_t count) {
+  float most = 0.0f;
+  for (int64_t i = 0; i < count; ++i) {
+    const float size = std::fabs(x[i]);
+    most = size > most ? size : most;
+  }
+  return most;
+}
+
+float at_least_floor(float largest) {
+  return largest > quant_math::kDorefaFloor ? largest : quant_math::kDorefaFloor;
+}
+
+// body(i, code) for every weight, code in [0, n].
+template <class Body>
+void for_codes(const Tensor& w, float largest, float n, Body body) {
+  const float* in = w.data<float>();
+  const float m = at_least_floor(largest);
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      body(i, quant_math::dorefa_weight_code(quant_math::dorefa_tanh(in[i]), m, n));
+    }
+  });
+}
+
+template <class T>
+void write_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
+  const float n = levels("dorefa_weight_codes", bits, 2);
+  T* out = codes.data<T>();
+  for_codes(w, largest, n, [=](int64_t i, float code) {
+    out[i] = static_cast<T>(static_cast<int32_t>(2.0f * code - n));
+  });
+}
+
+// sum_j dy_j t_j / (M^2 count), in double.
+float tied_share(const Tensor& dy, const Tensor& w, float largest) {
+  const float *up = dy.data<float>(), *in = w.data<float>();
+  const Context& context = w.context();
+  const int64_t n = w.numel();
+  const double sum = reduce_chunks(context, n, kChunk, [=](int64_t begin, int64_t end) {
+    double s = 0.0;
+    for (int64_t i = begin; i < end; ++i) {
+      s += static_cast<double>(up[i]) * static_cast<double>(quant_math::dorefa_tanh(in[i]));
+    }
+    return s;
+  });
+  const double count = reduce_chunks(context, n, kChunk, [=](int64_t begin, int64_t end) {
+    int64_t c = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      c += std::fabs(quant_math::dorefa_tanh(in[i])) == largest;
+    }
+    return static_cast<double>(c);
+  });
+  const double m = static_cast<double>(largest);
+  return count > 0 ? static_cast<float>(sum / (m * m * count)) : 0.0f;
+}
+
+}  // namespace
+
+float dorefa_largest(const Tensor& w) {
+  check_dtype("dorefa_largest", "weight", w, DType::kFloat32);
+  const float* in = w.data<float>();
+  std::vector<float> most(chunk_count(w.numel(), kChunk));
+  for_chunks(w.context(), w.numel(), kChunk, [&](int64_t k, int64_t begin, int64_t end) {
+    most[k] = largest_magnitude(in + begin, end - begin);
+  });
+  // tanh never falls, so the largest |w| has the largest |tanh w|.
+  return quant_math::dorefa_tanh(largest_magnitude(most.data(), static_cast<int64_t>(most.size())));
+}
+
+void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y) {
+  check_same("dorefa_weights", w, y);
+  const float n = levels("dorefa_weights", bits, 2);
+  float* out = y.data<float>();
+  for_codes(w, largest, n,
+            [=](int64_t i, float code) { out[i] = quant_math::dorefa_weight(code, n); });
+}
+
+void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
+  const char* op = "dorefa_weight_codes";
+  check_dtype(op, "weight", w, DType::kFloat32);
+  check_shape(op, "codes", codes, w.shape());
+  if (codes.dtype() == DType::kInt8 && bits <= 7)
+    return write_codes<int8_t>(w, largest, bits, codes);
+  check_dtype(op, bits <= 7 ? "codes (or int8)" : "codes", codes, DType::kInt32);
+  write_codes<int32_t>(w, largest, bits, codes);
+}
+
+void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, Tensor& dw) {
+  check_same("dorefa_weights_backward", w, dy);
+  check_same("dorefa_weights_backward", w, dw);
+  DorefaWeightRule rule;
+  rule.dead = !(largest >= quant_math::kDorefaFloor);
+  rule.largest = at_least_floor(largest);
+  if (!rule.dead) rule.tied = tied_share(dy, w, largest);
+  const float *up = dy.data<float>(), *in = w.data<float>();
+  float* out = dw.data<float>();
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      out[i] = quant_math::dorefa_weight_gradient(up[i], quant_math::dorefa_tanh(in[i]), rule);
+    }
+  });
+}
+
+void dorefa_activations(const Tensor& x, int bits, Tensor& y) {
+  check_same("dorefa_activations", x, y);
+  const float n = levels("dorefa_activations", bits, 1);
+  const float* in = x.data<float>();
+  float* out = y.data<float>();
+  parallel_for(x.context(), x.numel(), kChunk, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = quant_math::dorefa_activation(in[i], n);
+  });
+}
+
+void dorefa_activations_backward(const Tensor& dy, const Tensor& x, Tensor& dx) {
+  check_same("dorefa_activations_backward", x, dy);
+  check_same("dorefa_activations_backward", x, dx);
+  const float *up = dy.data<float>(), *in = x.data<float>();
+  float* out = dx.data<float>();
+  parallel_for(x.context(), x.numel(), kChunk, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float u = up[i];
+      out[i] = quant_math::dorefa_activation_mask(in[i]) ? u : 0.0f;
+    }
+  });
+}
+
+void dorefa_gradients(const Tensor& g, int bits, const Philox& noise, Tensor& y) {
+  check_same("dorefa_gradients", g, y);
+  const float n = levels("dorefa_gradients", bits, 1);
+  const int64_t samples = g.rank() > 0 ? g.dim(0) : 1;
+  const int64_t total = g.numel(), length = samples > 0 ? total / samples : 0;
+  if (total == 0) return;
+  const float* in = g.data<float>();
+  float* out = y.data<float>();
+  std::vector<float> most(samples);
+  for_chunks(g.context(), samples, 1, [&](int64_t s, int64_t, int64_t) {
+    most[s] = largest_magnitude(in + s * length, length);
+  });
+  const float* m = most.data();
+  const int64_t blocks = (total + kNoiseBlock - 1) / kNoiseBlock;
+  parallel_for(g.context(), blocks, kChunk / kNoiseBlock, [=](int64_t begin, int64_t end) {
+    uint32_t bits_of[kNoiseBlock];
+    for (int64_t block = begin; block < end; ++block) {
+      draws(noise, block, bits_of);
+      const int64_t at = block * kNoiseBlock, stop = std::min(total, at + kNoiseBlock);
+      for (int64_t i = at; i < stop;) {
+        const int64_t sample = i / length, until = std::min(stop, (sample + 1) * length);
+        for (const float size = m[sample]; i < until; ++i) {
+          out[i] = quant_math::dorefa_gradient(in[i], size, n, noise_uniform(bits_of[i - at]));
+        }
+      }
+    }
+  });
+}
+
+}  // namespace halftone::kernels

@@ -1,0 +1,62 @@
+// How a pass over values and their grids walks: in pieces whose bounds follow from the shape alone
+// (so that sums over them have the same bits for every thread count), and in blocks that stay in
+// the first-level cache.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/parallel.h"
+#include "kernels/quantize.h"
+
+namespace halftone::kernels {
+
+constexpr int64_t kBlock = 1024;  // elements
+
+struct GridWalk {
+  // Throws unless there is one grid, or one per position on the axis.
+  GridWalk(const char* op, const Tensor& x, int axis, size_t grids);
+
+  // body(piece, channel, begin, end): elements of one channel; when tiled, whole tiles (the last
+  // one may be cut) whose column j belongs to channel j % channels. Each piece on one thread.
+  template <class Body>
+  void for_pieces(const Context& context, Body body) const {
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, piece));
+    parallel_for(context, pieces, grain, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; ++p) {
+        const int64_t run = p / parts, begin = run * inner + p % parts * piece;
+        body(p, run % channels, begin, std::min((run + 1) * inner, begin + piece));
+      }
+    });
+  }
+  // Column of element i of a tiled walk.
+  int64_t column(int64_t i) const { return i % width; }
+
+  bool tiled = false;                    // the axis is the innermost one
+  int64_t channels = 1;                  // grids
+  int64_t inner = 1;                     // elements of one run: of one grid, or all when tiled
+  int64_t width = 1;                     // columns of a tile, a multiple of the channels
+  int64_t piece = 1, parts = 1, pieces;  // elements of a piece, pieces of a run, pieces of all
+};
+
+// Grids as the walk needs them: by channel, or by column of a tile.
+struct GridColumns {
+  GridColumns(const GridWalk& walk, const Grids& grids);
+  std::vector<float> scale, low, high;  // low = qmin - z, high = qmax - z
+  std::vector<int32_t> zero_point;
+};
+
+// body(begin, count, column) for the blocks of [begin, end), a range of for_pieces.
+template <class Body>
+inline void for_blocks(const GridWalk& walk, int64_t channel, int64_t begin, int64_t end,
+                       Body body) {
+  for (int64_t i = begin; i < end;) {
+    const int64_t column = walk.tiled ? walk.column(i) : channel;
+    const int64_t room = walk.tiled ? walk.width - column : kBlock;
+    const int64_t count = std::min({kBlock, room, end - i});
+    body(i, count, column);
+    i += count;
+  }
+}
+
+}  // namespace halftone::kernels

@@ -1,0 +1,51 @@
+// One-bit values, one element at a time. BNN: Hubara et al. 2016, "Binarized neural networks";
+// XNOR-Net: Rastegari et al. 2016; Bi-Real: Liu et al. 2018, "Bi-Real Net".
+#pragma once
+
+#include "kernels/integer/quant_math.h"
+
+namespace halftone::quant_math {
+
+// +1 for x >= 0, both zeros included (BNN, eq. 1), else -1; NaN is -1, as the lowest code.
+HALFTONE_HD float binary_sign(float x) { return x >= 0.0f ? 1.0f : -1.0f; }
+
+// BNN, eq. 2 and 3: +1 with probability p = clamp((x + 1) / 2, 0, 1), else -1. `uniform` in [0, 1)
+// with 24 bits, so p = 0 never and p = 1 always gives +1. NaN is -1.
+HALFTONE_HD float stochastic_sign(float x, float uniform) {
+  const float p = clamp_nan_low((x + 1.0f) * 0.5f, 0.0f, 1.0f);
+  return uniform < p ? 1.0f : -1.0f;
+}
+
+// How the gradient passes sign().
+enum class SignGradient : uint8_t {
+  kStraightThrough,  // 1 where |x| <= 1, else 0 (BNN, eq. 4)
+  kApproxSign,       // 2 - 2 |x| where |x| < 1, else 0 (Bi-Real)
+  kIdentity,         // 1 everywhere: NNI's weights, which only a clip keeps from drifting
+};
+
+// d sign / dx. NaN: 0, except for kIdentity.
+HALFTONE_HD float sign_derivative(float x, SignGradient rule) {
+  const float size = fabsf(x);
+  if (rule == SignGradient::kStraightThrough) return size <= 1.0f ? 1.0f : 0.0f;
+  if (rule == SignGradient::kApproxSign) return size < 1.0f ? 2.0f - 2.0f * size : 0.0f;
+  return 1.0f;
+}
+
+// Latent weights after an optimizer step. NaN stays, to be seen.
+HALFTONE_HD float clip_latent(float w) { return w < -1.0f ? -1.0f : (w > 1.0f ? 1.0f : w); }
+
+// The gradient of alpha sign(w_i), alpha = mean |w| over the n weights of an output channel.
+enum class XnorGradient : uint8_t {
+  kConstant,  // alpha d_i dy_i: alpha does not depend on w
+  kPaper,     // (1 / n + alpha d_i) dy_i: XNOR-Net
+  kExact,     // alpha d_i dy_i + sign(w_i) / n sum_j dy_j sign(w_j): the product rule
+};
+// d_i = sign_derivative(w_i); sign(0) = +1 also as the derivative of |w|.
+
+// `coupling`: 1 / n of kPaper, else 0; `sum`: of dy_j sign(w_j), divided by n, of kExact, else 0.
+HALFTONE_HD float xnor_gradient(float dy, float w, float alpha, float derivative, float coupling,
+                                float sum) {
+  return (coupling + alpha * derivative) * dy + binary_sign(w) * sum;
+}
+
+}  // namespace halftone::quant_math
