@@ -75,10 +75,10 @@ const ConfigEntry* QuantConfig::select(const std::string& name, const std::strin
   return nullptr;
 }
 
-QuantConfig parse_config(const std::string& json, const ConfigRules& rules,
+QuantConfig parse_config(const ConfigList& list, const ConfigRules& rules,
                          const LayerList& layers) {
   QuantConfig config;
-  config.entries = read_config(json, rules);
+  config.entries = read_config(list.json(), rules);
   for (size_t i = 0; i < config.entries.size(); ++i) {
     warn_of_strangers(config.entries[i], i + 1, layers, config.warnings);
   }

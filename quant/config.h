@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "quant/config_values.h"
 #include "quant/spec.h"
 
 namespace halftone {
@@ -13,6 +14,8 @@ namespace halftone {
 // One entry of the list. Keys of the JSON form:
 //   quant_types      ["weight", "input", "output"]
 //   quant_bits       8, or {"weight": 4, "input": 8}
+//   first_layer_bits, last_layer_bits   of the first and the last Conv2d or Linear of the model, in
+//                    the order in which they run, where the entry is about them
 //   op_types         class names; "default" stands for every layer with a weight
 //   op_names         dotted names; *, ? and [..] match as in a shell
 //   exclude          true leaves the layers alone
@@ -48,8 +51,7 @@ struct QuantConfig {
 };
 
 // Throws Error: entry number, key, value, what is allowed, the nearest key or layer name.
-QuantConfig parse_config(const std::string& json, const ConfigRules& rules,
-                         const LayerList& layers);
+QuantConfig parse_config(const ConfigList& list, const ConfigRules& rules, const LayerList& layers);
 
 // The words of quant_dtype and quant_scheme, written into a spec. Throw on any other.
 void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& spec);

@@ -12,8 +12,9 @@ using Json = nlohmann::json;
 
 const std::vector<std::string>& known_keys() {
   static const std::vector<std::string> kKeys = {
-      "quant_types", "quant_bits",   "op_types", "op_names",  "exclude", "quant_start_step",
-      "quant_dtype", "quant_scheme", "axis",     "ema_decay", "observer"};
+      "quant_types", "quant_bits", "first_layer_bits", "last_layer_bits", "op_types",
+      "op_names",    "exclude",    "quant_start_step", "quant_dtype",     "quant_scheme",
+      "axis",        "ema_decay",  "observer"};
   return kKeys;
 }
 
@@ -109,12 +110,21 @@ void read_observer(const Field& f, QuantSpec& spec) {
   spec.observer = word == "ema" ? ObserverKind::kEma : ObserverKind::kMinMax;
 }
 
+int read_bits(const Field& f, const ConfigRules& rules) {
+  return static_cast<int>(whole_number(f, rules.min_bits, rules.max_bits));
+}
+
 void read_spec_key(const Field& f, const ConfigRules& rules,
                    std::map<QuantType, QuantSpec>& specs) {
   if (f.key == "quant_bits") {
-    by_type(f, rules, true, specs, [&](const Field& p, QuantSpec& spec) {
-      spec.bits = static_cast<int>(whole_number(p, rules.min_bits, rules.max_bits));
-    });
+    by_type(f, rules, true, specs,
+            [&](const Field& p, QuantSpec& spec) { spec.bits = read_bits(p, rules); });
+  } else if (f.key == "first_layer_bits") {
+    by_type(f, rules, false, specs,
+            [&](const Field& p, QuantSpec& spec) { spec.first_bits = read_bits(p, rules); });
+  } else if (f.key == "last_layer_bits") {
+    by_type(f, rules, false, specs,
+            [&](const Field& p, QuantSpec& spec) { spec.last_bits = read_bits(p, rules); });
   } else if (f.key == "quant_dtype") {
     by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
       set_dtype(word_of(p, "\"int\" or \"uint\""), p.where(), spec);

@@ -67,6 +67,21 @@ void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
       Tensor::from(context, Shape{2}, std::vector<int32_t>{end(range.low), end(range.high)});
 }
 
+// Of a layer without an integer chain: the weight's codes and what they mean.
+void add_weight(const QuantPoint& point, const Tensor& weight, Tensors& out) {
+  const kernels::Grids grids = point.quantizer->grids(weight.rank());
+  std::vector<float> scales;
+  std::vector<int32_t> zero_points;
+  for (const quant_math::Grid& g : grids.list) {
+    scales.push_back(g.scale);
+    zero_points.push_back(g.zero_point);
+  }
+  const Shape shape{static_cast<int64_t>(scales.size())};
+  out[point.module + ".weight_codes"] = disk_layout(point.quantizer->codes(weight));
+  out[point.module + ".weight_scale"] = Tensor::from(weight.context(), shape, scales);
+  out[point.module + ".weight_zero_point"] = Tensor::from(weight.context(), shape, zero_points);
+}
+
 Json describe(const FakeQuantize& q) {
   const QuantSpec& spec = q.spec();
   const quant_math::Grid g = quant_math::empty_grid(spec.rule());
@@ -161,9 +176,15 @@ std::vector<kernels::Range> read_ranges(const Json& layer, const std::string& wh
 
 }  // namespace
 
-void Quantizer::export_model(const std::string& model_path,
-                             const std::string& calibration_path) const {
+void Quantizer::export_model(const std::string& model_path, const std::string& calibration_path,
+                             const std::string& onnx_path) const {
   check_tree("export_model");
+  if (!onnx_path.empty()) {
+    throw HALFTONE_ERROR("export_model")
+        .at(onnx_path)
+        .what_happened("ONNX files are not written yet")
+        .fix("leave onnx_path empty; model_path holds every code, scale and zero point");
+  }
   TensorFile file;
   file.tensors = model_.state_dict();
   Json layers, calibration;
@@ -181,10 +202,10 @@ void Quantizer::export_model(const std::string& model_path,
       add_chain(*chain->second, grid->params(), file.tensors);
     } else {
       const Tensor& weight = weight_of(point);
-      file.tensors[point.module + ".weight_codes"] = disk_layout(point.quantizer->codes(weight));
+      add_weight(point, weight, file.tensors);
     }
   }
-  file.metadata["format"] = "halftone-quantized";
+  file.metadata["format"] = kExportFormat;
   file.metadata["quantizer"] = name();
   file.metadata["layers"] = layers.dump();
   if (!model_path.empty()) save_safetensors(model_path, file);
@@ -194,6 +215,30 @@ void Quantizer::export_model(const std::string& model_path,
 
 const Tensor& Quantizer::weight_of(const QuantPoint& point) const {
   return dynamic_cast<WeightLayer&>(*model_.find(point.module)).weight.value();
+}
+
+void Quantizer::load_model(const std::string& model_path) {
+  check_tree("load_model");
+  const TensorFile file = load_safetensors(model_.context(), model_path);
+  const auto format = file.metadata.find("format"), maker = file.metadata.find("quantizer");
+  const bool ours = format != file.metadata.end() && format->second == kExportFormat;
+  if (!ours || maker == file.metadata.end() || maker->second != name()) {
+    throw HALFTONE_ERROR("load_model")
+        .at(model_path)
+        .expected("a file that export_model of " + name() + " wrote")
+        .found(ours ? "one of " + maker->second : "another file")
+        .fix(ours ? "make the quantizer that the file names" : "");
+  }
+  std::map<std::string, Tensor> state;
+  for (const auto& [name, tensor] : model_.state_dict()) {
+    const auto found = file.tensors.find(name);
+    if (found != file.tensors.end()) state.emplace(*found);
+  }
+  try {
+    model_.load_state_dict(state);
+  } catch (Error& e) {
+    throw e.inside(model_path);
+  }
 }
 
 void Quantizer::check_tree(const char* op) const {

@@ -14,8 +14,6 @@ class QatQuantizer : public Quantizer {
  public:
   using Quantizer::Quantizer;
   std::string name() const override { return "QAT_Quantizer"; }
-
- protected:
   ConfigRules rules() const override;
 };
 

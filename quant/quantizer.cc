@@ -62,10 +62,10 @@ void place(Slot& slot, const std::string& name, const Module& module,
 
 }  // namespace
 
-Quantizer::Quantizer(Module& model, std::string config_list, Optimizer* optimizer,
+Quantizer::Quantizer(Module& model, ConfigList config_list, Optimizer* optimizer,
                      Tensor dummy_input, const QuantizerOptions& options)
     : model_(model),
-      config_text_(std::move(config_list)),
+      config_list_(std::move(config_list)),
       optimizer_(optimizer),
       dummy_(std::move(dummy_input)),
       options_(options) {
@@ -103,7 +103,7 @@ void Quantizer::read_config() {
     spec.start_step = options_.start_step;
     spec.nni = options_.nni;
   }
-  config_ = parse_config(config_text_, all, layers_of(model_));
+  config_ = parse_config(config_list_, all, layers_of(model_));
   warnings_ = config_.warnings;
 }
 
@@ -142,12 +142,31 @@ void Quantizer::join_optimizer() {
   });
 }
 
+// The first and the last Conv2d or Linear: as they run, or, without a graph, as they lie in the
+// tree.
+std::pair<std::string, std::string> Quantizer::outer_layers() const {
+  std::vector<std::string> paths;
+  const auto add = [&](const std::string& path) {
+    if (dynamic_cast<WeightLayer*>(model_.find(path)) != nullptr) paths.push_back(path);
+  };
+  if (graph_) {
+    for (const GraphNode& node : graph_->nodes()) add(node.module_path);
+  } else {
+    for (auto& [path, module] : model_.named_modules()) add(path);
+  }
+  if (paths.empty()) return {};
+  return {paths.front(), paths.back()};
+}
+
 void Quantizer::create_points() {
+  const auto [first, last] = outer_layers();
   for (auto& [path, module] : model_.named_modules()) {
     if (path.empty()) continue;
     const ConfigEntry* entry = config_.select(path, module->type_name());
     if (entry == nullptr) continue;
-    for (const auto& [type, spec] : entry->specs) {
+    for (auto [type, spec] : entry->specs) {
+      if (path == first && spec.first_bits > 0) spec.bits = spec.first_bits;
+      if (path == last && spec.last_bits > 0) spec.bits = spec.last_bits;
       check_place(*module, type);
       auto quantizer = make_fake_quantize(*module, args_for(*module, type, spec, options_.integer));
       quantizer->train(module->training());

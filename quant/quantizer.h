@@ -24,6 +24,9 @@ struct QuantizerOptions {
   int64_t start_step = 0;  // quant_start_step of entries without one
 };
 
+// The metadata "format" of a file that export_model wrote.
+constexpr const char* kExportFormat = "halftone-quantized";
+
 // One quantized tensor of a layer. Layers on the two sides of an edge share its quantizer.
 struct QuantPoint {
   std::string module;
@@ -39,13 +42,15 @@ class Quantizer {
  public:
   // dummy_input: NHWC; undefined: no graph, so batch norm stays apart and every layer quantizes its
   // own input.
-  Quantizer(Module& model, std::string config_list, Optimizer* optimizer = nullptr,
+  Quantizer(Module& model, ConfigList config_list, Optimizer* optimizer = nullptr,
             Tensor dummy_input = {}, const QuantizerOptions& options = {});
   virtual ~Quantizer() = default;
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
 
   virtual std::string name() const = 0;
+  // What its config_list may say: tensor types, bits, defaults.
+  virtual ConfigRules rules() const = 0;
 
   // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress().
   void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
@@ -59,9 +64,13 @@ class Quantizer {
   void advance_step();
 
   // Float master weights and every buffer under their names, and per layer integer codes, scales,
-  // zero points and the folded weight and bias (safetensors); NNI's calibration keys (JSON). Either
-  // path may be empty. Changes nothing.
-  void export_model(const std::string& model_path, const std::string& calibration_path) const;
+  // zero points and the folded weight and bias (safetensors); NNI's calibration keys (JSON). Any
+  // path may be empty. Changes nothing. An onnx_path throws: that file is not written yet.
+  void export_model(const std::string& model_path, const std::string& calibration_path = "",
+                    const std::string& onnx_path = "") const;
+  // What export_model wrote as model_path, for the same model and config_list: weights and
+  // quantizers; training and evaluation go on from it.
+  void load_model(const std::string& model_path);
   // Ranges from NNI's keys: tracked from now on, and used by an evaluation at once. Bits must
   // agree.
   void load_calibration_config(const std::string& path);
@@ -75,7 +84,6 @@ class Quantizer {
   std::string integer_obstacle(const std::string& module) const;
 
  protected:
-  virtual ConfigRules rules() const = 0;
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
   virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                            const FakeQuantizeArgs& args) const;
@@ -84,6 +92,7 @@ class Quantizer {
 
  private:
   void read_config();
+  std::pair<std::string, std::string> outer_layers() const;
   void create_points();
   void create_chains();
   void place_outputs(Chain& chain);
@@ -97,7 +106,7 @@ class Quantizer {
   void reject(const std::string& module, const std::string& why);
 
   Module& model_;
-  std::string config_text_;
+  ConfigList config_list_;
   Optimizer* optimizer_;
   Tensor dummy_;
   QuantizerOptions options_;
@@ -115,7 +124,7 @@ class Quantizer {
 };
 
 using QuantizerFactory = std::function<std::unique_ptr<Quantizer>(
-    Module& model, const std::string& config_list, Optimizer*, const Tensor& dummy_input,
+    Module& model, const ConfigList& config_list, Optimizer*, const Tensor& dummy_input,
     const QuantizerOptions&)>;
 // Quantizers by NNI's names. Registering a name twice throws. summary: one line, for
 // `halftone list quantizers`.
@@ -126,7 +135,7 @@ std::vector<std::string> quantizer_names();
 std::string quantizer_summary(const std::string& name);
 // Throws on an unknown name, naming the nearest.
 std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
-                                          const std::string& config_list,
+                                          const ConfigList& config_list,
                                           Optimizer* optimizer = nullptr,
                                           const Tensor& dummy_input = {},
                                           const QuantizerOptions& options = {});

@@ -10,7 +10,7 @@ struct Entry {
 };
 
 template <class Q>
-std::unique_ptr<Quantizer> create(Module& model, const std::string& config_list,
+std::unique_ptr<Quantizer> create(Module& model, const ConfigList& config_list,
                                   Optimizer* optimizer, const Tensor& dummy_input,
                                   const QuantizerOptions& options) {
   return std::make_unique<Q>(model, config_list, optimizer, dummy_input, options);
@@ -48,7 +48,7 @@ std::vector<std::string> quantizer_names() {
 std::string quantizer_summary(const std::string& name) { return entry(name).summary; }
 
 std::unique_ptr<Quantizer> make_quantizer(const std::string& name, Module& model,
-                                          const std::string& config_list, Optimizer* optimizer,
+                                          const ConfigList& config_list, Optimizer* optimizer,
                                           const Tensor& dummy_input,
                                           const QuantizerOptions& options) {
   return entry(name).make(model, config_list, optimizer, dummy_input, options);

@@ -19,7 +19,8 @@ std::string name_of(QuantType type);  // "weight", "input", "output", "gradient"
 enum class ObserverKind : uint8_t { kMinMax, kEma };
 
 struct QuantSpec {
-  int bits = 8;  // 2 to 16
+  int bits = 8;                       // 1 to 16, as far as the algorithm has them
+  int first_bits = 0, last_bits = 0;  // in the model's first and last layer; 0: bits
   bool is_signed = false;
   bool per_channel = false;
   bool symmetric = false;

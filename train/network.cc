@@ -57,8 +57,7 @@ std::map<std::string, std::string> float_layers(const Quantizer& quantizer) {
 
 void load_state(Module& model, TensorFile file, const std::string& path) {
   const bool checkpoint = is_checkpoint(file);
-  const bool exported =
-      file.metadata.count("format") && file.metadata["format"] == "halftone-quantized";
+  const bool exported = file.metadata.count("format") && file.metadata["format"] == kExportFormat;
   const auto all =
       checkpoint ? to_checkpoint(std::move(file), path).model : std::move(file.tensors);
   const std::map<std::string, Tensor> wanted = model.state_dict();

@@ -119,3 +119,30 @@ TEST_CASE("names that match nothing are warned of, with the nearest") {
                Catch::Contains("entry 1") && Catch::Contains("did you mean \"features.conv1\""));
   REQUIRE_THAT(c.warnings[2], Catch::Contains("entry 2") && Catch::Contains("Conv1d"));
 }
+
+TEST_CASE("C++ values are the JSON form") {
+  ConfigValues all, first;
+  all.quant_types = {"weight", "input"};
+  all.quant_bits = ByType<int>({{"weight", 4}, {"input", 8}});
+  all.op_types = {"Linear", "Conv2d"};
+  all.quant_dtype = ByType<std::string>("int");
+  all.quant_scheme = ByType<std::string>({{"weight", "per_channel_symmetric"}});
+  all.first_layer_bits = 8;
+  all.quant_start_step = 3;
+  all.ema_decay = 0.5;
+  all.axis = ByType<int>({{"weight", 1}});
+  first.exclude = true;
+  first.op_names = {"0"};
+  const QuantConfig c = parse_config(std::vector<ConfigValues>{all, first}, ConfigRules(), kLayers);
+  REQUIRE(c.select("0", "Linear") == nullptr);
+  const QuantSpec w = c.select("2", "Linear")->specs.at(QuantType::kWeight);
+  const QuantSpec x = c.select("2", "Linear")->specs.at(QuantType::kInput);
+  CHECK((w.bits == 4 && w.is_signed && w.per_channel && w.symmetric && w.axis == 1));
+  CHECK((w.first_bits == 8 && w.last_bits == 0 && w.start_step == 3 && w.ema_decay == 0.5));
+  CHECK((x.bits == 8 && x.is_signed && !x.per_channel && x.first_bits == 8));
+
+  all.quant_bits = 32;
+  REQUIRE_THROWS_WITH(
+      parse_config(std::vector<ConfigValues>{all}, ConfigRules(), kLayers),
+      Catch::Contains("entry 1") && Catch::Contains("quant_bits") && Catch::Contains("32"));
+}

@@ -341,6 +341,28 @@ TEST_CASE("defaults of a type can be changed before compress") {
   REQUIRE(q->points()[0].quantizer->spec().str() == "int4 per-channel (axis 0) symmetric");
 }
 
+TEST_CASE("the first and the last layer take bits of their own") {
+  const Context c;
+  for (const bool traced : {true, false}) {
+    Model model = make_model("lenet5", c);
+    ConfigValues entry;
+    entry.quant_types = {"weight", "input"};
+    entry.quant_bits = 4;
+    entry.first_layer_bits = 8;
+    entry.last_layer_bits = ByType<int>({{"weight", 6}});
+    entry.op_types = {"Conv2d", "Linear"};
+    auto q = make_quantizer("QAT_Quantizer", *model.module, std::vector<ConfigValues>{entry},
+                            nullptr, traced ? Tensor::zeros(c, model.batch_shape(1)) : Tensor());
+    q->compress();
+    std::map<std::string, int> bits;
+    for (const QuantPoint& p : q->points())
+      bits[p.module + " " + name_of(p.type)] = p.quantizer->spec().bits;
+    CHECK((bits["conv1 weight"] == 8 && bits["conv1 input"] == 8));
+    CHECK((bits["conv2 weight"] == 4 && bits["fc2 input"] == 4));
+    CHECK((bits["fc3 weight"] == 6 && bits["fc3 input"] == 4));
+  }
+}
+
 TEST_CASE("ResNet-20: residual edges keep quantizers of their own, and it trains") {
   const Context c(Run::options());
   Model model = make_model("resnet20", c);
