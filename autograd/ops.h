@@ -1,6 +1,6 @@
 // Differentiable operations. Images NHWC; formulas and defaults are PyTorch's.
-// max_pool2d, flatten, reshape and concat keep codes where their inputs hold them; the others see
-// dequantized values. The gradient of codes is with respect to the dequantized value.
+// max_pool2d, flatten, reshape, pad and concat keep codes where their inputs hold them; the others
+// see dequantized values. The gradient of codes is with respect to the dequantized value.
 #pragma once
 
 #include <vector>
@@ -46,6 +46,8 @@ Variable scale(const Variable& x, float factor);
 Variable sum(const Variable& x);                   // scalar
 Variable mean(const Variable& x);                  // scalar
 Variable concat(const std::vector<Variable>& xs);  // channels
+// (N, H, W, C) in a frame of `value`; on codes `value` must be one that they can hold exactly.
+Variable pad(const Variable& x, int pad_h, int pad_w, float value);
 // ResNet option A: every stride-th pixel, zero channels before and after.
 Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after);
 Variable softmax(const Variable& x);

@@ -1,7 +1,10 @@
 // Ops that move values: on codes they move the codes.
+#include <cmath>
+
 #include "autograd/op_support.h"
 #include "autograd/ops.h"
 #include "kernels/elementwise.h"
+#include "kernels/pad.h"
 
 namespace halftone {
 namespace {
@@ -31,6 +34,19 @@ void flatten_backward(const Tensor& dy, const Shape& nhwc, GradSink& sink) {
   kernels::nchw_to_nhwc(dy.reshape({nhwc[0], nhwc[3], nhwc[1], nhwc[2]}), sink.out(0));
 }
 
+// The code of `value`: nothing is rounded silently.
+float code_of(float value, const QuantParams& p) {
+  const float code = std::rint(value / p.scale) + static_cast<float>(p.zero_point);
+  const bool exact = p.scale * (code - static_cast<float>(p.zero_point)) == value;
+  if (exact && code >= static_cast<float>(p.qmin) && code <= static_cast<float>(p.qmax))
+    return code;
+  throw HALFTONE_ERROR("pad")
+      .expected("a padding value among the quantized ones: scale " + std::to_string(p.scale) +
+                ", codes " + std::to_string(p.qmin) + " to " + std::to_string(p.qmax) +
+                ", zero point " + std::to_string(p.zero_point))
+      .found(std::to_string(value));
+}
+
 }  // namespace
 
 Variable flatten(const Variable& x) {
@@ -51,6 +67,25 @@ Variable reshape(const Variable& x, const Shape& shape) {
   };
   return moved({"reshape", {x}, std::move(backward)}, x,
                [&](const Tensor& t) { return t.reshape(shape); });
+}
+
+Variable pad(const Variable& x, int pad_h, int pad_w, float value) {
+  const Shape from = x.shape();
+  if (from.rank() != 4 || pad_h < 0 || pad_w < 0) {
+    throw HALFTONE_ERROR("pad")
+        .expected("an image batch of rank 4, padding >= 0")
+        .found(from.str() + ", padding " + std::to_string(pad_h) + " and " + std::to_string(pad_w));
+  }
+  const Shape to{from[0], from[1] + 2 * pad_h, from[2] + 2 * pad_w, from[3]};
+  const float fill = x.codes() != nullptr ? code_of(value, x.codes()->params) : value;
+  auto backward = [](const Tensor& dy, GradSink& sink) {
+    kernels::pad_images_backward(dy, sink.out(0));
+  };
+  return moved({"pad", {x}, std::move(backward)}, x, [&](const Tensor& t) {
+    Tensor y = Tensor::empty(t.context(), to, t.dtype());
+    kernels::pad_images(t, fill, y);
+    return y;
+  });
 }
 
 Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after) {

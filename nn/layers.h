@@ -17,7 +17,8 @@ struct Conv2dArgs {
   bool bias = true;
 };
 // What Conv2d and Linear have in common: a weight, whose first axis is the output channel, and
-// slots for what transforms input, weight and bias before they meet.
+// slots for what transforms input, weight and bias before they meet, and the gradient that comes
+// back to the result.
 class WeightLayer : public Module {
  public:
   explicit WeightLayer(const Context& context);
@@ -25,12 +26,13 @@ class WeightLayer : public Module {
   Slot& input_transform() { return input_; }
   Slot& weight_transform() { return weight_; }
   Slot& bias_transform() { return bias_; }
+  Slot& gradient_transform() { return gradient_; }
 
  protected:
   Variable transformed_bias() const { return bias.defined() ? bias_(bias) : bias; }
 
  private:
-  Slot &input_, &weight_, &bias_;
+  Slot &input_, &weight_, &bias_, &gradient_;
 };
 
 class Conv2d : public WeightLayer {
@@ -40,12 +42,19 @@ class Conv2d : public WeightLayer {
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
+  // Of the convolution of padded(input).
   const Conv2dOptions& options() const { return options_; }
   const Conv2dArgs& args() const { return args_; }
+  // What lies around the input, 0 unless set: binary layers may want 1 or -1 there. Then padded()
+  // puts it there, and the convolution has no padding left to do.
+  void set_padding_value(float value);
+  float padding_value() const { return padding_value_; }
+  Variable padded(const Variable& x) const;  // x itself for 0
 
  private:
   Conv2dArgs args_;
   Conv2dOptions options_;
+  float padding_value_ = 0.0f;
 };
 
 class Linear : public WeightLayer {  // weight (out, in)

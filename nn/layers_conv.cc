@@ -35,7 +35,8 @@ WeightLayer::WeightLayer(const Context& context)
     : Module(context),
       input_(register_transform("input")),
       weight_(register_transform("weight")),
-      bias_(register_transform("bias")) {}
+      bias_(register_transform("bias")),
+      gradient_(register_transform("gradient")) {}
 
 Conv2d::Conv2d(const Context& context, const Conv2dArgs& args)
     : WeightLayer(context), args_(args), options_(options_of(args)) {
@@ -58,11 +59,23 @@ std::string Conv2d::describe() const {
   if (a.padding != 0) text += ", padding=" + pair(a.padding, a.padding);
   if (a.dilation != 1) text += ", dilation=" + pair(a.dilation, a.dilation);
   if (a.groups != 1) text += ", groups=" + std::to_string(a.groups);
+  if (padding_value_ != 0.0f) text += ", padding_value=" + short_number(padding_value_);
   return text + (a.bias ? "" : ", bias=False");
 }
 
 std::string Conv2d::summary() const {
   return "Conv2d " + std::to_string(args_.in_channels) + "->" + std::to_string(args_.out_channels);
+}
+
+void Conv2d::set_padding_value(float value) {
+  padding_value_ = value;
+  options_ = options_of(args_);
+  if (value != 0.0f) options_.pad_h = options_.pad_w = 0;
+}
+
+Variable Conv2d::padded(const Variable& x) const {
+  if (padding_value_ == 0.0f || args_.padding == 0) return x;
+  return pad(x, args_.padding, args_.padding, padding_value_);
 }
 
 Variable Conv2d::forward(const std::vector<Variable>& inputs) {
@@ -71,7 +84,8 @@ Variable Conv2d::forward(const std::vector<Variable>& inputs) {
     check_channels("conv2d", x.shape(), 4, args_.in_channels,
                    "weight " + torch_shape(weight.shape()));
   }
-  return conv2d(input_transform()(x), weight_transform()(weight), transformed_bias(), options_);
+  return gradient_transform()(conv2d(padded(input_transform()(x)), weight_transform()(weight),
+                                     transformed_bias(), options_));
 }
 
 Linear::Linear(const Context& context, int in_features, int out_features, bool with_bias)
@@ -106,7 +120,8 @@ Variable Linear::forward(const std::vector<Variable>& inputs) {
     check_channels("linear", x.shape(), 2, weight.shape()[1],
                    "weight " + torch_shape(weight.shape()), image ? "put a Flatten before it" : "");
   }
-  return linear(input_transform()(x), weight_transform()(weight), transformed_bias());
+  return gradient_transform()(
+      linear(input_transform()(x), weight_transform()(weight), transformed_bias()));
 }
 
 }  // namespace halftone

@@ -36,6 +36,19 @@ TEST_CASE("codes are dequantized once, when somebody asks for the value") {
   CHECK(Variable(v.value()).codes() == nullptr);
 }
 
+TEST_CASE("pad of codes takes the code of the value, and refuses a value that has none") {
+  const Context context;
+  const Variable x(Tensor::zeros(context, {1, 1, 1, 2}), true);
+  const Variable q = quantized(x, codes(context, {1, 1, 1, 2}, {5, 9}));
+  Variable y = pad(q, 0, 1, -1.0f);
+  REQUIRE(y.codes() != nullptr);
+  CHECK(y.codes()->values.to_vector<uint8_t>() == Bytes{0, 0, 5, 9, 0, 0});
+  y.backward(Tensor::from<float>(context, {1, 1, 3, 2}, {1, 2, 3, 4, 5, 6}));
+  CHECK(x.grad().to_vector<float>() == Floats{3, 4});
+  CHECK_THROWS_WITH(pad(q, 0, 1, 0.25f), Catch::Contains("0.25"));
+  CHECK_THROWS_WITH(pad(q, 0, 1, -2.0f), Catch::Contains("-2"));
+}
+
 TEST_CASE("max_pool2d and flatten of codes are codes, their gradient is the float op's") {
   const Context context;
   const Variable x(Tensor::zeros(context, {1, 2, 4, 2}), true);

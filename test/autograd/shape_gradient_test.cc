@@ -64,6 +64,23 @@ TEST_CASE("flatten puts channels first, passes rank 2 through, refuses rank 3") 
                     Catch::Contains("[2, 3, 4]"));
 }
 
+TEST_CASE("pad frames images with a value, its gradient is what lies inside") {
+  const Context context;
+  const Variable x(Tensor::from<float>(context, {1, 2, 1, 2}, {1, 2, 3, 4}));
+  const Variable y = pad(x, 1, 1, -1.0f);
+  CHECK(y.shape() == Shape{1, 4, 3, 2});
+  CHECK(y.value().to_vector<float>() == std::vector<float>{-1, -1, -1, -1, -1, -1,  //
+                                                           -1, -1, 1,  2,  -1, -1,  //
+                                                           -1, -1, 3,  4,  -1, -1,  //
+                                                           -1, -1, -1, -1, -1, -1});
+  CHECK(pad(x, 0, 2, 7).value().to_vector<float>() ==
+        std::vector<float>{7, 7, 7, 7, 1, 2, 7, 7, 7, 7, 7, 7, 7, 7, 3, 4, 7, 7, 7, 7});
+  const std::vector<Tensor> images{random_tensor(context, {3, 4, 5, 2}, 1)};
+  const auto framed = [](const Inputs& v) { return pad(v[0], 2, 1, 0.5f); };
+  CHECK(gradient_error(framed, images) < kTolerance);
+  CHECK_THROWS_WITH(pad(x, -1, 0, 0), Catch::Contains("-1 and 0"));
+}
+
 TEST_CASE("gradient of concat") {
   const Context context;
   const std::vector<Tensor> xs{random_tensor(context, {2, 2, 3, 1}, 1),

@@ -232,4 +232,41 @@ TEST_CASE("to_string lists the tree as PyTorch prints it") {
 }
 
 }  // namespace
+
+TEST_CASE("a layer's gradient slot stands at its result") {
+  Context c;
+  for (const bool image : {false, true}) {
+    ModulePtr layer;
+    if (image) {
+      layer = make<Conv2d>(c, Conv2dArgs{2, 3, 1});
+    } else {
+      layer = make<Linear>(c, 2, 3);
+    }
+    const Variable x = ones(c, image ? Shape{1, 1, 1, 2} : Shape{1, 2});
+    const auto before = (*layer)(x).value().to_vector<float>();
+    dynamic_cast<WeightLayer&>(*layer).gradient_transform().set("watch", make<Scale>(c, 2.0f));
+    const auto after = (*layer)(x).value().to_vector<float>();
+    for (size_t i = 0; i < before.size(); ++i) CHECK(after[i] == 2.0f * before[i]);
+    CHECK(layer->find("watch") != nullptr);
+  }
+}
+
+TEST_CASE("a convolution may pad with another value than zero") {
+  Context c;
+  Conv2d conv(c, Conv2dArgs{1, 1, 3, 0, 1, 1, 1, 1, false});
+  conv.weight.mutable_value().fill(1.0f);
+  const Variable x(Tensor::from<float>(c, {1, 2, 2, 1}, {10, 20, 30, 40}), true);
+  CHECK(conv({x}).value().to_vector<float>() == std::vector<float>(4, 100.0f));
+  conv.set_padding_value(-1.0f);
+  Variable y = conv({x});
+  CHECK(y.value().to_vector<float>() == std::vector<float>(4, 95.0f));  // five pixels of border
+  y.backward(Tensor::from<float>(c, {1, 2, 2, 1}, {1, 2, 3, 4}));
+  CHECK(x.grad().to_vector<float>() == std::vector<float>(4, 10.0f));
+  CHECK(conv.weight.grad().to_vector<float>() ==
+        std::vector<float>{34, 107, 53, 136, 300, 134, 52, 103, 31});
+  CHECK(conv.describe().find("padding_value=-1") != std::string::npos);
+  conv.set_padding_value(0.0f);
+  CHECK(conv({x}).value().to_vector<float>() == std::vector<float>(4, 100.0f));
+}
+
 }  // namespace halftone
