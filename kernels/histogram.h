@@ -26,6 +26,9 @@ struct RangeHistogram {
 struct RangeHistogramOptions {
   int bins = 2048;
   int upsample = 128;
+  // PyTorch up to 1.13 (NNI's golden case G24): the ends of each batch's counts are truncated to
+  // integers, so that values beyond them are lost; where they coincide, the batch's own range.
+  bool integer_ends = false;
 };
 void update_histogram(const Tensor& x, const RangeHistogramOptions& options, RangeHistogram& h);
 

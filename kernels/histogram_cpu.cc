@@ -123,7 +123,12 @@ void update_histogram(const Tensor& x, const RangeHistogramOptions& options, Ran
   if (h.empty()) h = {seen.low, seen.high, std::vector<float>(options.bins)};
   const float low = std::min(seen.low, h.low), high = std::max(seen.high, h.high);
   if (low < h.low || high > h.high) widen(low, high, options, h);
-  add(histogram(x, h.low, h.high, options.bins), h.counts);
+  Range ends{h.low, h.high};
+  if (options.integer_ends) {
+    ends = {std::trunc(h.low), std::trunc(h.high)};
+    if (ends.low == ends.high) ends = seen;
+  }
+  add(histogram(x, ends.low, ends.high, options.bins), h.counts);
 }
 
 std::vector<int64_t> SymmetricHistogram::magnitudes() const {

@@ -112,3 +112,16 @@ TEST_CASE("NaN, infinities and nothing at all are refused") {
                       Catch::Contains("empty"));
   REQUIRE(h.empty());
 }
+
+TEST_CASE("integer ends: the counts of PyTorch 1.13, which lose what lies beyond them") {
+  const Context context;
+  kernels::RangeHistogram h;
+  kernels::RangeHistogramOptions options{8, 4};
+  options.integer_ends = true;
+  for (int i = 0; i < 3; ++i) kernels::update_histogram(batch_of(context, i), options, h);
+  REQUIRE(h.counts == Values{8.5f, 15.125f, 15.375f, 12.625f, 13.125f, 11.875f, 11.375f, 2});
+  REQUIRE(h.high == 3.215498924255371f);
+  kernels::RangeHistogram narrow;  // 2.1 to 2.9: both ends truncate to 2
+  kernels::update_histogram(tensor(context, {2.1f, 2.5f, 2.9f}), {4, 4, true}, narrow);
+  REQUIRE(narrow.counts == Values{1, 0, 1, 1});
+}
