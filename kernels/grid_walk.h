@@ -1,17 +1,14 @@
-// How a pass over values and their grids walks: in pieces whose bounds follow from the shape alone
-// (so that sums over them have the same bits for every thread count), and in blocks that stay in
-// the first-level cache.
+// How a pass over values and their grids walks: in pieces whose bounds follow from the shape alone,
+// so that sums over them have the same bits for every thread count.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "kernels/parallel.h"
+#include "kernels/quant_bodies.h"
 #include "kernels/quantize.h"
 
 namespace halftone::kernels {
-
-constexpr int64_t kBlock = 1024;  // elements
 
 struct GridWalk {
   // Throws unless there is one grid, or one per position on the axis.
@@ -29,8 +26,8 @@ struct GridWalk {
       }
     });
   }
-  // Column of element i of a tiled walk.
-  int64_t column(int64_t i) const { return i % width; }
+  // Channel of piece p when not tiled.
+  int64_t channel(int64_t p) const { return p / parts % channels; }
 
   bool tiled = false;                    // the axis is the innermost one
   int64_t channels = 1;                  // grids
@@ -39,24 +36,16 @@ struct GridWalk {
   int64_t piece = 1, parts = 1, pieces;  // elements of a piece, pieces of a run, pieces of all
 };
 
-// Grids as the walk needs them: by channel, or by column of a tile.
-struct GridColumns {
-  GridColumns(const GridWalk& walk, const Grids& grids);
-  std::vector<float> scale, low, high;  // low = qmin - z, high = qmax - z
-  std::vector<int32_t> zero_point;
-};
+// Constants of grids as QuantBlock wants them: by channel, or by column of a tile.
+class GridColumns {
+ public:
+  enum class Rule { kOnnx, kNni, kLsq, kLsqPlus };
+  GridColumns(const GridWalk& walk, const Grids& grids, Rule rule);
+  // Sets the block's elements and constants.
+  void set(const GridWalk& walk, int64_t channel, int64_t begin, int64_t end, QuantBlock& b) const;
 
-// body(begin, count, column) for the blocks of [begin, end), a range of for_pieces.
-template <class Body>
-inline void for_blocks(const GridWalk& walk, int64_t channel, int64_t begin, int64_t end,
-                       Body body) {
-  for (int64_t i = begin; i < end;) {
-    const int64_t column = walk.tiled ? walk.column(i) : channel;
-    const int64_t room = walk.tiled ? walk.width - column : kBlock;
-    const int64_t count = std::min({kBlock, room, end - i});
-    body(i, count, column);
-    i += count;
-  }
-}
+ private:
+  std::vector<float> scale_, low_, high_, zero_point_, below_, above_;
+};
 
 }  // namespace halftone::kernels

@@ -20,31 +20,23 @@ int64_t row_grain(int64_t length) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(length, 1));
 }
 
-struct Point {
-  Grid grid;
-  float low, high;  // qmin - z, qmax - z
-};
-
-// body(i, point) for every element.
-template <class Body>
-void for_grids(const char* op, const Tensor& x, const Grids& grids, Body body) {
+// One body over all elements; dy may be null.
+void for_blocks(const char* op, const Tensor& x, const Tensor* dy, const Grids& grids,
+                QuantBodies::Body body, Tensor& out) {
+  check_same(op, x, out);
+  if (dy != nullptr) check_same(op, x, *dy);
   const GridWalk walk(op, x, grids.axis, grids.list.size());
-  if (walk.pieces == 0) return;
-  const GridColumns columns(walk, grids);
-  const float *s = columns.scale.data(), *low = columns.low.data(), *high = columns.high.data();
-  const int32_t* z = columns.zero_point.data();
-  const int32_t qmin = grids.list[0].qmin, qmax = grids.list[0].qmax;
-  walk.for_pieces(x.context(), [=](int64_t, int64_t channel, int64_t begin, int64_t end) {
-    for_blocks(walk, channel, begin, end, [=](int64_t at, int64_t count, int64_t j) {
-      if (walk.tiled) {
-        for (int64_t i = 0; i < count; ++i) {
-          body(at + i, Point{{s[j + i], z[j + i], qmin, qmax}, low[j + i], high[j + i]});
-        }
-      } else {
-        const Point p{{s[j], z[j], qmin, qmax}, low[j], high[j]};
-        for (int64_t i = 0; i < count; ++i) body(at + i, p);
-      }
-    });
+  const bool nni = grids.rounding == Rounding::kNni;
+  const GridColumns columns(walk, grids, nni ? GridColumns::Rule::kNni : GridColumns::Rule::kOnnx);
+  QuantBlock block{};
+  block.x = x.data<float>();
+  block.dy = dy != nullptr ? dy->data<float>() : nullptr;
+  block.out = out.data<float>();
+  block.stream = streams(block.out, out.numel() * 4);
+  walk.for_pieces(x.context(), [&](int64_t, int64_t channel, int64_t begin, int64_t end) {
+    QuantBlock b = block;
+    columns.set(walk, channel, begin, end, b);
+    body(b);
   });
 }
 
@@ -101,46 +93,28 @@ std::vector<Range> observe_ranges(const Tensor& x, int axis) {
 }
 
 void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y) {
-  check_same("fake_quantize", x, y);
-  const float* in = x.data<float>();
-  float* out = y.data<float>();
-  if (grids.rounding == Rounding::kOnnx) {
-    for_grids("fake_quantize", x, grids, [=](int64_t i, const Point& p) {
-      out[i] = quant_math::fake_quantize(in[i], p.grid.scale, p.low, p.high);
-    });
-  } else {
-    for_grids("fake_quantize", x, grids, [=](int64_t i, const Point& p) {
-      out[i] = quant_math::dequantize(quant_math::quantize_nni(in[i], p.grid), p.grid);
-    });
-  }
+  const QuantBodies& bodies = quant_bodies();
+  for_blocks("fake_quantize", x, nullptr, grids,
+             grids.rounding == Rounding::kNni ? bodies.fake_quantize_nni : bodies.fake_quantize, y);
+}
+
+void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx) {
+  const QuantBodies& bodies = quant_bodies();
+  for_blocks("fake_quantize_backward", x, &dy, grids,
+             grids.rounding == Rounding::kNni ? bodies.ste_gradient_nni : bodies.ste_gradient, dx);
 }
 
 void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y) {
   check_same("fake_quantize_truncate", x, y);
+  const GridWalk walk("fake_quantize_truncate", x, grids.axis, grids.list.size());
   const float* in = x.data<float>();
   float* out = y.data<float>();
-  for_grids("fake_quantize_truncate", x, grids, [=](int64_t i, const Point& p) {
-    out[i] = quant_math::fake_quantize_truncate(in[i], p.grid);
+  walk.for_pieces(x.context(), [&](int64_t, int64_t channel, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Grid& g = grids.list[walk.tiled ? i % walk.channels : channel];
+      out[i] = quant_math::fake_quantize_truncate(in[i], g);
+    }
   });
-}
-
-void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx) {
-  check_same("fake_quantize_backward", x, dy);
-  check_same("fake_quantize_backward", x, dx);
-  const float* in = x.data<float>();
-  const float* up = dy.data<float>();
-  float* out = dx.data<float>();
-  if (grids.rounding == Rounding::kOnnx) {
-    for_grids("fake_quantize_backward", x, grids, [=](int64_t i, const Point& p) {
-      const float u = up[i];  // read in any case: vectorises
-      out[i] = quant_math::ste_mask(in[i], p.grid) ? u : 0.0f;
-    });
-  } else {
-    for_grids("fake_quantize_backward", x, grids, [=](int64_t i, const Point& p) {
-      const float u = up[i];
-      out[i] = quant_math::ste_mask_nni(in[i], p.grid) ? u : 0.0f;
-    });
-  }
 }
 
 void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Tensor& codes) {

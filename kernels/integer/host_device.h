@@ -1,8 +1,10 @@
-// One spelling for functions that both the host and a CUDA device compile.
+// One spelling for functions that both the host and a CUDA device compile. Always inline, so that a
+// file may compile them for a wider instruction set (#pragma GCC target) and leave no copy for
+// others.
 #pragma once
 
 #if defined(__CUDACC__)
 #define HALFTONE_HD __host__ __device__ __forceinline__
 #else
-#define HALFTONE_HD inline
+#define HALFTONE_HD inline __attribute__((always_inline))
 #endif

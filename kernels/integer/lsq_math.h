@@ -24,11 +24,11 @@ enum class LsqEdge : uint8_t { kInclusive, kPaper };
 //     that zero has a code and the layer deploys on integers.
 // A negative or zero scale is the caller's mistake; v may overflow to an infinity, which is
 // clipped.
-struct LsqRule {
-  float scale = 1.0f;
-  float low = 0.0f, high = 0.0f;
-  float below = 0.0f, above = 0.0f;
+template <class V>
+struct LsqRuleOf {
+  V scale, low, high, below, above;
 };
+using LsqRule = LsqRuleOf<float>;
 
 HALFTONE_HD LsqRule lsq_rule(const Grid& g) {
   const float low = static_cast<float>(g.qmin - g.zero_point);
@@ -45,21 +45,24 @@ HALFTONE_HD LsqRule lsq_plus_rule(const Grid& g) {
 
 // What an element contributes, each to be multiplied with dy. NaN counts as below the range, as in
 // forward.
-struct LsqShare {
-  bool pass = false;    // dx = dy
-  float scale = 0.0f;   // to ds
-  float offset = 0.0f;  // to dbeta: 1 where clipped (LSQ+)
+template <class V>
+struct LsqShareOf {
+  decltype(V(0.0f) > V(0.0f)) pass;  // dx = dy
+  V scale;                           // to ds
+  V offset;                          // to dbeta: 1 where clipped (LSQ+)
 };
+using LsqShare = LsqShareOf<float>;
 
-HALFTONE_HD LsqShare lsq_share(float x, const LsqRule& r, LsqEdge edge) {
-  const float v = x / r.scale;
+template <class V>
+HALFTONE_HD LsqShareOf<V> lsq_share(V x, const LsqRuleOf<V>& r, LsqEdge edge) {
+  const V v = x / r.scale;
   const bool inclusive = edge == LsqEdge::kInclusive;
-  const bool under = inclusive ? !(v >= r.low) : !(v > r.low);
-  const bool over = inclusive ? v > r.high : v >= r.high;
-  LsqShare s;
+  const auto under = inclusive ? !(v >= r.low) : !(v > r.low);
+  const auto over = inclusive ? v > r.high : v >= r.high;
+  LsqShareOf<V> s;
   s.pass = !(under | over);
-  s.scale = under ? r.below : (over ? r.above : rintf(v) - v);
-  s.offset = s.pass ? 0.0f : 1.0f;
+  s.scale = select(under, r.below, select(over, r.above, round_even(v) - v));
+  s.offset = select(s.pass, V(0.0f), V(1.0f));
   return s;
 }
 

@@ -21,10 +21,16 @@ struct Grid {
   int32_t qmin = 0, qmax = 255;  // |qmin|, |qmax| <= 2^16: exact as float
 };
 
+// Rules with a V are for floats and for vectors of them, which have the same two functions beside
+// the operators and a constructor from float.
+HALFTONE_HD float round_even(float v) { return rintf(v); }
+HALFTONE_HD float select(bool condition, float yes, float no) { return condition ? yes : no; }
+
 // The first operand loses against NaN, so NaN becomes `low`: one maxps and one minps.
-HALFTONE_HD float clamp_nan_low(float t, float low, float high) {
-  t = t > low ? t : low;
-  return t < high ? t : high;
+template <class V>
+HALFTONE_HD V clamp_nan_low(V t, V low, V high) {
+  t = select(t > low, t, low);
+  return select(t < high, t, high);
 }
 
 // ---- float to codes and back ----
@@ -45,9 +51,15 @@ HALFTONE_HD float dequantize(int32_t code, const Grid& g) {
   return g.scale * static_cast<float>(code - g.zero_point);
 }
 
-// There and back without the integer; low = qmin - z, high = qmax - z. Not kNni.
-HALFTONE_HD float fake_quantize(float x, float scale, float low, float high) {
-  return scale * clamp_nan_low(rintf(x / scale), low, high);
+// There and back without the integer; low = qmin - z, high = qmax - z.
+template <class V>
+HALFTONE_HD V fake_quantize(V x, V scale, V low, V high) {
+  return scale * clamp_nan_low(round_even(x / scale), low, high);
+}
+// The same by kNni, z as a float.
+template <class V>
+HALFTONE_HD V fake_quantize_nni(V x, V scale, V z, V qmin, V qmax) {
+  return scale * (round_even(clamp_nan_low(z + x / scale, qmin, qmax)) - z);
 }
 
 // NNI's NaiveQuantizer: towards zero, z = 0, saturating; NaN becomes 0.
@@ -65,6 +77,18 @@ HALFTONE_HD bool ste_mask(float x, const Grid& g) {
 HALFTONE_HD bool ste_mask_nni(float x, const Grid& g) {
   const float t = rintf(x / g.scale + static_cast<float>(g.zero_point));
   return (t >= static_cast<float>(g.qmin)) & (t <= static_cast<float>(g.qmax));
+}
+
+// dy where the mask lets it pass, else 0; arguments as fake_quantize's.
+template <class V>
+HALFTONE_HD V ste_gradient(V dy, V x, V scale, V low, V high) {
+  const V t = round_even(x / scale), zero(0.0f);
+  return select(t >= low, select(t <= high, dy, zero), zero);
+}
+template <class V>
+HALFTONE_HD V ste_gradient_nni(V dy, V x, V scale, V z, V qmin, V qmax) {
+  const V t = round_even(x / scale + z), zero(0.0f);
+  return select(t >= qmin, select(t <= qmax, dy, zero), zero);
 }
 
 // ---- ranges to grids ----
