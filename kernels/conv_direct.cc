@@ -21,10 +21,14 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
                             }};
   pack(x.context(), p, kernels.lanes, packed.data<float>(), source);
   Tensor biases = padded_bias(x.context(), bias, p, kernels.lanes);
-  const Frame frame = input_frame(g);
+  const bool bare = needs_no_frame(kernels, p, o.pad_w);
+  const Frame frame = bare ? bare_frame(g.h, g.w, g.c) : input_frame(g);
   Tensor buffers = frames(x.context(), frame);
+  Tensor zeros = Tensor::zeros(x.context(), {g.kw * g.c});
   const int64_t row = frame.width * g.c;
+  const int64_t start = bare ? -(o.pad_h * row + o.pad_w * g.c) : 0;
   Correlation shared{};
+  shared.zeros = bare ? zeros.data<float>() : nullptr;
   shared.input_row = o.stride_h * row;
   shared.input_pixel = p.group * o.stride_w * g.c;
   shared.tap_row = row;
@@ -44,7 +48,7 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
     Correlation job = shared;
     const Framed framed(frame, buffer + omp_get_thread_num() * frame.floats());
     for (int64_t n = begin; n < end; ++n) {
-      job.input = framed(xs + n * g.h * g.w * g.c);
+      job.input = framed(xs + n * g.h * g.w * g.c) + start;
       job.output = ys + n * g.pixels() * g.o;
       kernels.correlate(job);
     }

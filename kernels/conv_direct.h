@@ -2,7 +2,8 @@
 //
 // In NHWC the kw * c inputs under one row of the kernel lie together. So a convolution is, per
 // kernel row, a matrix product whose left rows overlap: pixel p starts p * stride * c further on.
-// The inner kernels hold a tile of it in registers; borders are copied into a padded image first.
+// The inner kernels hold a tile of it in registers. Where they cannot take the zeros beside a row
+// from elsewhere, borders are copied into a padded image first.
 #pragma once
 
 #include <algorithm>
@@ -32,6 +33,7 @@ struct Correlation {
   int64_t tap_row;                 // floats between adjacent kernel rows
   int64_t taps, run;               // kernel rows, and floats under one of them (kw * c)
   int64_t columns;                 // kw, where input_pixel is c; else 0
+  const float* zeros;              // columns / 2 pixels, read left and right of a row; may be null
   const float* weights;            // slabs of 2 * lanes channels: (taps, run, channels of the slab)
   const float* bias;               // (padded channels)
   float* output;
@@ -54,7 +56,8 @@ struct WeightProduct {
 
 // The inner kernels of one instruction set.
 struct DirectKernels {
-  int lanes;  // channels are padded to a multiple of it
+  int lanes;        // channels are padded to a multiple of it
+  int max_columns;  // that correlate knows; more are plain floats under a row
   void (*correlate)(const Correlation& job);
   void (*weight_product)(const WeightProduct& job);
 };

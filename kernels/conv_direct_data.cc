@@ -68,7 +68,12 @@ void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const T
   const Conv2dOptions& o = g.options;
   const Margin mv = Margin::of(g.oh, g.h, g.kh, o.stride_h, o.pad_h);
   const Margin mh = Margin::of(g.ow, g.w, g.kw, o.stride_w, o.pad_w);
-  const Frame frame{g.oh, g.ow, g.o, mv.before, mh.before, mv.extent, mh.extent};
+  Packing whole{g.kh, g.kw, g.o, g.c, o.stride_w};
+  choose_group(whole, g.w, kernels.lanes);
+  const bool bare = needs_no_frame(kernels, whole, mh.before);
+  const Frame frame = bare ? bare_frame(g.oh, g.ow, g.o)
+                           : Frame{g.oh, g.ow, g.o, mv.before, mh.before, mv.extent, mh.extent};
+  Tensor zeros = Tensor::zeros(dy.context(), {g.kw * g.o});
   Tensor buffers = frames(dy.context(), frame);
   float *xs = dx.data<float>(), *buffer = buffers.data<float>();
   const float *gs = dy.data<float>(), *ws = w.data<float>();
@@ -85,7 +90,9 @@ void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const T
         phase_job(dy.context(), g, frame, v, h, p, kernels.lanes, ws, packed.data<float>());
     shared.bias = bias.data<float>();
     shared.adds = adds;
-    const int64_t start = ((mv.before + v.first) * frame.width + mh.before + h.first) * g.o;
+    shared.zeros = bare ? zeros.data<float>() : nullptr;
+    const int64_t start =
+        ((frame.top + v.first) * frame.width + frame.left + h.first) * g.o;
     parallel_for(dy.context(), g.n, 1, [&](int64_t begin, int64_t end) {
       Correlation job = shared;
       const Framed framed(frame, buffer + omp_get_thread_num() * frame.floats());

@@ -40,10 +40,12 @@ class Framed {
   float* buffer_;
 };
 
+inline Frame bare_frame(int64_t h, int64_t w, int64_t c) { return {h, w, c, 0, 0, h, w}; }
+
 inline Frame input_frame(const ConvGeometry& g) {
   const Conv2dOptions& o = g.options;
   const int64_t height = (g.oh - 1) * o.stride_h + g.kh, width = (g.ow - 1) * o.stride_w + g.kw;
-  if (o.pad_h == 0 && o.pad_w == 0) return {g.h, g.w, g.c, 0, 0, g.h, g.w};
+  if (o.pad_h == 0 && o.pad_w == 0) return bare_frame(g.h, g.w, g.c);
   return {g.h,
           g.w,
           g.c,
@@ -68,6 +70,13 @@ struct Packing {
     return static_cast<double>(channels()) / round_up(channels(), lanes) * columns / wide();
   }
 };
+
+// Whether a correlation of rows as long as its output's can do without a frame: it then takes the
+// columns / 2 pixels beside a row from Correlation::zeros. `before`: zeros left of a row.
+inline bool needs_no_frame(const DirectKernels& kernels, const Packing& p, int64_t before) {
+  return p.stride == 1 && p.group == 1 && p.columns >= 3 && p.columns <= kernels.max_columns &&
+         p.columns == 2 * before + 1;
+}
 
 inline void choose_group(Packing& p, int64_t pixels, int lanes) {
   Packing best = p;

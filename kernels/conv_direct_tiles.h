@@ -25,13 +25,20 @@ inline int64_t end_tap(const RowClip& c, int64_t row, int64_t taps) {
   return end < taps ? end : taps;
 }
 
+// The inputs of a tile under one kernel row. Its first K / 2 pixels are read at `left`, its last
+// K / 2 at `right`, the others at `x`: so zeros stand in for what lies outside the image.
+struct TileRow {
+  const float *left, *x, *right;
+};
+
 // acc (P pixels, V vectors) += x w under one kernel row; x steps by `step` from pixel to pixel.
 template <int P, int V, int K>
 struct KernelRow {  // K columns, step = c: an input serves K outputs
-  static void add(const float* x, const float* w, int64_t, int64_t step, Vec (&acc)[P][V]) {
+  static void add(const TileRow& in, const float* w, int64_t, int64_t step, Vec (&acc)[P][V]) {
+    // One pointer serves three pixels: x86 addresses base, base + step and base + 2 step.
     const float* base[(P + K + 1) / 3];
 #pragma GCC unroll 32
-    for (int i = 0; i < (P + K + 1) / 3; ++i) base[i] = x + 3 * i * step;
+    for (int i = 0; i < (P + K + 1) / 3; ++i) base[i] = in.x + 3 * i * step;
     for (int64_t c = 0; c < step; ++c, w += V * Vec::kLanes) {
       Vec weight[K][V];
 #pragma GCC unroll 32
@@ -43,7 +50,10 @@ struct KernelRow {  // K columns, step = c: an input serves K outputs
       }
 #pragma GCC unroll 32
       for (int j = 0; j < P + K - 1; ++j) {
-        const Vec value = Vec::broadcast(base[j / 3] + j % 3 * step + c);
+        const float* from = j < K / 2        ? in.left + j * step
+                            : j >= P + K / 2 ? in.right + (j - P - K / 2) * step
+                                             : base[j / 3] + j % 3 * step;
+        const Vec value = Vec::broadcast(from + c);
 #pragma GCC unroll 32
         for (int k = 0; k < K; ++k) {
           if (j < k || j - k >= P) continue;
@@ -56,11 +66,10 @@ struct KernelRow {  // K columns, step = c: an input serves K outputs
 };
 template <int P, int V>
 struct KernelRow<P, V, 0> {
-  static void add(const float* x, const float* w, int64_t run, int64_t step, Vec (&acc)[P][V]) {
-    // One pointer serves three pixels: x86 addresses base, base + step and base + 2 step.
+  static void add(const TileRow& in, const float* w, int64_t run, int64_t step, Vec (&acc)[P][V]) {
     const float* base[(P + 2) / 3];
 #pragma GCC unroll 32
-    for (int i = 0; i < (P + 2) / 3; ++i) base[i] = x + 3 * i * step;
+    for (int i = 0; i < (P + 2) / 3; ++i) base[i] = in.x + 3 * i * step;
     for (int64_t k = 0; k < run; ++k, w += V * Vec::kLanes) {
       Vec weight[V];
 #pragma GCC unroll 32
@@ -91,7 +100,10 @@ void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t ch
   const float* w = job.weights + (channel * job.taps + begin * kWidth) * job.run;
   for (int64_t tap = begin; tap < end; ++tap) {
     const float* x = job.input + row * job.input_row + pixel * step + tap * job.tap_row;
-    KernelRow<P, V, K>::add(x, w, job.run, step, acc);
+    TileRow in{x, x, x + (P + K / 2) * step};
+    if (job.zeros != nullptr && pixel == 0) in.left = job.zeros;
+    if (job.zeros != nullptr && pixel + P == job.pixels) in.right = job.zeros;
+    KernelRow<P, V, K>::add(in, w, job.run, step, acc);
     w += job.run * kWidth;
   }
   float* out = job.output + row * job.output_row + pixel * job.output_pixel + channel;
@@ -150,10 +162,12 @@ void correlate_columns(const Correlation& job) {
   }
 }
 
+constexpr int kMaxColumns = Vec::kRegisters == 32 ? 5 : 3;
+
 inline void correlate(const Correlation& job) {
   if (job.columns == 3) {
     correlate_columns<3>(job);
-  } else if (job.columns == 5 && Vec::kRegisters == 32) {
+  } else if (job.columns == 5 && kMaxColumns >= 5) {
     correlate_columns<5>(job);
   } else {
     correlate_columns<0>(job);

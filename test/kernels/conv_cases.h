@@ -48,6 +48,10 @@ inline std::vector<ConvCase> conv_cases() {
       {1, 3, 3, 2, 3, 3, 3, {1, 1, 4, 4, 1, 1, 1}},    // windows in the padding alone
       {1, 4, 6, 3, 40, 2, 2, {2, 2, 0, 0, 1, 1, 1}},   // kernel = stride
       {19, 5, 5, 3, 7, 3, 3, {1, 1, 1, 1, 1, 1, 1}},   // more images than reduction chunks
+      {2, 9, 37, 16, 32, 5, 5, {1, 1, 2, 2, 1, 1, 1}},  // outputs as wide as the image, rows of
+      {3, 4, 1, 16, 20, 3, 3, {1, 1, 1, 1, 1, 1, 1}},   // several tiles; narrower than the kernel
+      {2, 3, 2, 17, 16, 5, 5, {1, 1, 2, 2, 1, 1, 1}},
+      {2, 9, 8, 16, 20, 3, 3, {2, 1, 1, 1, 1, 1, 1}},  // stride down only
   };
 }
 
