@@ -42,29 +42,32 @@ Statistics of_running(const Tensor& mean, const Tensor& variance, bool saved) {
 
 // What backward needs besides the sink.
 struct Saved {
-  Tensor x, y;  // y only for an activation's mask
+  Tensor x, y;  // y only for the mask of an activation after a sum
   Statistics statistics;
-  Tensor weight;
+  Tensor weight, bias;
   BatchNormOptions options;
 
-  // With an addend: both gradients are dy past the activation.
-  void backward_of_sum(const Tensor& dy, GradSink& sink) const {
-    Tensor g = dy;
-    if (y.defined()) {
-      g = reuse_or_empty(dy);
-      kernels::activation_backward(dy, y, options.act, g);
+  // The addend's gradient is dy past the activation.
+  void operator()(const Tensor& dy, GradSink& sink) const {
+    Tensor addend, dx;
+    if (y.defined() && sink.needs(3)) {
+      addend = reuse_or_empty(dy);
+      dx = Tensor::empty(dy.context(), dy.shape());
+    } else {
+      sink.put(3, dy);
+      dx = reuse_or_empty(dy);
     }
-    sink.put(3, g);
-    backward(g, sink, ActivationOptions());
-  }
-
-  void backward(const Tensor& dy, GradSink& sink, const ActivationOptions& act) const {
-    Tensor dx = reuse_or_empty(dy);
-    kernels::batch_norm_backward(dy, x, y.defined() ? y : x, statistics.mean, statistics.variance,
-                                 options.eps, weight.defined() ? &weight : nullptr, act,
-                                 options.training, dx, out_or_null(sink, 1), out_or_null(sink, 2));
+    kernels::batch_norm_backward(
+        dy, x, pointer(y),
+        {statistics.mean, statistics.variance, options.eps, pointer(weight), pointer(bias),
+         options.act},
+        options.training,
+        {&dx, out_or_null(sink, 1), out_or_null(sink, 2), addend.defined() ? &addend : nullptr});
+    if (addend.defined()) sink.put(3, std::move(addend));
     sink.put(0, std::move(dx));
   }
+
+  static const Tensor* pointer(const Tensor& t) { return t.defined() ? &t : nullptr; }
 };
 
 }  // namespace
@@ -78,23 +81,20 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
                                     ? of_batch(xv, options.momentum, running_mean, running_var)
                                     : of_running(running_mean, running_var, saves);
   Tensor y = Tensor::empty(xv.context(), xv.shape());
-  kernels::batch_norm_apply(xv, statistics.mean, statistics.variance, options.eps,
-                            value_or_null(weight), value_or_null(bias), options.act, y,
-                            value_or_null(addend));
+  kernels::batch_norm_apply(xv,
+                            {statistics.mean, statistics.variance, options.eps,
+                             value_or_null(weight), value_or_null(bias), options.act},
+                            y, value_or_null(addend));
   OpRecord record{"batch_norm", {x, weight, bias}, {}};
   if (addend.defined()) record.inputs.push_back(addend);
   if (saves) {
-    const bool masked = options.act.kind != Activation::kIdentity;
-    Saved saved{xv, saved_if(masked, y), statistics, weight.defined() ? weight.value() : Tensor(),
-                options};
-    record.backward = [saved = std::move(saved), adds = addend.defined()](const Tensor& dy,
-                                                                          GradSink& sink) {
-      if (adds) {
-        saved.backward_of_sum(dy, sink);
-      } else {
-        saved.backward(dy, sink, saved.options.act);
-      }
-    };
+    const bool masked_sum = addend.defined() && options.act.kind != Activation::kIdentity;
+    record.backward = Saved{xv,
+                            saved_if(masked_sum, y),
+                            statistics,
+                            weight.defined() ? weight.value() : Tensor(),
+                            bias.defined() ? bias.value() : Tensor(),
+                            options};
   }
   return make_result(std::move(record), std::move(y));
 }

@@ -51,6 +51,16 @@ struct SigmoidRule {
   float backward(float dy, float y) const { return dy * (1.0f - y) * y; }
 };
 
+// backward(dy, forward(x)). A bound or a kink that binds x binds the output as well, so the output
+// need not be computed (and gcc finds no branches to make of it).
+template <class Rule>
+float backward_from_input(const Rule& rule, float dy, float x) {
+  return rule.backward(dy, x);
+}
+inline float backward_from_input(const SigmoidRule& rule, float dy, float x) {
+  return rule.backward(dy, rule.forward(x));
+}
+
 // ReLU, ReLU6 and Hardtanh as the bounds of a ClampRule. A NaN bound does not bind: comparisons
 // with it are false. Throws for the other activations.
 inline ClampRule clamp_of(const ActivationOptions& options) {

@@ -14,17 +14,30 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance);
 void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count, float momentum,
                        Tensor& running_mean, Tensor& running_variance);
 
-// y = act((x - mean) / sqrt(variance + eps) * weight + bias + addend); weight, bias and addend may
-// be null. The bits are those of the separate steps.
-void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& variance, float eps,
-                      const Tensor* weight, const Tensor* bias, const ActivationOptions& act,
-                      Tensor& y, const Tensor* addend = nullptr);
+// (C) each; weight and bias may be null.
+struct Normalization {
+  const Tensor &mean, &variance;
+  float eps;
+  const Tensor *weight, *bias;
+  ActivationOptions act;
+};
 
-// Backward of the line above. use_batch_statistics: mean and variance depend on x (training).
-// y is the output of the forward (for the activation's mask). dweight, dbias may be null.
-void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& mean,
-                         const Tensor& variance, float eps, const Tensor* weight,
-                         const ActivationOptions& act, bool use_batch_statistics, Tensor& dx,
-                         Tensor* dweight, Tensor* dbias);
+// y = act((x - mean) / sqrt(variance + eps) * weight + bias + addend); the addend may be null. The
+// bits are those of the separate steps.
+void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y,
+                      const Tensor* addend = nullptr);
+
+// Results of the backward; null where nobody wants one, but for x. The addend's gradient is dy past
+// the activation, in place where it is dy itself.
+struct BatchNormGradients {
+  Tensor *x, *weight, *bias, *addend = nullptr;
+};
+
+// Backward of batch_norm_apply. use_batch_statistics: mean and variance depend on x (training).
+// y: what the forward with an addend gave; without one null, since the activation's mask then
+// follows from x (one array less to read).
+void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor* y,
+                         const Normalization& norm, bool use_batch_statistics,
+                         const BatchNormGradients& gradients);
 
 }  // namespace halftone::kernels

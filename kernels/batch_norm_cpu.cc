@@ -23,46 +23,49 @@ void check_channel(const char* name, const Tensor* x, int64_t channels) {
   check_shape("batch_norm", name, *x, Shape{channels});
 }
 
-// Per lane of one chunk: sum g and sum g (x - mean), where g is dy past the activation.
-template <class Rule>
-void lane_sums(const Rule& rule, const float* dy, const float* x, const float* y, int64_t count,
-               int64_t length, const float* mean, float* sum, float* product) {
+// Tables of `length` lanes. dx = a g - offset - (x - mean) slope, where g is dy past the
+// activation; y = act((x - mean) a + shift).
+struct GradientTables {
+  float *mean, *a, *shift, *offset, *slope;
+};
+
+// Per lane of the elements [begin, end): sum g and sum g (x - mean). gate(i, j) gives g of element
+// i, which stands in lane j.
+template <class Gate>
+void lane_sums(const Gate& gate, const float* x, int64_t begin, int64_t end, int64_t length,
+               const float* mean, float* sum, float* product) {
   std::fill(sum, sum + length, 0.0f);
   std::fill(product, product + length, 0.0f);
-  const int64_t full = count / length;
-  int64_t r = 0;
-  for (; r + 2 <= full; r += 2) {
-    const float *g0 = dy + r * length, *x0 = x + r * length, *y0 = y + r * length;
+  int64_t at = begin;
+  for (; at + 2 * length <= end; at += 2 * length) {
+    const int64_t next = at + length;
 #pragma GCC ivdep
     for (int64_t j = 0; j < length; ++j) {
-      const float a = rule.backward(g0[j], y0[j]);
-      const float b = rule.backward(g0[j + length], y0[j + length]);
+      const float a = gate(at + j, j), b = gate(next + j, j);
       sum[j] += a + b;
-      product[j] += a * (x0[j] - mean[j]) + b * (x0[j + length] - mean[j]);
+      product[j] += a * (x[at + j] - mean[j]) + b * (x[next + j] - mean[j]);
     }
   }
-  for (; r * length < count; ++r) {
-    const float *g0 = dy + r * length, *x0 = x + r * length, *y0 = y + r * length;
-    const int64_t width = std::min(length, count - r * length);
+  for (; at < end; at += length) {
+    const int64_t width = std::min(length, end - at);
 #pragma GCC ivdep
     for (int64_t j = 0; j < width; ++j) {
-      const float a = rule.backward(g0[j], y0[j]);
+      const float a = gate(at + j, j);
       sum[j] += a;
-      product[j] += a * (x0[j] - mean[j]);
+      product[j] += a * (x[at + j] - mean[j]);
     }
   }
 }
 
 // Totals per channel: sum g in totals[c], sum g (x - mean) in totals[C + c].
-template <class Rule>
-void reduce_gradient(const Rule& rule, const Lanes& lanes, const Context& context, const float* dy,
-                     const float* x, const float* y, const float* mean, double* totals) {
+template <class Gate>
+void reduce_gradient(const Gate& gate, const Lanes& lanes, const Context& context, const float* x,
+                     const float* mean, double* totals) {
   Tensor scratch = Tensor::empty(context, Shape{lanes.chunks(), 2, lanes.length});
   float* sums = scratch.data<float>();
   for_chunks(context, lanes.numel, lanes.chunk, [&](int64_t i, int64_t begin, int64_t end) {
     float* out = sums + i * 2 * lanes.length;
-    lane_sums(rule, dy + begin, x + begin, y + begin, end - begin, lanes.length, mean, out,
-              out + lanes.length);
+    lane_sums(gate, x, begin, end, lanes.length, mean, out, out + lanes.length);
   });
   std::fill(totals, totals + 2 * lanes.channels, 0.0);
   for (int64_t i = 0; i < 2 * lanes.chunks(); ++i) {
@@ -75,50 +78,84 @@ void reduce_gradient(const Rule& rule, const Lanes& lanes, const Context& contex
   }
 }
 
-// Tables of `length` lanes: dx = a g - offset - (x - mean) slope.
-struct GradientTables {
-  const float *mean, *a, *offset, *slope;
-};
-
-template <class Rule>
-void apply_gradient(const Rule& rule, const Lanes& lanes, const Context& context, const float* dy,
-                    const float* x, const float* y, const GradientTables& t, float* dx) {
-  for_chunks(context, lanes.numel, lanes.chunk, [&](int64_t, int64_t begin, int64_t end) {
+template <class Gate>
+void apply_gradient(const Gate& gate, const Lanes& lanes, const Context& context, const float* x,
+                    const GradientTables& t, float* dx) {
+  for_chunks(context, lanes.numel, lanes.chunk, [=, &lanes](int64_t, int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; at += lanes.length) {
-      const float *g = dy + at, *in = x + at, *out = y + at;
-      float* result = dx + at;
       const int64_t width = std::min(lanes.length, end - at);
 #pragma GCC ivdep
       for (int64_t j = 0; j < width; ++j) {
-        const float passed = t.a[j] * rule.backward(g[j], out[j]) - t.offset[j];
-        result[j] = passed - (in[j] - t.mean[j]) * t.slope[j];
+        const float passed = t.a[j] * gate(at + j, j) - t.offset[j];
+        dx[at + j] = passed - (x[at + j] - t.mean[j]) * t.slope[j];
       }
     }
   });
 }
 
+// The two passes of the backward; `reduces`: whether the first is wanted.
+struct Passes {
+  const Lanes& lanes;
+  const Context& context;
+  const float* x;
+  GradientTables tables;
+  const Normalization& norm;
+  double* totals;
+  bool reduces, coupled;
+
+  template <class First, class Second>
+  void run(const First& first, const Second& second, float* dx) const {
+    if (reduces) reduce_gradient(first, lanes, context, x, tables.mean, totals);
+    fill_gradient_tables();
+    apply_gradient(second, lanes, context, x, tables, dx);
+  }
+
+  void fill_gradient_tables() const {
+    const int64_t channels = lanes.channels;
+    const float* v = norm.variance.data<float>();
+    const double share = coupled ? 1.0 / static_cast<double>(lanes.numel / channels) : 0.0;
+    auto scale = [&](int64_t c) {
+      return inverse_deviation(v[c], norm.eps) * weight_at(norm.weight, c);
+    };
+    lanes.fill(tables.offset,
+               [&](int64_t c) { return static_cast<float>(scale(c) * totals[c] * share); });
+    lanes.fill(tables.slope, [&](int64_t c) {
+      const double inverse = inverse_deviation(v[c], norm.eps);
+      return static_cast<float>(scale(c) * inverse * inverse * totals[channels + c] * share);
+    });
+  }
+};
+
+// Tables of `length` lanes of the forward.
+void fill_tables(const Lanes& lanes, const Normalization& norm, float* centre, float* factor,
+                 float* shift) {
+  const float *m = norm.mean.data<float>(), *v = norm.variance.data<float>();
+  lanes.fill(centre, [&](int64_t c) { return m[c]; });
+  lanes.fill(factor, [&](int64_t c) {
+    return static_cast<float>(inverse_deviation(v[c], norm.eps) * weight_at(norm.weight, c));
+  });
+  lanes.fill(shift, [&](int64_t c) { return norm.bias ? norm.bias->data<float>()[c] : 0.0f; });
+}
+
+void check_norm(const Normalization& norm, int64_t channels, bool backward) {
+  check_activation(norm.act, backward);
+  for (const Tensor* t : {&norm.mean, &norm.variance}) check_channel("statistics", t, channels);
+  check_channel("weight", norm.weight, channels);
+  check_channel("bias", norm.bias, channels);
+}
+
 }  // namespace
 
-void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& variance, float eps,
-                      const Tensor* weight, const Tensor* bias, const ActivationOptions& act,
-                      Tensor& y, const Tensor* addend) {
+void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y,
+                      const Tensor* addend) {
   check_same("batch_norm", x, y);
   if (addend != nullptr) check_same("batch_norm", x, *addend);
-  check_activation(act, false);
-  const int64_t channels = x.dim(-1);
-  for (const Tensor* t : {&mean, &variance}) check_channel("statistics", t, channels);
-  check_channel("weight", weight, channels);
-  check_channel("bias", bias, channels);
-  const Lanes lanes(x.numel(), channels);
+  check_norm(norm, x.dim(-1), false);
+  const Lanes lanes(x.numel(), x.dim(-1));
   Tensor scratch = Tensor::empty(x.context(), Shape{3, lanes.length});
   float* centre = scratch.data<float>();
   float *factor = centre + lanes.length, *shift = factor + lanes.length;
-  const float *m = mean.data<float>(), *v = variance.data<float>();
-  lanes.fill(centre, [&](int64_t c) { return m[c]; });
-  lanes.fill(factor, [&](int64_t c) {
-    return static_cast<float>(inverse_deviation(v[c], eps) * weight_at(weight, c));
-  });
-  lanes.fill(shift, [&](int64_t c) { return bias == nullptr ? 0.0f : bias->data<float>()[c]; });
+  fill_tables(lanes, norm, centre, factor, shift);
   const float *in = x.data<float>(), *added = addend ? addend->data<float>() : nullptr;
   float* out = y.data<float>();
   const auto normalize = [&](auto finish) {
@@ -132,7 +169,7 @@ void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& varianc
       }
     });
   };
-  with_rule(act, [&](auto rule) {
+  with_rule(norm.act, [&](auto rule) {
     if (added == nullptr) {
       normalize([rule](float v, int64_t) { return rule.forward(v); });
     } else {
@@ -141,54 +178,51 @@ void batch_norm_apply(const Tensor& x, const Tensor& mean, const Tensor& varianc
   });
 }
 
-void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& mean,
-                         const Tensor& variance, float eps, const Tensor* weight,
-                         const ActivationOptions& act, bool use_batch_statistics, Tensor& dx,
-                         Tensor* dweight, Tensor* dbias) {
-  check_same("batch_norm backward", dy, x);
-  check_same("batch_norm backward", dy, dx);
-  check_activation(act, true);
-  const bool reads_y = act.kind != Activation::kIdentity;
-  if (reads_y) check_same("batch_norm backward", dy, y);
+void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor* y,
+                         const Normalization& norm, bool use_batch_statistics,
+                         const BatchNormGradients& gradients) {
+  const Tensor *dx_out = gradients.x, *addend_out = gradients.addend;
+  for (const Tensor* t : {&dy, y, dx_out, addend_out}) {
+    if (t != nullptr) check_same("batch_norm backward", *t, x);
+  }
   const int64_t channels = x.dim(-1);
-  for (const Tensor* t : {&mean, &variance, weight}) check_channel("weight", t, channels);
-  for (const Tensor* t : {dweight, dbias}) check_channel("gradient", t, channels);
+  check_norm(norm, channels, true);
+  for (const Tensor* t : {gradients.weight, gradients.bias}) check_channel("gradient", t, channels);
   if (x.numel() == 0) return;
 
   const Lanes lanes(x.numel(), channels);
-  Tensor scratch = Tensor::empty(x.context(), Shape{4, lanes.length});
-  float* centre = scratch.data<float>();
-  float *a = centre + lanes.length, *offset = a + lanes.length, *slope = offset + lanes.length;
+  Tensor scratch = Tensor::empty(x.context(), Shape{5, lanes.length});
+  float* table = scratch.data<float>();
+  const int64_t n = lanes.length;
+  const GradientTables t{table, table + n, table + 2 * n, table + 3 * n, table + 4 * n};
+  fill_tables(lanes, norm, t.mean, t.a, t.shift);
   DoubleScratch total_scratch(x.context(), 2 * channels);
   double* totals = total_scratch.data();
-  const float *g = dy.data<float>(), *in = x.data<float>(), *v = variance.data<float>();
-  const float* m = mean.data<float>();
-  const float* out = reads_y ? y.data<float>() : g;
-  const double rows = static_cast<double>(lanes.numel / channels);
-  const double coupled = use_batch_statistics ? 1.0 / rows : 0.0;
-  lanes.fill(centre, [&](int64_t c) { return m[c]; });
-  with_rule(act, [&](auto rule) {
-    const Context& context = x.context();
-    std::fill(totals, totals + 2 * channels, 0.0);
-    if (use_batch_statistics || dweight != nullptr || dbias != nullptr) {
-      reduce_gradient(rule, lanes, context, g, in, out, centre, totals);
+  std::fill(totals, totals + 2 * channels, 0.0);
+  const bool reduces =
+      use_batch_statistics || gradients.weight || gradients.bias || gradients.addend;
+  const float *g = dy.data<float>(), *in = x.data<float>();
+  float* dx = gradients.x->data<float>();
+  const Passes passes{lanes, x.context(), in, t, norm, totals, reduces, use_batch_statistics};
+  with_rule(norm.act, [&](auto rule) {
+    if (y == nullptr) {
+      const auto gate = [=](int64_t i, int64_t j) {
+        return backward_from_input(rule, g[i], (in[i] - t.mean[j]) * t.a[j] + t.shift[j]);
+      };
+      return passes.run(gate, gate, dx);
     }
-    auto scale = [&](int64_t c) { return inverse_deviation(v[c], eps) * weight_at(weight, c); };
-    lanes.fill(a, [&](int64_t c) { return static_cast<float>(scale(c)); });
-    lanes.fill(offset,
-               [&](int64_t c) { return static_cast<float>(scale(c) * totals[c] * coupled); });
-    lanes.fill(slope, [&](int64_t c) {
-      const double inverse = inverse_deviation(v[c], eps);
-      return static_cast<float>(scale(c) * inverse * inverse * totals[channels + c] * coupled);
-    });
-    const GradientTables tables{centre, a, offset, slope};
-    apply_gradient(rule, lanes, context, g, in, out, tables, dx.data<float>());
+    const float* out = y->data<float>();
+    const auto gate = [=](int64_t i, int64_t) { return rule.backward(g[i], out[i]); };
+    if (gradients.addend == nullptr) return passes.run(gate, gate, dx);
+    float* to = gradients.addend->data<float>();
+    passes.run([=](int64_t i, int64_t j) { return to[i] = gate(i, j); },
+               [=](int64_t i, int64_t) { return to[i]; }, dx);
   });
   for (int64_t c = 0; c < channels; ++c) {
-    if (dbias != nullptr) dbias->data<float>()[c] = static_cast<float>(totals[c]);
-    if (dweight == nullptr) continue;
-    dweight->data<float>()[c] =
-        static_cast<float>(totals[channels + c] * inverse_deviation(v[c], eps));
+    if (gradients.bias) gradients.bias->data<float>()[c] = static_cast<float>(totals[c]);
+    if (gradients.weight == nullptr) continue;
+    gradients.weight->data<float>()[c] = static_cast<float>(
+        totals[channels + c] * inverse_deviation(norm.variance.data<float>()[c], norm.eps));
   }
 }
 

@@ -52,15 +52,18 @@ Problem problem(const Context& context, const Case& s) {
   return p;
 }
 
+kernels::Normalization norm_of(const Problem& p, const ActivationOptions& act) {
+  return {p.mean, p.variance, kEps, &p.weight, &p.bias, act};
+}
+
 struct Gradients {
   std::vector<float> dx, dweight, dbias;
 };
 
-Gradients run_backward(const Problem& p, const Tensor& y, const ActivationOptions& act,
+Gradients run_backward(const Problem& p, const Tensor* y, const ActivationOptions& act,
                        bool batch_statistics) {
   Tensor dx = like(p.x), dw = like(p.weight), db = like(p.bias);
-  kernels::batch_norm_backward(p.dy, p.x, y, p.mean, p.variance, kEps, &p.weight, act,
-                               batch_statistics, dx, &dw, &db);
+  kernels::batch_norm_backward(p.dy, p.x, y, norm_of(p, act), batch_statistics, {&dx, &dw, &db});
   return {dx.to_vector<float>(), dw.to_vector<float>(), db.to_vector<float>()};
 }
 
@@ -163,8 +166,8 @@ TEST_CASE("batch norm has the same bits on 1, 2 and 3 threads") {
     for (int threads : {1, 2, 3}) {
       const Problem p = problem(with_threads(threads), s);
       Tensor y = like(p.x);
-      kernels::batch_norm_apply(p.x, p.mean, p.variance, kEps, &p.weight, &p.bias, act, y);
-      const Gradients g = run_backward(p, y, act, true);
+      kernels::batch_norm_apply(p.x, norm_of(p, act), y);
+      const Gradients g = run_backward(p, nullptr, act, true);
       const std::vector<std::vector<float>> all = {p.mean.to_vector<float>(),
                                                    p.variance.to_vector<float>(),
                                                    y.to_vector<float>(),
@@ -181,9 +184,8 @@ TEST_CASE("batch norm apply normalises, scales and activates") {
   for (const Case& s : kCases) {
     const Problem p = problem(with_threads(2), s);
     Tensor y = like(p.x), plain = like(p.x);
-    kernels::batch_norm_apply(p.x, p.mean, p.variance, kEps, &p.weight, &p.bias,
-                              options_of(Activation::kReLU), y);
-    kernels::batch_norm_apply(p.x, p.mean, p.variance, kEps, nullptr, nullptr, {}, plain);
+    kernels::batch_norm_apply(p.x, norm_of(p, options_of(Activation::kReLU)), y);
+    kernels::batch_norm_apply(p.x, {p.mean, p.variance, kEps, nullptr, nullptr, {}}, plain);
     const auto x = p.x.to_vector<float>(), w = p.weight.to_vector<float>();
     const auto b = p.bias.to_vector<float>(), mean = p.mean.to_vector<float>();
     const auto variance = p.variance.to_vector<float>();
@@ -206,7 +208,7 @@ TEST_CASE("batch norm backward agrees with double, in training and in evaluation
     for (Activation kind : {Activation::kIdentity, Activation::kReLU, Activation::kHardtanh}) {
       const ActivationOptions act = options_of(kind);
       Tensor y = like(p.x);
-      kernels::batch_norm_apply(p.x, p.mean, p.variance, kEps, &p.weight, &p.bias, act, y);
+      kernels::batch_norm_apply(p.x, norm_of(p, act), y);
       const auto out = y.to_vector<float>(), dy = p.dy.to_vector<float>();
       std::vector<double> passed(out.size());
       for (size_t i = 0; i < out.size(); ++i) {
@@ -215,7 +217,7 @@ TEST_CASE("batch norm backward agrees with double, in training and in evaluation
         passed[i] = flows ? dy[i] : 0.0;
       }
       for (bool training : {true, false}) {
-        const Gradients g = run_backward(p, y, act, training);
+        const Gradients g = run_backward(p, nullptr, act, training);
         const Expected e = backward_oracle(p, passed, training);
         CAPTURE(s.rows, s.channels, static_cast<int>(kind), training);
         // One row, or two, normalise to a constant: dx is 0 and its float value only noise.
@@ -224,6 +226,29 @@ TEST_CASE("batch norm backward agrees with double, in training and in evaluation
         REQUIRE(relative_error(g.dbias, e.dbias) < 1e-5);
         if (s.rows > 1) REQUIRE(relative_error(g.dweight, e.dweight) < 1e-5);
       }
+    }
+  }
+}
+
+TEST_CASE("batch norm backward of a sum gives the addend dy past the activation") {
+  for (const Case& s : std::vector<Case>{{40001, 6}, {3001, 128}, {1031, 129}}) {
+    for (Activation kind : {Activation::kReLU, Activation::kHardtanh}) {
+      const ActivationOptions act = options_of(kind);
+      Problem p = problem(with_threads(2), s);
+      const Tensor addend = random_tensor(p.x.context(), p.x.shape(), 28);
+      Tensor y = like(p.x), passed = like(p.x), own = p.dy.clone(), dx = like(p.x);
+      kernels::batch_norm_apply(p.x, norm_of(p, act), y, &addend);
+      kernels::activation_backward(p.dy, y, act, passed);
+      const Gradients direct = run_backward(p, &y, act, true);
+      Tensor dw = like(p.weight), db = like(p.weight);
+      kernels::batch_norm_backward(own, p.x, &y, norm_of(p, act), true, {&dx, &dw, &db, &own});
+      REQUIRE(same_bits(own.to_vector<float>(), passed.to_vector<float>()));
+      p.dy = passed;
+      const Gradients steps = run_backward(p, &y, {}, true);
+      REQUIRE(same_bits(dx.to_vector<float>(), steps.dx));
+      REQUIRE(same_bits(dw.to_vector<float>(), steps.dweight));
+      REQUIRE(same_bits(db.to_vector<float>(), steps.dbias));
+      REQUIRE(same_bits(dx.to_vector<float>(), direct.dx));
     }
   }
 }
