@@ -146,8 +146,7 @@ void check_norm(const Normalization& norm, int64_t channels, bool backward) {
 
 }  // namespace
 
-void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y,
-                      const Tensor* addend) {
+void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y, const Tensor* addend) {
   check_same("batch_norm", x, y);
   if (addend != nullptr) check_same("batch_norm", x, *addend);
   check_norm(norm, x.dim(-1), false);

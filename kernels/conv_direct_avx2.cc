@@ -11,8 +11,8 @@
 namespace halftone::kernels {
 
 const DirectKernels& direct_kernels_avx2() {
-  static constexpr DirectKernels kernels{conv_avx2::Vec::kLanes, conv_avx2::kMaxColumns, conv_avx2::correlate,
-                                         conv_avx2::weight_product};
+  static constexpr DirectKernels kernels{conv_avx2::Vec::kLanes, conv_avx2::kMaxColumns,
+                                         conv_avx2::correlate, conv_avx2::weight_product};
   return kernels;
 }
 

@@ -12,8 +12,8 @@
 namespace halftone::kernels {
 
 const DirectKernels& direct_kernels_avx512() {
-  static constexpr DirectKernels kernels{conv_avx512::Vec::kLanes, conv_avx512::kMaxColumns, conv_avx512::correlate,
-                                         conv_avx512::weight_product};
+  static constexpr DirectKernels kernels{conv_avx512::Vec::kLanes, conv_avx512::kMaxColumns,
+                                         conv_avx512::correlate, conv_avx512::weight_product};
   return kernels;
 }
 

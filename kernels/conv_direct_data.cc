@@ -91,8 +91,7 @@ void correlate_data(const DirectKernels& kernels, const ConvGeometry& g, const T
     shared.bias = bias.data<float>();
     shared.adds = adds;
     shared.zeros = bare ? zeros.data<float>() : nullptr;
-    const int64_t start =
-        ((frame.top + v.first) * frame.width + frame.left + h.first) * g.o;
+    const int64_t start = ((frame.top + v.first) * frame.width + frame.left + h.first) * g.o;
     parallel_for(dy.context(), g.n, 1, [&](int64_t begin, int64_t end) {
       Correlation job = shared;
       const Framed framed(frame, buffer + omp_get_thread_num() * frame.floats());

@@ -43,11 +43,11 @@ inline std::vector<ConvCase> conv_cases() {
       {3, 7, 7, 17, 6, 1, 1, {2, 2, 0, 0, 1, 1, 1}},
       {2, 10, 10, 16, 16, 3, 3, {1, 1, 1, 1, 1, 1, 16}},  // depthwise
       {2, 9, 9, 6, 6, 3, 3, {2, 2, 1, 1, 1, 1, 6}},
-      {2, 8, 8, 12, 18, 3, 3, {1, 1, 1, 1, 1, 1, 3}},  // groups
-      {1, 5, 5, 1, 1, 5, 5, {}},                       // one output
-      {1, 3, 3, 2, 3, 3, 3, {1, 1, 4, 4, 1, 1, 1}},    // windows in the padding alone
-      {1, 4, 6, 3, 40, 2, 2, {2, 2, 0, 0, 1, 1, 1}},   // kernel = stride
-      {19, 5, 5, 3, 7, 3, 3, {1, 1, 1, 1, 1, 1, 1}},   // more images than reduction chunks
+      {2, 8, 8, 12, 18, 3, 3, {1, 1, 1, 1, 1, 1, 3}},   // groups
+      {1, 5, 5, 1, 1, 5, 5, {}},                        // one output
+      {1, 3, 3, 2, 3, 3, 3, {1, 1, 4, 4, 1, 1, 1}},     // windows in the padding alone
+      {1, 4, 6, 3, 40, 2, 2, {2, 2, 0, 0, 1, 1, 1}},    // kernel = stride
+      {19, 5, 5, 3, 7, 3, 3, {1, 1, 1, 1, 1, 1, 1}},    // more images than reduction chunks
       {2, 9, 37, 16, 32, 5, 5, {1, 1, 2, 2, 1, 1, 1}},  // outputs as wide as the image, rows of
       {3, 4, 1, 16, 20, 3, 3, {1, 1, 1, 1, 1, 1, 1}},   // several tiles; narrower than the kernel
       {2, 3, 2, 17, 16, 5, 5, {1, 1, 2, 2, 1, 1, 1}},
