@@ -28,51 +28,85 @@ struct Window {
   ClampRule clamp;
 };
 
-// The lanes of one output pixel. The first maximum wins, and every NaN, as in PyTorch.
-// The window is whole, kSide x kSide pixels, or anything when kSide is 0.
-template <class Pack, bool kTaps, bool kClamps, int kSide>
+// A maximum so far and the tap it came from.
+template <class Pack>
+struct Best {
+  typename Pack::Value value;
+  typename Pack::Tap tap;
+};
+
+// The first maximum wins, and every NaN, as in PyTorch.
+template <class Pack>
+inline Best<Pack> larger(const Best<Pack>& a, const Best<Pack>& b) {
+  const auto better = (b.value > a.value) | (b.value != b.value);
+  return {better ? b.value : a.value, better ? b.tap : a.tap};
+}
+
+// The lanes of one output pixel, whose window is 2 x 2 pixels or, where kPairs is false, anything.
+// The activation comes last: it keeps the order, and where it binds no tap gets a gradient.
+template <class Pack, bool kTaps, bool kClamps, bool kPairs>
 inline void pool_lanes(const typename Pack::Element* x, const Window& window,
                        typename Pack::Element* y, uint8_t* taps) {
   using T = typename Pack::Element;
-  const int64_t rows = kSide > 0 ? kSide : window.rows;
-  const int64_t columns = kSide > 0 ? kSide : window.columns;
-  const int first_tap = kSide > 0 ? 0 : window.tap;
-  const int taps_per_row = kSide > 0 ? kSide : window.taps_per_row;
-  typename Pack::Value best = Pack::value(lowest<T>());
-  typename Pack::Tap winner = Pack::tap(first_tap);
-  for (int64_t h = 0; h < rows; ++h) {
-    for (int64_t w = 0; w < columns; ++w) {
-      auto value = Pack::load(x + h * window.row_stride + w * window.channels);
-      if constexpr (kClamps) {
-        const auto low = Pack::value(window.clamp.low), high = Pack::value(window.clamp.high);
-        value = value < low ? low : value;
-        value = value > high ? high : value;
-      }
-      const auto better = (value > best) | (value != value);
-      best = better ? value : best;
-      if (kTaps) {
-        const int tap = first_tap + static_cast<int>(h) * taps_per_row + static_cast<int>(w);
-        winner = better ? Pack::tap(tap) : winner;
+  const auto pixel = [&](int64_t h, int64_t w, int tap) {
+    return Best<Pack>{Pack::load(x + h * window.row_stride + w * window.channels), Pack::tap(tap)};
+  };
+  Best<Pack> best{Pack::value(lowest<T>()), Pack::tap(window.tap)};
+  if (kPairs) {
+    best = larger(larger(pixel(0, 0, 0), pixel(0, 1, 1)), larger(pixel(1, 0, 2), pixel(1, 1, 3)));
+  } else {
+    for (int64_t h = 0; h < window.rows; ++h) {
+      const int tap = window.tap + static_cast<int>(h) * window.taps_per_row;
+      for (int64_t w = 0; w < window.columns; ++w) {
+        best = larger(best, pixel(h, w, tap + static_cast<int>(w)));
       }
     }
   }
-  Pack::store(best, y);
-  if (kTaps) Pack::store_taps(winner, taps);
+  if constexpr (kClamps) {
+    const auto low = Pack::value(window.clamp.low), high = Pack::value(window.clamp.high);
+    best.value = best.value < low ? low : best.value;
+    best.value = best.value > high ? high : best.value;
+  }
+  Pack::store(best.value, y);
+  if (kTaps) Pack::store_taps(best.tap, taps);
 }
 
 // All channels of one output pixel; `room` as for_channels has it.
-template <class Pack, bool kTaps, bool kClamps, int kSide>
+template <class Pack, bool kTaps, bool kClamps, bool kPairs>
 inline void pool_pixel(const typename Pack::Element* x, const Window& window, int64_t room,
                        typename Pack::Element* y, uint8_t* taps) {
   using One = Single<typename Pack::Element>;
   for_channels<Pack::kLanes>(
       window.channels, room,
       [&](int64_t c) {
-        pool_lanes<Pack, kTaps, kClamps, kSide>(x + c, window, y + c, kTaps ? taps + c : nullptr);
+        pool_lanes<Pack, kTaps, kClamps, kPairs>(x + c, window, y + c, kTaps ? taps + c : nullptr);
       },
       [&](int64_t c) {
-        pool_lanes<One, kTaps, kClamps, kSide>(x + c, window, y + c, kTaps ? taps + c : nullptr);
+        pool_lanes<One, kTaps, kClamps, kPairs>(x + c, window, y + c, kTaps ? taps + c : nullptr);
       });
+}
+
+// Adjacent output pixels of one row.
+template <class T>
+struct PixelRun {
+  int64_t count;
+  const T* x;
+  int64_t x_step, x_room;  // to the next window; elements from x on, less the window's reach
+  T* y;
+  int64_t y_room;
+  uint8_t* taps;
+};
+
+// Windows of 2 x 2 pixels that lie inside the image.
+template <class Pack, bool kTaps, bool kClamps>
+void pool_pairs(PixelRun<typename Pack::Element> run, const Window window) {
+  for (; run.count > 0; --run.count) {
+    pool_pixel<Pack, kTaps, kClamps, true>(run.x, window, std::min(run.x_room, run.y_room), run.y,
+                                           run.taps);
+    run.x += run.x_step, run.x_room -= run.x_step;
+    run.y += window.channels, run.y_room -= window.channels;
+    if (kTaps) run.taps += window.channels;
+  }
 }
 
 template <class Pack, bool kTaps, bool kClamps>
@@ -92,25 +126,29 @@ void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t*
       const int tap_row = static_cast<int>((h - oh * hs.stride + hs.pad) * ws.kernel);
       Window window{hs.end(oh) - h, 0, ws.in * channels, channels, 0, static_cast<int>(ws.kernel),
                     clamp};
-      const auto pixels = [&](auto side, int64_t first, int64_t last) {
+      const auto run_from = [&](int64_t ow, int64_t count) {
+        const int64_t w = ws.begin(ow), from = (line + w) * channels, to = r * row + ow * channels;
+        window.columns = ws.end(ow) - w;
+        window.tap = tap_row + static_cast<int>(w - ow * ws.stride + ws.pad);
+        const int64_t reach =
+            (window.rows - 1) * window.row_stride + (window.columns - 1) * channels;
+        return PixelRun<T>{
+            count,    in + from,      ws.stride * channels,       size - from - reach,
+            out + to, end * row - to, kTaps ? taps + to : nullptr};
+      };
+      const auto one_by_one = [&](int64_t first, int64_t last) {
         for (int64_t ow = first; ow < last; ++ow) {
-          const int64_t w = ws.begin(ow), from = (line + w) * channels,
-                        to = r * row + ow * channels;
-          window.columns = ws.end(ow) - w;
-          window.tap = tap_row + static_cast<int>(w - ow * ws.stride + ws.pad);
-          const int64_t reach =
-              (window.rows - 1) * window.row_stride + (window.columns - 1) * channels;
-          pool_pixel<Pack, kTaps, kClamps, side>(in + from, window,
-                                                 std::min(size - from - reach, end * row - to),
-                                                 out + to, kTaps ? taps + to : nullptr);
+          const PixelRun<T> p = run_from(ow, 1);
+          pool_pixel<Pack, kTaps, kClamps, false>(p.x, window, std::min(p.x_room, p.y_room), p.y,
+                                                  p.taps);
         }
       };
       const bool pairs = hs.kernel == 2 && ws.kernel == 2 && window.rows == 2;
       const int64_t first = pairs ? ws.first_whole() : ws.out;
       const int64_t last = pairs ? std::max(first, ws.last_whole()) : ws.out;
-      pixels(std::integral_constant<int, 0>(), 0, first);
-      pixels(std::integral_constant<int, 2>(), first, last);
-      pixels(std::integral_constant<int, 0>(), last, ws.out);
+      one_by_one(0, first);
+      if (first < last) pool_pairs<Pack, kTaps, kClamps>(run_from(first, last - first), window);
+      one_by_one(last, ws.out);
     }
   });
 }
