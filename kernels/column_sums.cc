@@ -5,28 +5,27 @@
 namespace halftone::kernels {
 namespace {
 
-constexpr int64_t kChunkRows = 512, kNarrow = 32;
+constexpr int64_t kChunkRows = 512, kWide = 64;
 
-void sum_rows(const float* x, int64_t rows, int64_t columns, float* out) {
-  std::fill_n(out, columns, 0.0f);
+void add_rows(const float* x, int64_t rows, int64_t columns, float* sums) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = x + r * columns;
 #pragma omp simd
-    for (int64_t c = 0; c < columns; ++c) out[c] += row[c];
+    for (int64_t c = 0; c < columns; ++c) sums[c] += row[c];
   }
 }
 
-// The same for few columns: 16 rows count as one wide row, so that the vectors are full.
-void sum_narrow_rows(const float* x, int64_t rows, int64_t columns, float* out) {
-  constexpr int64_t kFold = 16;
-  float wide[kFold * kNarrow];
-  sum_rows(x, rows / kFold, kFold * columns, wide);
-  sum_rows(wide, kFold, columns, out);
-  for (int64_t i = rows / kFold * kFold * columns; i < rows * columns; ++i)
-    out[i % columns] += x[i];
-}
-
 }  // namespace
+
+void add_column_sums(const float* x, int64_t rows, int64_t columns, float* sums) {
+  if (columns > kWide / 2) return add_rows(x, rows, columns, sums);
+  // Several rows count as one wide row, so that the vectors are full.
+  const int64_t fold = kWide / columns, whole = rows / fold * fold;
+  float wide[kWide] = {};
+  add_rows(x, rows / fold, fold * columns, wide);
+  add_rows(wide, fold, columns, sums);
+  add_rows(x + whole * columns, rows - whole, columns, sums);
+}
 
 void column_sums(const Tensor& x, Tensor& out) {
   const int64_t columns = out.numel(), rows = x.numel() / std::max<int64_t>(columns, 1);
@@ -38,8 +37,8 @@ void column_sums(const Tensor& x, Tensor& out) {
   parallel_for(x.context(), chunks, grain, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * kChunkRows, count = std::min(kChunkRows, rows - first);
-      (columns <= kNarrow ? sum_narrow_rows : sum_rows)(source + first * columns, count, columns,
-                                                        sums + i * columns);
+      add_column_sums(source + first * columns, count, columns,
+                      std::fill_n(sums + i * columns, columns, 0.0f) - columns);
     }
   });
   for (int64_t c = 0; c < columns; ++c) {

@@ -91,10 +91,11 @@ void backward_weight(const DirectKernels& kernels, const ConvGeometry& g, const 
   Packing p{g.kh, g.kw, g.c, g.o, o.stride_w};
   choose_group(p, g.ow, kernels.lanes);
   const int64_t padded = round_up(p.channels(), kernels.lanes), chunks = std::min(kMaxChunks, g.n);
-  const int64_t size = p.rows * p.run() * padded;
+  const int64_t products = p.rows * p.run() * padded,
+                size = products + (dbias != nullptr ? padded : 0);
   const Frame frame = input_frame(g);
   Tensor buffers = frames(x.context(), frame);
-  Tensor sums = Tensor::empty(x.context(), {chunks, size});
+  Tensor sums = Tensor::empty(x.context(), {chunks, size});  // each: dw, then dbias
   const int64_t row = frame.width * g.c;
   WeightProduct shared{};
   shared.input_row = o.stride_h * row;
@@ -117,12 +118,13 @@ void backward_weight(const DirectKernels& kernels, const ConvGeometry& g, const 
         job.input = framed(xs + n * g.h * g.w * g.c);
         job.dy = gs + n * g.pixels() * g.o;
         kernels.weight_product(job);
+        if (dbias != nullptr) add_column_sums(job.dy, g.pixels(), g.o, job.sums + products);
       }
     }
   });
   add_chunks(sums);
   gather_weight(p, total, padded, dw);
-  if (dbias != nullptr) column_sums(dy, *dbias);
+  if (dbias != nullptr) std::copy_n(total + products, g.o, dbias->data<float>());
 }
 
 template <const DirectKernels& (*kKernels)()>

@@ -49,7 +49,7 @@ void sgd(const Context& context, const SgdOptions& o, int64_t n, const float* gr
 }
 
 struct AdamConstants {
-  float keep_weight, decay, take1, beta2, take2, root_correction, eps, minus_step;
+  float keep_weight, decay, take1, beta2, take2, eps, minus_step;
 };
 
 AdamConstants constants(const AdamOptions& o) {
@@ -62,9 +62,10 @@ AdamConstants constants(const AdamOptions& o) {
   c.take1 = 1.0 - o.beta1;
   c.beta2 = o.beta2;
   c.take2 = 1.0 - o.beta2;
-  c.root_correction = std::sqrt(correction2);
-  c.eps = o.eps;
-  c.minus_step = -(o.lr / correction1);
+  // m / (sqrt(v) / root + eps) with both sides of the fraction times root: one division less.
+  const double root = std::sqrt(correction2);
+  c.eps = o.eps * root;
+  c.minus_step = -(o.lr / correction1) * root;
   return c;
 }
 
@@ -102,7 +103,7 @@ void adam(const Context& context, const AdamConstants& c, int64_t n, const float
       const float g = grad[i] + c.decay * p[i];
       const float first = lerp<kNearStart>(m[i], g, c.take1);
       const float second = v[i] * c.beta2 + c.take2 * g * g;
-      const float denominator = std::sqrt(second) / c.root_correction + c.eps;
+      const float denominator = std::sqrt(second) + c.eps;
       m[i] = first;
       v[i] = second;
       p[i] = weight + c.minus_step * first / denominator;
