@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "kernels/integer/lsq_math.h"
 #include "kernels/integer/quant_math.h"
 #include "tensor/tensor.h"
 
@@ -36,13 +37,23 @@ void epilogue_to_codes(const Tensor& acc, const Channels& channels, const CodeRa
 void epilogue_to_float(const Tensor& acc, const Channels& channels, float low, float high,
                        Tensor& y);
 
+// A learned output grid (LSQ, at the edges as in the paper): the activation's bounds in output
+// steps, and the rule for what it leaves, in output steps too (rule.scale does not count).
+struct LearnedOutput {
+  float act_low = -INFINITY, act_high = INFINITY;
+  quant_math::LsqRule rule;
+};
+
 // g = dy where the unrounded epilogue passes, else 0.
-// sum[c] = sum of g, sum_centred[c] = sum of g * (acc - centre[c]).
+// sum[c] = sum of g, sum_centred[c] = sum of g * (acc - centre[c]); with `learned`, scale and
+// offset = sums of dy times quant_math::lsq_share over all channels.
 struct GradientSums {
   std::vector<double> sum, sum_centred;
+  double scale = 0, offset = 0;
 };
 GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const Channels& channels,
-                                    const quant_math::Pass& pass, const std::vector<float>& centre);
+                                    const quant_math::Pass& pass, const std::vector<float>& centre,
+                                    const LearnedOutput* learned = nullptr);
 
 // dacc = a[c] * g + b[c] * (acc - centre[c]) + d[c]
 struct GradientCoefficients {

@@ -140,33 +140,70 @@ void epilogue_to_float(const Tensor& acc, const Channels& channels, float low, f
   });
 }
 
+namespace {
+
+// Operands of the backward's sums, and the rows of sums of one chunk: g, centred g, scale, offset.
+struct SumOperands {
+  const float* up;
+  const int32_t *acc, *keep, *bias;
+  const float *multiplier, *mid;
+};
+constexpr int64_t kSumRows = 4;
+
+void add_gradients(const ChannelTiles& tiles, const SumOperands& o, const Pass& p, int64_t begin,
+                   int64_t end, float* sum) {
+  float* centred = sum + tiles.width;
+  for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
+    const float t = quant_math::scaled(o.acc[i], o.keep[j], o.bias[j], o.multiplier[j]);
+    const float g = quant_math::passes(t, p) ? o.up[i] : 0.0f;
+    sum[j] += g;
+    centred[j] += g * (static_cast<float>(o.acc[i]) - o.mid[j]);
+  });
+}
+
+void add_learned(const ChannelTiles& tiles, const SumOperands& o, LearnedOutput learned,
+                 int64_t begin, int64_t end, float* sum) {
+  float *scale = sum + 2 * tiles.width, *offset = sum + 3 * tiles.width;
+  learned.rule.scale = 1.0f;
+  for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
+    const float t = quant_math::scaled(o.acc[i], o.keep[j], o.bias[j], o.multiplier[j]);
+    const float v = quant_math::clamp_nan_low(t, learned.act_low, learned.act_high);
+    const quant_math::LsqShare share = quant_math::lsq_share(v, learned.rule, quant_math::LsqEdge::kPaper);
+    scale[j] += o.up[i] * share.scale;
+    offset[j] += o.up[i] * share.offset;
+  });
+}
+
+}  // namespace
+
 GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const Channels& channels,
-                                    const Pass& pass, const std::vector<float>& centre) {
+                                    const Pass& pass, const std::vector<float>& centre,
+                                    const LearnedOutput* learned) {
   const ChannelTiles tiles = tiles_of(acc);
   const Constants constants(tiles, channels);
   const std::vector<float> centres = tiles.repeat(centre);
-  const int32_t *in = acc.data<int32_t>(), *keep = constants.keep.data(),
-                *bias = constants.bias.data();
-  const float *multiplier = constants.multiplier.data(), *mid = centres.data(),
-              *up = dy.data<float>();
+  const SumOperands o{dy.data<float>(),
+                      acc.data<int32_t>(),
+                      constants.keep.data(),
+                      constants.bias.data(),
+                      constants.multiplier.data(),
+                      centres.data()};
   // Float within a chunk (at most 512 rows), double across chunks, in order.
-  std::vector<float> sums(tiles.chunks * tiles.width * 2);
-  const Pass p = pass;
-  tiles.for_chunks(acc.context(), [&, p](int64_t k, int64_t begin, int64_t end) {
-    float* sum = &sums[k * tiles.width * 2];
-    float* centred = sum + tiles.width;
-    for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
-      const float t = quant_math::scaled(in[i], keep[j], bias[j], multiplier[j]);
-      const float g = quant_math::passes(t, p) ? up[i] : 0.0f;
-      sum[j] += g;
-      centred[j] += g * (static_cast<float>(in[i]) - mid[j]);
-    });
+  const int64_t width = tiles.width;
+  std::vector<float> sums(tiles.chunks * width * kSumRows);
+  tiles.for_chunks(acc.context(), [&](int64_t k, int64_t begin, int64_t end) {
+    float* sum = &sums[k * width * kSumRows];
+    add_gradients(tiles, o, pass, begin, end, sum);
+    if (learned != nullptr) add_learned(tiles, o, *learned, begin, end, sum);
   });
   GradientSums out{std::vector<double>(tiles.channels), std::vector<double>(tiles.channels)};
   for (int64_t k = 0; k < tiles.chunks; ++k) {
-    for (int64_t j = 0; j < tiles.width; ++j) {
-      out.sum[j % tiles.channels] += sums[2 * k * tiles.width + j];
-      out.sum_centred[j % tiles.channels] += sums[(2 * k + 1) * tiles.width + j];
+    const float* sum = &sums[k * width * kSumRows];
+    for (int64_t j = 0; j < width; ++j) {
+      out.sum[j % tiles.channels] += sum[j];
+      out.sum_centred[j % tiles.channels] += sum[width + j];
+      out.scale += sum[2 * width + j];
+      out.offset += sum[3 * width + j];
     }
   }
   return out;

@@ -1,4 +1,5 @@
 #include "kernels/conv.h"
+#include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 #include "quant/chain_step.h"
 
@@ -11,8 +12,9 @@
 namespace halftone {
 namespace {
 
-// Order of the inputs of a chain's node.
-enum Input : size_t { kX, kWeight, kBias, kGamma, kBeta };
+// Order of the inputs of a chain's node. What the weight's quantizer learns comes next, then what
+// the output's does.
+enum Input : size_t { kX, kWeight, kBias, kGamma, kBeta, kLearned };
 
 struct Coefficients {
   kernels::GradientCoefficients table;
@@ -85,28 +87,52 @@ struct Layer {
   }
 };
 
-// dw = s_x * (integers of x) * dv, where the weight's code is in range.
-void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv, Tensor& dw) {
+bool needs_weight(const ChainStep& s, const GradSink& sink) {
+  bool needs = sink.needs(kWeight);
+  for (size_t i = 0; i < s.learned_of_weight; ++i) needs = needs || sink.needs(kLearned + i);
+  return needs;
+}
+
+// The gradient of the quantized weight as a real, s_x * (integers of x) * dv, through its
+// quantizer.
+void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv, GradSink& sink) {
   Tensor integers = Tensor::empty(dv.context(), s.x.values.shape());
   kernels::codes_to_integers(s.x.values, s.x.params.zero_point, integers);
   Tensor raw = Tensor::empty(dv.context(), s.weight.shape());
   layer.backward_weight(integers, dv, raw);
-  kernels::weight_gradient(raw, s.weight, s.weight_options, s.x.params.scale, dw);
+  kernels::scale(raw, s.x.params.scale, raw);
+  s.weight_gradient(raw, s.weight, sink, kWeight, kLearned);
+}
+
+// What a learned output grid's sums run over; its edges are the activation's and the range's.
+std::optional<kernels::LearnedOutput> learned_output(const ChainStep& s) {
+  if (!s.learned.has_value()) return std::nullopt;
+  return kernels::LearnedOutput{s.act_low / s.y.scale, s.act_high / s.y.scale, s.learned->rule};
+}
+
+void write_learned(const ChainStep& s, const kernels::GradientSums& sums, GradSink& sink) {
+  if (!s.learned.has_value()) return;
+  const size_t at = kLearned + s.learned_of_weight;
+  if (sink.needs(at)) write({s.learned->factor * sums.scale}, sink.out(at));
+  if (s.learned->has_offset && sink.needs(at + 1)) write({s.learned->factor * sums.offset}, sink.out(at + 1));
 }
 
 void run_backward(const Layer& layer, const ChainStep& s, const std::vector<double>& running_centre,
                   const Tensor& dy, GradSink& sink) {
   const Normalised n = normalised(s, running_centre);
-  const auto sums = kernels::epilogue_backward_sums(dy, s.acc, s.channels, s.pass, n.centre);
+  const auto learned = learned_output(s);
+  const auto sums = kernels::epilogue_backward_sums(dy, s.acc, s.channels, s.pass, n.centre,
+                                                    learned.has_value() ? &*learned : nullptr);
+  write_learned(s, sums, sink);
   const Coefficients k = coefficients(s, n, sums);
   if (sink.needs(kBias)) write(k.dbias, sink.out(kBias));
   if (sink.needs(kGamma)) write(k.dgamma, sink.out(kGamma));
   if (sink.needs(kBeta)) write(k.dbeta, sink.out(kBeta));
-  if (!sink.needs(kX) && !sink.needs(kWeight)) return;
+  if (!sink.needs(kX) && !needs_weight(s, sink)) return;
   Tensor dv = Tensor::empty(dy.context(), s.acc.shape());
   kernels::epilogue_backward_apply(dy, s.acc, s.channels, s.pass, k.table, dv);
   if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s), sink.out(kX));
-  if (sink.needs(kWeight)) weight_gradient(layer, s, dv, sink.out(kWeight));
+  if (needs_weight(s, sink)) weight_gradient(layer, s, dv, sink);
 }
 
 }  // namespace

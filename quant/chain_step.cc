@@ -18,10 +18,18 @@ bool is_negative(const Chain& chain, int64_t c) {
   return chain.norm != nullptr && value_at(chain.norm->weight, c, 1) < 0;
 }
 
-// s_w of the stored codes: shifted left by 8 - b, so 2^(8-b) times finer. Exact.
+// s_w of the stored codes: shifted left, so 2^shift times finer. Exact.
 float stored_scale(const ChainStep& step, int64_t c) {
   const auto& grids = step.weight_options.grids;
   return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
+}
+
+// Narrow codes use the whole int8, and can be negated.
+int shift_of(const quant_math::Grid& grid) {
+  const int32_t largest = std::max(-grid.qmin, grid.qmax);
+  int shift = 0;
+  while ((largest << (shift + 1)) <= 127) ++shift;
+  return shift;
 }
 
 // In training the observer has seen to it.
@@ -39,9 +47,10 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.weight = chain.weights().value();
   check_weights(chain, step.weight);
   const int64_t channels = step.out_channels();
-  const int bits = chain.weight->spec().bits;
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
-  step.weight_options.shift = 8 - bits;
+  step.weight_options.shift = shift_of(step.weight_options.grids.at(0));
+  step.weight_gradient = chain.weight->gradient(step.weight.shape());
+  step.learned_of_weight = chain.weight->learned().size();
   for (int64_t c = 0; c < channels; ++c)
     step.weight_options.negated.push_back(is_negative(chain, c));
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
@@ -112,9 +121,15 @@ void fold_channels(const Chain& chain, ChainStep& step) {
   }
 }
 
-// The range of the batch's outputs, from the ends of each channel's accumulator: the epilogue is
-// monotone.
+// Ranges from the ends of each channel's accumulator, as the epilogue is monotone; other observers
+// see all values.
 void observe_output(Chain& chain, const ChainStep& step) {
+  auto* range_only = dynamic_cast<RangeQuantize*>(chain.output.get());
+  if (range_only == nullptr) {
+    Tensor y = Tensor::empty(step.acc.context(), step.acc.shape());
+    kernels::epilogue_to_float(step.acc, step.channels, step.act_low, step.act_high, y);
+    return chain.output->observe_values(y);
+  }
   kernels::Range range{INFINITY, -INFINITY};
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     const auto end = [&](int32_t acc) {
@@ -123,7 +138,19 @@ void observe_output(Chain& chain, const ChainStep& step) {
     range.low = std::min(range.low, end(step.statistics.low[c]));
     range.high = std::max(range.high, end(step.statistics.high[c]));
   }
-  dynamic_cast<RangeQuantize&>(*chain.output).observe({range});
+  range_only->observe({range});
+}
+
+// A learned grid clips the unrounded value, and strictly, as the activation does.
+void set_pass(ChainStep& step) {
+  const float z = static_cast<float>(step.y.zero_point);
+  step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z,
+               step.y.qmax - z};
+  if (!step.learned.has_value()) return;
+  step.pass.act_low = std::max(step.pass.act_low, step.pass.code_low);
+  step.pass.act_high = std::min(step.pass.act_high, step.pass.code_high);
+  step.pass.code_low = -INFINITY;
+  step.pass.code_high = INFINITY;
 }
 
 void check_batch(const ChainStep& step) {
@@ -171,9 +198,8 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   if (step.quantized) {
     step.y = chain.output->params();
     fold_channels(chain, step);
-    const float z = static_cast<float>(step.y.zero_point);
-    step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z,
-                 step.y.qmax - z};
+    step.learned = chain.output->learned_grid(step.acc.shape());
+    set_pass(step);
   } else {
     step.pass.act_low = step.act_low;
     step.pass.act_high = step.act_high;

@@ -15,6 +15,8 @@ struct ChainStep {
   // Weights.
   Tensor weight;        // the float values
   Tensor weight_codes;  // int8, negated and shifted
+  FakeQuantize::GradientFn weight_gradient;
+  size_t learned_of_weight = 0;  // parameters of its quantizer
   kernels::WeightCodes weight_options;
   std::vector<double> acc_scale;  // signed: real value of one accumulator step, s_x * s_w * (+-1)
   // Accumulator and its statistics.
@@ -28,6 +30,7 @@ struct ChainStep {
   // The output.
   bool quantized = false;
   QuantParams y;
+  std::optional<LearnedGrid> learned;  // of a learned output grid
 
   int64_t out_channels() const { return weight.dim(0); }
 };

@@ -221,6 +221,7 @@ void set_dtype(const std::string& dtype, const std::string& where, QuantSpec& sp
         .found("\"" + dtype + "\"");
   }
   spec.is_signed = dtype == "int";
+  spec.auto_dtype = false;
 }
 
 void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& spec) {

@@ -83,8 +83,8 @@ void add_weight(const QuantPoint& point, const Tensor& weight, Tensors& out) {
 }
 
 Json describe(const FakeQuantize& q) {
-  const QuantSpec& spec = q.spec();
-  const quant_math::Grid g = quant_math::empty_grid(spec.rule());
+  const QuantSpec spec = q.spec();
+  const quant_math::Grid g = q.empty_grid();
   Json out = {{"bits", spec.bits},
               {"dtype", spec.is_signed ? "int" : "uint"},
               {"scheme", std::string(spec.per_channel ? "per_channel_" : "per_tensor_") +

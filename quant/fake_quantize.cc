@@ -32,8 +32,14 @@ FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
   fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context, true));
   observer_enabled_ = &register_buffer("observer_enabled", one_flag(context, true));
   initialised_ = &register_buffer("initialised", one_flag(context, false));
-  register_buffer("spec", Tensor::from(context, Shape{6}, numbers_of(args.spec)));
+  spec_ = &register_buffer("spec", Tensor::from(context, Shape{6}, numbers_of(args.spec)));
   steps_ = &register_buffer("steps", Tensor::from(context, Shape{1}, std::vector<int64_t>{1}));
+}
+
+QuantSpec FakeQuantize::spec() const {
+  QuantSpec s = args_.spec;
+  s.is_signed = spec_->data<int32_t>()[1] != 0;
+  return s;
 }
 
 std::string FakeQuantize::describe() const { return name_of(type()) + ", " + spec().str(); }
@@ -41,7 +47,8 @@ std::string FakeQuantize::describe() const { return name_of(type()) + ", " + spe
 void FakeQuantize::check_buffer(const std::string& name, const std::string& full_name,
                                 const Tensor& found) const {
   if (name != "spec") return;
-  const std::vector<int32_t> numbers = found.to(DType::kInt32).to_vector<int32_t>();
+  std::vector<int32_t> numbers = found.to(DType::kInt32).to_vector<int32_t>();
+  if (args_.spec.auto_dtype) numbers[1] = spec().is_signed;
   if (numbers == numbers_of(spec())) return;
   throw HALFTONE_ERROR("load_state_dict")
       .at(full_name)
@@ -118,29 +125,34 @@ void FakeQuantize::enable(bool fake_quant, bool observer) {
   *observer_enabled_->data<uint8_t>() = observer;
 }
 
+FakeQuantize::GradientFn FakeQuantize::gradient(const Shape& x) const {
+  return [g = grids(x.rank())](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at,
+                               size_t) {
+    if (sink.needs(at)) kernels::fake_quantize_backward(dq, x, g, sink.out(at));
+  };
+}
+
+OpRecord FakeQuantize::record(const char* op, const Variable& x) const {
+  OpRecord r{op, {x}, {}};
+  for (const Variable& v : learned()) r.inputs.push_back(v);
+  r.backward = [value = x.value(), run = gradient(x.shape())](const Tensor& dy, GradSink& sink) {
+    run(dy, value, sink, 0, 1);
+  };
+  return r;
+}
+
 Variable FakeQuantize::to_codes(const Variable& x) const {
   const QuantParams p = params();
   const quant_math::Grid grid{p.scale, p.zero_point, p.qmin, p.qmax};
-  const Tensor value = x.value();
-  Tensor codes = Tensor::empty(value.context(), value.shape(), DType::kUInt8);
-  kernels::quantize_to_codes(value, grid, spec().rounding(), codes);
-  kernels::Grids grids;
-  grids.list = {grid};
-  auto backward = [value, grids](const Tensor& dy, GradSink& sink) {
-    kernels::fake_quantize_backward(dy, value, grids, sink.out(0));
-  };
-  return make_result({"quantize", {x}, std::move(backward)}, Codes{std::move(codes), p});
+  Tensor codes = Tensor::empty(x.context(), x.shape(), DType::kUInt8);
+  kernels::quantize_to_codes(x.value(), grid, spec().rounding(), codes);
+  return make_result(record("quantize", x), Codes{std::move(codes), p});
 }
 
 Variable FakeQuantize::to_float(const Variable& x) const {
-  const Tensor value = x.value();
-  const kernels::Grids g = grids(value.rank());
-  Tensor y = Tensor::empty(value.context(), value.shape());
-  kernels::fake_quantize(value, g, y);
-  auto backward = [value, g](const Tensor& dy, GradSink& sink) {
-    kernels::fake_quantize_backward(dy, value, g, sink.out(0));
-  };
-  return make_result({"fake_quantize", {x}, std::move(backward)}, std::move(y));
+  Tensor y = Tensor::empty(x.context(), x.shape());
+  kernels::fake_quantize(x.value(), grids(x.shape().rank()), y);
+  return make_result(record("fake_quantize", x), std::move(y));
 }
 
 }  // namespace halftone

@@ -1,8 +1,11 @@
 // The module in a quantizer slot.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <vector>
 
+#include "kernels/integer/lsq_math.h"
 #include "nn/module.h"
 #include "quant/spec.h"
 
@@ -14,6 +17,14 @@ struct FakeQuantizeArgs {
   int64_t channels = 1;  // of per-channel scales; 0: known from the first batch on
   // Activations: the result holds integer codes (activation_obstacle is "").
   bool emits_codes = false;
+};
+
+// How the gradients of learned() follow from sums over a tensor (kernels/lsq.h), at the edges as in
+// the paper.
+struct LearnedGrid {
+  quant_math::LsqRule rule;
+  double factor = 1;        // of the sums
+  bool has_offset = false;  // learned() is a scale and an offset, not a scale alone
 };
 
 // What every algorithm's quantizer of one tensor has: flags, the step, and codes on a grid. A
@@ -31,7 +42,8 @@ class FakeQuantize : public Module {
                     const Tensor& found) const override;
   Variable forward(const std::vector<Variable>& inputs) override;
 
-  const QuantSpec& spec() const { return args_.spec; }
+  // Where spec.auto_dtype let the values decide, with what they decided.
+  QuantSpec spec() const;
   QuantType type() const { return args_.type; }
   bool emits_codes() const { return args_.emits_codes && integer_obstacle().empty(); }
   // Why what it quantizes has no place in integer arithmetic; "" when it has one.
@@ -40,7 +52,7 @@ class FakeQuantize : public Module {
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
   bool will_quantize() const;
-  bool observes() const;  // in training, with the observer on
+  virtual bool observes() const;  // in training, with the observer on
   bool initialised() const { return flag(*initialised_); }
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
@@ -53,12 +65,25 @@ class FakeQuantize : public Module {
   // grid, or one for each position on the axis (spec().axis counts in PyTorch's layout, the
   // result's axis in NHWC and OHWI). Evaluation uses what the last training step left.
   virtual kernels::Grids grids(int rank) const = 0;
+  // qmin and qmax of every grid, and the zero point of one that nothing is known of.
+  virtual quant_math::Grid empty_grid() const { return quant_math::empty_grid(spec().rule()); }
   // The codes of x, int32, on grids(x.rank()).
   virtual Tensor codes(const Tensor& x) const;
   // The range of real values that it represents, or tracks: one, or one per channel.
   virtual std::vector<kernels::Range> ranges() const = 0;
   // Ranges from elsewhere (a calibration file): they count from now on.
   virtual void set_ranges(const std::vector<kernels::Range>& ranges) = 0;
+  // Parameters of the grid that are learned: further inputs of every operation that quantizes.
+  virtual std::vector<Variable> learned() const { return {}; }
+  // From dq, the gradient of the quantized values of x: those of input `at` of the operation, which
+  // is x, and of the inputs from `first_learned` on. Of the grid and the parameters at the call.
+  using GradientFn = std::function<void(const Tensor& dq, const Tensor& x, GradSink& sink,
+                                        size_t at, size_t first_learned)>;
+  virtual GradientFn gradient(const Shape& x) const;
+  // The same for the output of a chain, whose x is only known as accumulators. Empty where nothing
+  // is learned.
+  virtual std::optional<LearnedGrid> learned_grid(const Shape&) const { return std::nullopt; }
+
   // After every optimizer step: clips, keeps scales positive.
   virtual void after_step() {}
 
@@ -66,8 +91,9 @@ class FakeQuantize : public Module {
   QuantParams params() const;
 
  protected:
-  // The quantized x and its gradient: the default is straight through on grids().
+  // The quantized x, as codes or as floats, with gradient().
   virtual Variable quantize(const Variable& x);
+  void set_signed(bool on) { spec_->data<int32_t>()[1] = on; }
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
   void check_not_empty(const Tensor& x) const;
   // Throws where an end of a range is NaN or infinite.
@@ -75,11 +101,12 @@ class FakeQuantize : public Module {
 
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
+  OpRecord record(const char* op, const Variable& x) const;
   Variable to_codes(const Variable& x) const;
   Variable to_float(const Variable& x) const;
 
   FakeQuantizeArgs args_;
-  Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *steps_;
+  Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;
 };
 
 }  // namespace halftone

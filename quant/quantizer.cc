@@ -117,6 +117,7 @@ void Quantizer::compress() {
   if (points_.empty())
     warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
   if (options_.integer) create_chains();
+  prepare_points();
   if (graph_.has_value()) share_edges();
   fill_slots();
   tree_ = std::make_shared<TreeWatch>(model_);

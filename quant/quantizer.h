@@ -22,6 +22,7 @@ struct QuantizerOptions {
   bool fold = true;        // batch norm joins the convolution before it
   bool nni = false;        // NNI's rounding and zero points; implies the float path
   int64_t start_step = 0;  // quant_start_step of entries without one
+  double scale_lr = 1.0;   // learning rate of learned scales, as a factor of the optimizer's
 };
 
 // The metadata "format" of a file that export_model wrote.
@@ -87,8 +88,12 @@ class Quantizer {
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
   virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                            const FakeQuantizeArgs& args) const;
+  // Once chains are known, before edges share quantizers: what the graph and the weights decide.
+  virtual void prepare_points() {}
   // Once the slots are filled: what concerns the optimizer beyond new parameters.
   virtual void prepare_optimizer(Optimizer&) {}
+  const QuantizerOptions& options() const { return options_; }
+  const Tensor& weight_of(const QuantPoint& point) const;  // of the layer whose weight it is
 
  private:
   void read_config();
@@ -102,7 +107,6 @@ class Quantizer {
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   QuantPoint* find_point(const std::string& module, QuantType type);
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
-  const Tensor& weight_of(const QuantPoint& point) const;  // of the layer whose weight it is
   void reject(const std::string& module, const std::string& why);
 
   Module& model_;

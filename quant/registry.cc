@@ -1,3 +1,4 @@
+#include "quant/lsq.h"
 #include "quant/qat.h"
 #include "tensor/nearest.h"
 
@@ -20,7 +21,13 @@ std::map<std::string, Entry>& registry() {
   static std::map<std::string, Entry> entries = {
       {"QAT_Quantizer",
        {"quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits",
-        create<QatQuantizer>}}};
+        create<QatQuantizer>}},
+      {"LsqQuantizer",
+       {"learned step sizes (Esser et al. 2020): scales are parameters; weights, inputs, outputs",
+        create<LsqQuantizer>}},
+      {"LsqPlusQuantizer",
+       {"LSQ+ (Bhalgat et al. 2020): learned step sizes, and learned offsets of activations",
+        create<LsqPlusQuantizer>}}};
   return entries;
 }
 

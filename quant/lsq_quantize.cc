@@ -1,0 +1,191 @@
+#include "quant/lsq_quantize.h"
+
+#include <cmath>
+
+#include "kernels/elementwise.h"
+#include "kernels/lsq.h"
+#include "quant/affine_start.h"
+
+namespace halftone {
+namespace {
+
+void write(const std::vector<double>& sums, double factor, Tensor& out) {
+  for (size_t c = 0; c < sums.size(); ++c)
+    out.data<float>()[c] = static_cast<float>(factor * sums[c]);
+}
+
+float& at(Variable& v, int64_t c) { return v.mutable_value().data<float>()[c]; }
+float at(const Variable& v, int64_t c) { return v.value().data<float>()[c]; }
+
+}  // namespace
+
+LsqQuantize::LsqQuantize(const Context& context, const FakeQuantizeArgs& args, bool from_deviation)
+    : FakeQuantize(context, args),
+      from_deviation_(from_deviation),
+      sign_known_(!args.spec.auto_dtype) {
+  const int64_t n = args.spec.per_channel ? args.channels : 1;
+  register_parameter("scale", scale, Tensor::full(context, {n}, 1.0f));
+  if (!args.spec.symmetric) register_parameter("offset", offset, Tensor::zeros(context, {n}));
+}
+
+void LsqQuantize::decide_sign(bool is_signed) {
+  set_signed(is_signed);
+  sign_known_ = true;
+}
+
+bool LsqQuantize::observes() const {
+  return FakeQuantize::observes() && (!initialised() || last_of_warm_up());
+}
+
+void LsqQuantize::observe_values(const Tensor& x) {
+  check_not_empty(x);
+  const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
+  const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
+  check_finite(seen);
+  if (!sign_known_) set_signed(seen[0].low < 0);
+  if (learns_offset()) {
+    const AffineStart start = affine_start(x, empty_grid());
+    if (start.scale == 0) return;
+    at(scale, 0) = start.scale;
+    at(offset, 0) = start.offset;
+  } else {
+    const std::vector<float> scales = first_scales(kernels::moments(x, axis));
+    if (scales.empty()) return;
+    std::copy(scales.begin(), scales.end(), scale.mutable_value().data<float>());
+  }
+  set_initialised(true);
+}
+
+// LSQ, section 2.1: 2 mean |v| / sqrt(qmax). LSQ+, section 3.2, for weights: the larger end of mean
+// +- 3 deviations takes the last code. Channels of zeros take the largest scale of the others; empty
+// where all are zero, which says nothing.
+std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>& seen) const {
+  const quant_math::Grid g = empty_grid();
+  std::vector<float> scales;
+  float largest = 0;
+  for (const kernels::Moments& m : seen) {
+    const double reach = std::fabs(m.mean()) + 3 * m.deviation();
+    const float s = m.sum_magnitudes == 0 ? 0.0f
+                    : from_deviation_ ? std::max(static_cast<float>(reach / -g.qmin), quant_math::kScaleFloor)
+                                      : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
+    scales.push_back(s);
+    largest = std::max(largest, s);
+  }
+  if (largest == 0) return {};
+  for (float& s : scales) s = s == 0 ? largest : s;
+  return scales;
+}
+
+quant_math::Grid LsqQuantize::empty_grid() const {
+  const QuantSpec s = spec();
+  quant_math::Grid g;
+  const int32_t half = 1 << (s.bits - 1);
+  g.qmin = s.is_signed ? -half : 0;
+  g.qmax = s.is_signed ? half - 1 : 2 * half - 1;
+  if (type() == QuantType::kWeight && s.bits == 8 && s.is_signed && !s.nni) g.qmin = -g.qmax;
+  return g;
+}
+
+kernels::Grids LsqQuantize::grids(int rank) const {
+  kernels::Grids out;
+  out.axis = spec().per_channel ? memory_axis(spec().axis, rank) : -1;
+  quant_math::Grid g = empty_grid();
+  for (int64_t c = 0; c < scale.value().numel(); ++c) {
+    g.scale = at(scale, c);
+    if (learns_offset()) g = quant_math::lsq_plus_grid(g.scale, at(offset, c), g.qmin, g.qmax);
+    out.list.push_back(g);
+  }
+  return out;
+}
+
+std::vector<kernels::Range> LsqQuantize::ranges() const {
+  std::vector<kernels::Range> out;
+  for (const quant_math::Grid& g : grids(4).list) {
+    out.push_back(initialised() ? kernels::Range{quant_math::dequantize(g.qmin, g),
+                                                 quant_math::dequantize(g.qmax, g)}
+                                : kernels::Range{INFINITY, -INFINITY});
+  }
+  return out;
+}
+
+void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
+  if (static_cast<int64_t>(ranges.size()) != scale.value().numel()) {
+    throw HALFTONE_ERROR("fake_quantize")
+        .at(path())
+        .expected(std::to_string(scale.value().numel()) + " ranges")
+        .found(std::to_string(ranges.size()));
+  }
+  if (!sign_known_) set_signed(ranges[0].low < 0);
+  const quant_math::Grid g = empty_grid();
+  for (size_t c = 0; c < ranges.size(); ++c) {
+    const kernels::Range r = ranges[c];
+    const float high = r.high / static_cast<float>(g.qmax);
+    const float low = g.qmin < 0 ? r.low / static_cast<float>(g.qmin) : 0.0f;
+    float s = std::max(high, low);
+    if (learns_offset()) s = (r.high - r.low) / static_cast<float>(g.qmax - g.qmin);
+    s = std::max(s, quant_math::kScaleFloor);
+    at(scale, c) = s;
+    if (learns_offset()) at(offset, c) = r.low - s * static_cast<float>(g.qmin);
+  }
+  set_initialised(true);
+}
+
+std::vector<Variable> LsqQuantize::learned() const {
+  return learns_offset() ? std::vector<Variable>{scale, offset} : std::vector<Variable>{scale};
+}
+
+// g of LSQ, section 2.2.
+double LsqQuantize::factor(const Shape& x) const {
+  double count = static_cast<double>(x.numel()) / static_cast<double>(scale.value().numel());
+  const bool one_sample = type() != QuantType::kWeight && !spec().nni && x.rank() > 0;
+  if (one_sample) count /= static_cast<double>(x[0]);
+  return quant_math::lsq_gradient_scale(count, empty_grid().qmax);
+}
+
+FakeQuantize::GradientFn LsqQuantize::gradient(const Shape& shape) const {
+  using quant_math::LsqEdge;
+  const LsqEdge edge = spec().nni ? LsqEdge::kInclusive : LsqEdge::kPaper;
+  return [g = grids(shape.rank()), edge, factor = factor(shape), plus = learns_offset()](
+             const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t first) {
+    Tensor* dx = sink.needs(at) ? &sink.out(at) : nullptr;
+    std::vector<double> ds, doffset;
+    plus ? kernels::lsq_plus_backward(dq, x, g, edge, dx, ds, doffset)
+         : kernels::lsq_backward(dq, x, g, edge, dx, ds);
+    if (sink.needs(first)) write(ds, factor, sink.out(first));
+    if (plus && sink.needs(first + 1)) write(doffset, factor, sink.out(first + 1));
+  };
+}
+
+std::optional<LearnedGrid> LsqQuantize::learned_grid(const Shape& x) const {
+  const quant_math::Grid g = grids(4).list.at(0);
+  const bool plus = learns_offset();
+  return LearnedGrid{plus ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g), factor(x), plus};
+}
+
+Variable LsqQuantize::quantize(const Variable& x) {
+  // Later batches are not observed: clamping would hide what is wrong with them.
+  if (x.codes() == nullptr && !kernels::all_finite(x.value()))
+    check_finite(kernels::observe_ranges(x.value()));
+  return FakeQuantize::quantize(x);
+}
+
+void LsqQuantize::after_step() {
+  if (!initialised()) return;
+  const quant_math::Grid g = empty_grid();
+  for (int64_t c = 0; c < scale.value().numel(); ++c) {
+    float& s = at(scale, c);
+    const float beta = learns_offset() ? at(offset, c) : 0.0f;
+    if (!std::isfinite(s) || !std::isfinite(beta)) {
+      throw HALFTONE_ERROR("lsq")
+          .at(path())
+          .expected("a finite learned scale")
+          .found("NaN or an infinity after the optimizer's step")
+          .fix("lower the learning rate, or the scales' factor");
+    }
+    s = std::max(s, quant_math::kScaleFloor);
+    if (learns_offset())
+      at(offset, c) = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
+  }
+}
+
+}  // namespace halftone

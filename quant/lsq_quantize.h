@@ -1,0 +1,55 @@
+// A quantizer whose grid is learned by gradient descent.
+#pragma once
+
+#include "kernels/moments.h"
+#include "quant/fake_quantize.h"
+
+namespace halftone {
+
+// LSQ (z = 0): y = s clamp(rint(x / s), qmin, qmax); dx = dy inside the range, else 0;
+//   ds = g sum dy (rint(v) - v inside, qmin or qmax clipped),  v = x / s,
+//   g = 1 / sqrt(N qmax), N: the weights that share s, or the features of one sample.
+// LSQ+ (spec without `symmetric`): z = rint(-offset / s), so that zero has a code; offset is the
+// real value of code 0, and g scales its gradient too (kernels/integer/lsq_math.h).
+// Codes: signed -2^(b-1) .. 2^(b-1) - 1, of 8-bit weights -127 .. 127, as they must be negatable;
+// unsigned 0 .. 2^b - 1. NNI (spec.nni): -128 too, N counts the batch, and the edges of the range
+// are inside; the paper and the default here clip them.
+// State beside FakeQuantize's: the parameters scale and, of LSQ+, offset.
+class LsqQuantize : public FakeQuantize {
+ public:
+  LsqQuantize(const Context& context, const FakeQuantizeArgs& args, bool from_deviation = false);
+
+  // From here on the sign of the values is known, whatever the first batch holds. Only for
+  // spec.auto_dtype.
+  void decide_sign(bool is_signed);
+
+  // Only the first values, of which not all are zero, and those of the last step of a float
+  // warm-up: they give the first scale. Never an evaluation.
+  bool observes() const override;
+  void observe_values(const Tensor& x) override;
+  quant_math::Grid empty_grid() const override;
+  kernels::Grids grids(int rank) const override;
+  std::vector<kernels::Range> ranges() const override;
+  void set_ranges(const std::vector<kernels::Range>& ranges) override;
+  std::vector<Variable> learned() const override;
+  GradientFn gradient(const Shape& x) const override;
+  std::optional<LearnedGrid> learned_grid(const Shape& x) const override;
+  // Keeps scales at 2^-23 or above, and offsets where zero has a code; throws on NaN and infinity.
+  void after_step() override;
+
+  Variable scale, offset;
+
+ protected:
+  Variable quantize(const Variable& x) override;
+
+ private:
+  bool learns_offset() const { return offset.defined(); }
+  bool last_of_warm_up() const { return warm_up() && steps() + 1 == spec().start_step; }
+  double factor(const Shape& x) const;
+  std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
+  void set_grid(int64_t c, float s, float low);
+
+  bool from_deviation_, sign_known_;
+};
+
+}  // namespace halftone
