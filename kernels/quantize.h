@@ -49,8 +49,5 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
 void weights_to_integers(const Tensor& codes, Tensor& y);                           // int8 -> float
 // y = scales[row] * code.
 void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y);
-// dw = factor * raw where the code of w is in range, else 0 (straight through).
-void weight_gradient(const Tensor& raw, const Tensor& w, const WeightCodes& options, float factor,
-                     Tensor& dw);
 
 }  // namespace halftone::kernels

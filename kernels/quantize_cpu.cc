@@ -181,21 +181,4 @@ void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Ten
   });
 }
 
-void weight_gradient(const Tensor& raw, const Tensor& w, const WeightCodes& options, float factor,
-                     Tensor& dw) {
-  const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
-  const float *in = w.data<float>(), *up = raw.data<float>();
-  float* out = dw.data<float>();
-  const bool per_row = options.grids.size() > 1;
-  parallel_for(w.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {
-    for (int64_t r = first; r < last; ++r) {
-      const Grid g = options.grids[per_row ? r : 0];
-      for (int64_t i = r * length; i < (r + 1) * length; ++i) {
-        const float u = up[i] * factor;
-        out[i] = quant_math::ste_mask(in[i], g) ? u : 0.0f;
-      }
-    }
-  });
-}
-
 }  // namespace halftone::kernels
