@@ -168,7 +168,8 @@ void add_learned(const ChannelTiles& tiles, const SumOperands& o, LearnedOutput 
   for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
     const float t = quant_math::scaled(o.acc[i], o.keep[j], o.bias[j], o.multiplier[j]);
     const float v = quant_math::clamp_nan_low(t, learned.act_low, learned.act_high);
-    const quant_math::LsqShare share = quant_math::lsq_share(v, learned.rule, quant_math::LsqEdge::kPaper);
+    const quant_math::LsqShare share =
+        quant_math::lsq_share(v, learned.rule, quant_math::LsqEdge::kPaper);
     scale[j] += o.up[i] * share.scale;
     offset[j] += o.up[i] * share.offset;
   });
@@ -182,12 +183,8 @@ GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const C
   const ChannelTiles tiles = tiles_of(acc);
   const Constants constants(tiles, channels);
   const std::vector<float> centres = tiles.repeat(centre);
-  const SumOperands o{dy.data<float>(),
-                      acc.data<int32_t>(),
-                      constants.keep.data(),
-                      constants.bias.data(),
-                      constants.multiplier.data(),
-                      centres.data()};
+  const SumOperands o{dy.data<float>(),      acc.data<int32_t>(),         constants.keep.data(),
+                      constants.bias.data(), constants.multiplier.data(), centres.data()};
   // Float within a chunk (at most 512 rows), double across chunks, in order.
   const int64_t width = tiles.width;
   std::vector<float> sums(tiles.chunks * width * kSumRows);

@@ -56,8 +56,8 @@ AffineStart affine_start(const Tensor& x, const quant_math::Grid& codes) {
       const float scale =
           std::max((high * static_cast<float>(j) / kParts - from) / steps, quant_math::kScaleFloor);
       const float offset = from - scale * static_cast<float>(codes.qmin);
-      const double error = squared_error(
-          bins, quant_math::lsq_plus_grid(scale, offset, codes.qmin, codes.qmax));
+      const double error =
+          squared_error(bins, quant_math::lsq_plus_grid(scale, offset, codes.qmin, codes.qmax));
       if (error >= least) continue;
       least = error;
       best = {scale, offset};

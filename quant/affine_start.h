@@ -5,8 +5,8 @@
 
 namespace halftone {
 
-// The grid with the smallest squared error over x (Bhalgat et al. 2020, section 3.2): its scale, and
-// the real value of code 0. x holds no NaN; all zeros give a scale of 0.
+// The grid with the smallest squared error over x (Bhalgat et al. 2020, section 3.2): its scale,
+// and the real value of code 0. x holds no NaN; all zeros give a scale of 0.
 struct AffineStart {
   float scale = 0, offset = 0;
 };

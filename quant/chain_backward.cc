@@ -114,7 +114,8 @@ void write_learned(const ChainStep& s, const kernels::GradientSums& sums, GradSi
   if (!s.learned.has_value()) return;
   const size_t at = kLearned + s.learned_of_weight;
   if (sink.needs(at)) write({s.learned->factor * sums.scale}, sink.out(at));
-  if (s.learned->has_offset && sink.needs(at + 1)) write({s.learned->factor * sums.offset}, sink.out(at + 1));
+  if (s.learned->has_offset && sink.needs(at + 1))
+    write({s.learned->factor * sums.offset}, sink.out(at + 1));
 }
 
 void run_backward(const Layer& layer, const ChainStep& s, const std::vector<double>& running_centre,

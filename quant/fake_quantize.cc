@@ -126,10 +126,10 @@ void FakeQuantize::enable(bool fake_quant, bool observer) {
 }
 
 FakeQuantize::GradientFn FakeQuantize::gradient(const Shape& x) const {
-  return [g = grids(x.rank())](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at,
-                               size_t) {
-    if (sink.needs(at)) kernels::fake_quantize_backward(dq, x, g, sink.out(at));
-  };
+  return
+      [g = grids(x.rank())](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
+        if (sink.needs(at)) kernels::fake_quantize_backward(dq, x, g, sink.out(at));
+      };
 }
 
 OpRecord FakeQuantize::record(const char* op, const Variable& x) const {

@@ -6,16 +6,16 @@
 namespace halftone {
 
 // LSQ (Esser et al. 2020, "Learned Step Size Quantization", arXiv:1902.08153): the scale of every
-// quantizer is a parameter (equations 1 to 3, gradient scale of section 2.2; see LsqQuantize). First
-// scales come from the weights in compress(), and from the first training batch, or from the last
-// step of a float warm-up. Weights are signed; inputs and outputs unsigned where the graph shows
-// them non-negative (ReLU, pooling of it, ...), else signed; where it cannot tell, and without a
-// dummy input, the first batch decides. quant_dtype overrides. Weights per tensor or per channel,
-// activations per tensor; schemes are symmetric, z = 0. Scales have an optimizer group of their own,
-// without weight decay, options.scale_lr times the learning rate.
-// With a batch norm in its chain the raw weight is quantized, so first scales come from it too.
-// NNI's bugs that are not here: frozen weights (Q1), ranges that an evaluation initialises (Q4),
-// scales that become negative (Q5). compat nni: signed activations, N with the batch, edges inside.
+// quantizer is a parameter (equations 1 to 3, gradient scale of section 2.2; see LsqQuantize).
+// First scales come from the weights in compress(), and from the first training batch, or from the
+// last step of a float warm-up. Weights are signed; inputs and outputs unsigned where the graph
+// shows them non-negative (ReLU, pooling of it, ...), else signed; where it cannot tell, and
+// without a dummy input, the first batch decides. quant_dtype overrides. Weights per tensor or per
+// channel, activations per tensor; schemes are symmetric, z = 0. Scales have an optimizer group of
+// their own, without weight decay, options.scale_lr times the learning rate. With a batch norm in
+// its chain the raw weight is quantized, so first scales come from it too. NNI's bugs that are not
+// here: frozen weights (Q1), ranges that an evaluation initialises (Q4), scales that become
+// negative (Q5). compat nni: signed activations, N with the batch, edges inside.
 class LsqQuantizer : public Quantizer {
  public:
   using Quantizer::Quantizer;

@@ -21,7 +21,7 @@ float at(const Variable& v, int64_t c) { return v.value().data<float>()[c]; }
 
 LsqQuantize::LsqQuantize(const Context& context, const FakeQuantizeArgs& args, bool from_deviation)
     : FakeQuantize(context, args),
-      from_deviation_(from_deviation),
+      from_deviation_(from_deviation && args.type == QuantType::kWeight),
       sign_known_(!args.spec.auto_dtype) {
   const int64_t n = args.spec.per_channel ? args.channels : 1;
   register_parameter("scale", scale, Tensor::full(context, {n}, 1.0f));
@@ -57,8 +57,8 @@ void LsqQuantize::observe_values(const Tensor& x) {
 }
 
 // LSQ, section 2.1: 2 mean |v| / sqrt(qmax). LSQ+, section 3.2, for weights: the larger end of mean
-// +- 3 deviations takes the last code. Channels of zeros take the largest scale of the others; empty
-// where all are zero, which says nothing.
+// +- 3 deviations takes the last code. Channels of zeros take the largest scale of the others;
+// empty where all are zero, which says nothing.
 std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>& seen) const {
   const quant_math::Grid g = empty_grid();
   std::vector<float> scales;
@@ -66,8 +66,9 @@ std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>
   for (const kernels::Moments& m : seen) {
     const double reach = std::fabs(m.mean()) + 3 * m.deviation();
     const float s = m.sum_magnitudes == 0 ? 0.0f
-                    : from_deviation_ ? std::max(static_cast<float>(reach / -g.qmin), quant_math::kScaleFloor)
-                                      : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
+                    : from_deviation_
+                        ? std::max(static_cast<float>(reach / -g.qmin), quant_math::kScaleFloor)
+                        : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
     scales.push_back(s);
     largest = std::max(largest, s);
   }
@@ -159,7 +160,8 @@ FakeQuantize::GradientFn LsqQuantize::gradient(const Shape& shape) const {
 std::optional<LearnedGrid> LsqQuantize::learned_grid(const Shape& x) const {
   const quant_math::Grid g = grids(4).list.at(0);
   const bool plus = learns_offset();
-  return LearnedGrid{plus ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g), factor(x), plus};
+  return LearnedGrid{plus ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g), factor(x),
+                     plus};
 }
 
 Variable LsqQuantize::quantize(const Variable& x) {
@@ -183,8 +185,7 @@ void LsqQuantize::after_step() {
           .fix("lower the learning rate, or the scales' factor");
     }
     s = std::max(s, quant_math::kScaleFloor);
-    if (learns_offset())
-      at(offset, c) = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
+    if (learns_offset()) at(offset, c) = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
   }
 }
 

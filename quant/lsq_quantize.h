@@ -17,6 +17,7 @@ namespace halftone {
 // State beside FakeQuantize's: the parameters scale and, of LSQ+, offset.
 class LsqQuantize : public FakeQuantize {
  public:
+  // from_deviation: first scales of weights as in LSQ+.
   LsqQuantize(const Context& context, const FakeQuantizeArgs& args, bool from_deviation = false);
 
   // From here on the sign of the values is known, whatever the first batch holds. Only for

@@ -29,7 +29,7 @@ struct QuantSpec {
   double ema_decay = 0.99;
   int64_t start_step =
       0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
-  bool nni = false;  // NNI's rounding and zero points
+  bool nni = false;         // NNI's rounding and zero points
   bool auto_dtype = false;  // is_signed follows from the values (LSQ); no part of equality
 
   bool operator==(const QuantSpec& o) const;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,14 @@ inline std::string replace(std::string text, const std::string& from, const std:
   return text;
 }
 
+// Learned scales; types and zero points follow from the data (LSQ) or are learned too (LSQ+).
+inline const char* const kLearnedConfig = R"([
+  {"quant_types": ["weight", "input"], "quant_bits": {"weight": WBITS, "input": 8},
+   "op_types": ["Conv2d", "Linear"], "quant_scheme": {"weight": "WSCHEME"}},
+  {"quant_types": ["output"], "quant_bits": ABITS, "op_types": ["ReLU", "ReLU6", "Hardtanh"]}])";
+
 struct Case {
-  std::string name;
+  std::string name, quantizer = "QAT_Quantizer";
   Conv2dArgs conv{3, 8, 3, 0, 1, 1, 1, 1, true};
   bool linear = false, norm = true;
   Activation act = Activation::kReLU;
@@ -62,8 +69,21 @@ inline std::vector<Case> cases() {
   return all;
 }
 
+// The same with learned scales, and offsets.
+inline std::vector<Case> learned_cases() {
+  std::vector<Case> all;
+  for (const char* quantizer : {"LsqQuantizer", "LsqPlusQuantizer"}) {
+    for (Case c : cases()) {
+      c.name = std::string(quantizer) + ", " + c.name;
+      c.quantizer = quantizer;
+      all.push_back(c);
+    }
+  }
+  return all;
+}
+
 struct Net {
-  explicit Net(const Case& c, int threads = 2)
+  explicit Net(const Case& c, int threads = 2, bool integer = true)
       : context(options(threads)), model(make<Sequential>(context)) {
     const int out = c.conv.out_channels;
     if (c.linear) {
@@ -86,12 +106,16 @@ struct Net {
     model->append("act", make<ActivationLayer>(context, act));
     const Shape shape = c.linear ? Shape{6, 40} : Shape{4, 7, 9, c.conv.in_channels};
     x = spread(context, shape, -1.0f, 2.0f, 7);
-    std::string config = replace(kConfig, "WBITS", std::to_string(c.weight_bits));
+    const bool learned = c.quantizer != "QAT_Quantizer";
+    std::string config =
+        replace(learned ? kLearnedConfig : kConfig, "WBITS", std::to_string(c.weight_bits));
     config = replace(config, "ABITS", std::to_string(c.output_bits));
     config = replace(config, "WSCHEME",
                      c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
-    quantizer = make_quantizer("QAT_Quantizer", *model, config, nullptr, x);
+    QuantizerOptions quantizing;
+    quantizing.integer = integer;
+    quantizer = make_quantizer(c.quantizer, *model, config, nullptr, x, quantizing);
     quantizer->compress();
   }
   static ContextOptions options(int threads) {
@@ -103,6 +127,12 @@ struct Net {
   const Variable& weight() const {
     auto* conv = dynamic_cast<Conv2d*>(layer.get());
     return conv != nullptr ? conv->weight : dynamic_cast<Linear&>(*layer).weight;
+  }
+  FakeQuantize& quantizer_of(QuantType type) const {
+    for (const QuantPoint& point : quantizer->points()) {
+      if (point.type == type) return *point.quantizer;
+    }
+    throw std::runtime_error("no quantizer of this type");
   }
   const Variable& bias() const {
     auto* conv = dynamic_cast<Conv2d*>(layer.get());
@@ -140,17 +170,19 @@ inline LayerOracle oracle_of(const Case& c, Net& net) {
   if (c.act == Activation::kReLU6) o.act_high = 6;
   o.bits = c.weight_bits;
   o.per_channel = c.per_channel;
+  o.learned = c.quantizer != "QAT_Quantizer";
+  if (o.learned)
+    o.w_scale = net.model->state_dict().at("layer.weight_fake_quant.scale").to_vector<float>();
   return o;
 }
 
 // Input and output grids as the net stored them in its forward.
 inline void take_grids(Net& net, LayerOracle& o, const Codes& y) {
-  const auto state = net.model->state_dict();
-  const float s = state.at("layer.input_fake_quant.scale").item<float>();
-  o.x_scale = static_cast<double>(s);
-  o.x_zero = state.at("layer.input_fake_quant.zero_point").item<int32_t>();
-  const std::vector<float> x = net.x.to_vector<float>();
-  for (const float v : x) o.x_codes.push_back(clamp64(nearest_even(v / s) + o.x_zero, 0, 255));
+  const QuantParams in = net.quantizer_of(QuantType::kInput).params();
+  o.x_scale = static_cast<double>(in.scale);
+  o.x_zero = in.zero_point;
+  for (const float v : net.x.to_vector<float>())
+    o.x_codes.push_back(clamp64(nearest_even(v / in.scale) + o.x_zero, in.qmin, in.qmax));
   o.y_scale = y.params.scale;
   o.y_zero = y.params.zero_point;
   o.y_low = y.params.qmin;

@@ -45,24 +45,29 @@ struct LayerOracle {
   int64_t x_zero = 0;
   int bits = 8;
   bool per_channel = true;
+  // Learned grids (LSQ): given scales, -2^(b-1) .. 2^(b-1) - 1, stored one bit lower because of
+  // that; the unrounded value is clipped.
+  bool learned = false;
   // The output's grid; scale 0: float.
   float y_scale = 0;
   int64_t y_zero = 0, y_low = 0, y_high = 255;
 
-  std::vector<int64_t> q_weight;  // of the raw weights, not negated, not shifted
-  std::vector<float> w_scale;
+  std::vector<int64_t> q_weight;       // of the raw weights, not negated, not shifted
+  std::vector<float> w_scale;          // one per channel
   std::vector<int64_t> acc;            // of those
   std::vector<double> mean, variance;  // the batch's, of the real convolution without bias
   Shape y_shape;
   std::vector<int64_t> codes;
   std::vector<float> reals;
-  std::vector<char> passes;  // where the gradient passes
+  std::vector<char> passes;           // where the gradient passes
+  std::vector<double> clipped_steps;  // what the activation leaves, in output steps, unrounded
 
   int64_t channels() const { return w_shape[0]; }
 
   void quantize_weights() {
     const int64_t n = static_cast<int64_t>(weight.size()) / channels();
     const int64_t top = (int64_t{1} << (bits - 1)) - 1;
+    if (learned) return quantize_to_given(bits == 8 ? -127 : -top - 1, top);
     std::vector<float> largest(channels(), 0.0f);
     for (size_t i = 0; i < weight.size(); ++i) {
       float& m = largest[per_channel ? i / n : 0];
@@ -76,6 +81,13 @@ struct LayerOracle {
       const float t = weight[i] / w_scale[i / n];
       q_weight.push_back(clamp64(nearest_even(t), -top, top));
     }
+  }
+
+  void quantize_to_given(int64_t low, int64_t high) {
+    const size_t n = weight.size() / channels();
+    if (w_scale.size() == 1) w_scale.resize(channels(), w_scale[0]);
+    for (size_t i = 0; i < weight.size(); ++i)
+      q_weight.push_back(clamp64(nearest_even(weight[i] / w_scale[i / n]), low, high));
   }
 
   void convolve() {
@@ -119,7 +131,7 @@ struct LayerOracle {
 
   // The epilogue of one value: code in `codes`, or real in `reals`.
   void finish(int64_t index, int64_t c) {
-    const double shift = std::ldexp(1.0, 8 - bits);
+    const double shift = std::ldexp(1.0, learned && bits < 8 ? 7 - bits : 8 - bits);
     double ratio = 1, offset = bias.empty() ? 0.0 : bias[c];
     if (norm) {
       const double sigma =
@@ -150,7 +162,10 @@ struct LayerOracle {
     }
     int64_t lo = y_low - y_zero, hi = y_high - y_zero;
     const bool inside = t > act_low / y_scale && t < act_high / y_scale;
-    passes.push_back(inside && nearest_even(t) >= lo && nearest_even(t) <= hi);
+    const bool learned_inside = t > static_cast<float>(lo) && t < static_cast<float>(hi);
+    passes.push_back(inside &&
+                     (learned ? learned_inside : nearest_even(t) >= lo && nearest_even(t) <= hi));
+    clipped_steps.push_back(std::min(std::max(t, act_low / y_scale), act_high / y_scale));
     if (act_low > -INFINITY) lo = std::max(lo, nearest_even(act_low / y_scale));
     if (act_high < INFINITY) hi = std::min(hi, nearest_even(act_high / y_scale));
     codes.push_back(clamp64(nearest_even(t), lo, hi) + y_zero);

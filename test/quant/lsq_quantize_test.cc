@@ -75,12 +75,11 @@ TEST_CASE("codes: full range, 8-bit weights negatable, -128 as NNI") {
 
 // Golden case G22b: v, quantized, dv, ds before the gradient scale, for s = 1 and codes -2 .. 1.
 TEST_CASE("both gradients at and around the edges: NNI's, and the paper's") {
-  const float rows[][4] = {{-3.0f, -2, 0, -2},        {-2.0f, -2, 1, 0},
-                           {-1.600000023841858f, -2, 1, -0.39999997f},
-                           {-1.5f, -2, 1, -0.5f},     {-0.5f, 0, 1, 0.5f},
-                           {0.25f, 0, 1, -0.25f},     {0.5f, 0, 1, -0.5f},
-                           {1.0f, 1, 1, 0},           {1.399999976158142f, 1, 0, 1},
-                           {2.0f, 1, 0, 1}};
+  const float rows[][4] = {
+      {-3.0f, -2, 0, -2},    {-2.0f, -2, 1, 0},   {-1.600000023841858f, -2, 1, -0.39999997f},
+      {-1.5f, -2, 1, -0.5f}, {-0.5f, 0, 1, 0.5f}, {0.25f, 0, 1, -0.25f},
+      {0.5f, 0, 1, -0.5f},   {1.0f, 1, 1, 0},     {1.399999976158142f, 1, 0, 1},
+      {2.0f, 1, 0, 1}};
   const Context c;
   for (const bool nni : {true, false}) {
     QuantSpec spec = spec_of(2, true);
@@ -337,8 +336,8 @@ TEST_CASE("LSQ+ starts with nearly the smallest squared error") {
 
 TEST_CASE("LSQ+ weights start from mean +- 3 deviations") {
   const Context c;
-  auto q = make<LsqQuantize>(c, FakeQuantizeArgs{QuantType::kWeight, spec_of(4, true), 1, false},
-                             true);
+  auto q =
+      make<LsqQuantize>(c, FakeQuantizeArgs{QuantType::kWeight, spec_of(4, true), 1, false}, true);
   const Tensor w = tensor(c, {4}, {1, 3, 1, 3});  // mean 2, deviation 1
   (*q)(Variable(w));
   REQUIRE(scale_of(*q) == 5.0f / 8);
