@@ -116,6 +116,7 @@ void Quantizer::compress() {
   create_points();
   if (points_.empty())
     warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
+  check_options();
   if (options_.integer) create_chains();
   prepare_points();
   if (graph_.has_value()) share_edges();
@@ -133,6 +134,18 @@ void Quantizer::compress() {
   refresh_paths(model_);
   compressed_ = true;
   if (optimizer_ != nullptr) join_optimizer();
+}
+
+void Quantizer::check_options() const {
+  const bool learns =
+      points_.empty() || std::any_of(points_.begin(), points_.end(), [](const QuantPoint& point) {
+        return !point.quantizer->learned().empty();
+      });
+  if (learns || options_.scale_lr == 1.0) return;
+  throw HALFTONE_ERROR("quantizer")
+      .at("scale_lr")
+      .expected("a quantizer that learns its scales, as LsqQuantizer")
+      .found(name());
 }
 
 void Quantizer::join_optimizer() {

@@ -104,6 +104,7 @@ class Quantizer {
   void share_edges();
   void fill_slots();
   void join_optimizer();
+  void check_options() const;
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   QuantPoint* find_point(const std::string& module, QuantType type);
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);

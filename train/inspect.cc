@@ -56,15 +56,20 @@ Json describe_tensor(const std::string& name, const Tensor& t) {
   return j;
 }
 
-Json describe_quantizer(const std::string& name, const FakeQuantize& q,
-                        const std::map<std::string, Tensor>& state) {
+Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
   Json j = {{"where", name},
             {"type", name_of(q.type())},
             {"spec", q.spec().str()},
             {"initialised", q.initialised()}};
-  for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) {
-    const Tensor values = state.at(name + "." + key).to(DType::kFloat32);
-    j[key] = values.to_vector<float>();
+  for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) j[key] = Json::array();
+  if (!q.initialised()) return j;
+  for (const quant_math::Grid& g : q.grids(4).list) {
+    j["scale"].push_back(g.scale);
+    j["zero_point"].push_back(g.zero_point);
+  }
+  for (const kernels::Range& r : q.ranges()) {
+    j["min_val"].push_back(r.low);
+    j["max_val"].push_back(r.high);
   }
   return j;
 }
@@ -78,7 +83,7 @@ Json describe_run(const Context& context, const Checkpoint& c, const std::string
   network.model->load_state_dict(c.model);
   for (auto& [name, module] : network.model->named_modules()) {
     if (auto* q = dynamic_cast<FakeQuantize*>(module))
-      quantizers.push_back(describe_quantizer(name, *q, c.model));
+      quantizers.push_back(describe_quantizer(name, *q));
   }
   return {{"name", recipe.name},
           {"model", recipe.model.name},

@@ -108,6 +108,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   QuantizerOptions options;
   options.start_step =
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
+  options.scale_lr = recipe.quantizer.scale_lr;
   try {
     network.quantizer =
         make_quantizer(recipe.quantizer.name, *network.model.module, recipe.quantizer.config_list,

@@ -65,6 +65,7 @@ struct QuantizerRecipe {
   std::string name;   // "" trains in float; `halftone list quantizers`
   double float_epochs =
       0.0;  // quantization starts after so many epochs: NNI's quant_start_step in epochs
+  double scale_lr = 1.0;  // learned scales: their learning rate, as a factor of the optimizer's
   std::string config_list = "[]";  // JSON, NNI's form
 };
 

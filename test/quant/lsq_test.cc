@@ -413,6 +413,13 @@ TEST_CASE("schemes and types that are not LSQ's are refused by name") {
       Catch::Contains("fc1, input") && Catch::Contains("per-channel"));
 }
 
+TEST_CASE("a learning rate for scales that nobody learns is refused") {
+  QuantizerOptions o;
+  o.scale_lr = 0.5;
+  REQUIRE_THROWS_WITH(Run("QAT_Quantizer", kAll, o),
+                      Catch::Contains("scale_lr") && Catch::Contains("QAT_Quantizer"));
+}
+
 TEST_CASE("LSQ+ activations have offsets, its symmetric ones and its weights have none") {
   Run run("LsqPlusQuantizer", kAll);
   REQUIRE(run.at("fc1", QuantType::kInput).offset.defined());
