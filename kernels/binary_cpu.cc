@@ -5,6 +5,7 @@
 #include "kernels/moments.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
+#include "kernels/quant_bodies.h"
 #include "kernels/reduce.h"
 
 namespace halftone::kernels {
@@ -32,20 +33,6 @@ struct Rows {
   int64_t count = 1, length = 0;
 };
 
-template <SignGradient kRule>
-void backward(const Context& context, int64_t n, const float* dy, const float* x, float* dx) {
-  parallel_for(context, n, kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) dx[i] = dy[i] * quant_math::sign_derivative(x[i], kRule);
-  });
-}
-
-using Backward = void (*)(const Context&, int64_t, const float*, const float*, float*);
-Backward backward_of(SignGradient rule) {
-  if (rule == SignGradient::kStraightThrough) return backward<SignGradient::kStraightThrough>;
-  if (rule == SignGradient::kApproxSign) return backward<SignGradient::kApproxSign>;
-  return backward<SignGradient::kIdentity>;
-}
-
 // Sum of dy sign(w) of a row, in double.
 double signed_sum(const float* dy, const float* w, int64_t length) {
   double sum = 0.0;
@@ -59,11 +46,7 @@ double signed_sum(const float* dy, const float* w, int64_t length) {
 
 void binarize(const Tensor& x, Tensor& y) {
   check_same("binarize", x, y);
-  const float* in = x.data<float>();
-  float* out = y.data<float>();
-  parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = quant_math::binary_sign(in[i]);
-  });
+  run_elementwise(x.context(), quant_bodies().sign, nullptr, x, nullptr, y);
 }
 
 void binarize_stochastic(const Tensor& x, const Philox& noise, Tensor& y) {
@@ -86,7 +69,8 @@ void binarize_stochastic(const Tensor& x, const Philox& noise, Tensor& y) {
 void binarize_backward(const Tensor& dy, const Tensor& x, SignGradient rule, Tensor& dx) {
   check_same("binarize_backward", x, dy);
   check_same("binarize_backward", x, dx);
-  backward_of(rule)(x.context(), x.numel(), dy.data<float>(), x.data<float>(), dx.data<float>());
+  const auto body = quant_bodies().sign_gradient[static_cast<int>(rule)];
+  run_elementwise(x.context(), body, &dy, x, nullptr, dx);
 }
 
 void clip_latent_weights(Tensor& w) {

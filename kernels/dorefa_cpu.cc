@@ -5,6 +5,7 @@
 #include "kernels/dorefa.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
+#include "kernels/quant_bodies.h"
 #include "kernels/reduce.h"
 
 namespace halftone::kernels {
@@ -13,6 +14,7 @@ namespace {
 using quant_math::DorefaWeightRule;
 
 constexpr int64_t kGrain = 4096, kChunk = 16384;
+constexpr int64_t kTanhBlock = 512;  // a multiple of the lanes
 
 // n = 2^bits - 1.
 float levels(const char* op, int bits, int fewest) {
@@ -38,48 +40,55 @@ float at_least_floor(float largest) {
   return largest > quant_math::kDorefaFloor ? largest : quant_math::kDorefaFloor;
 }
 
-// body(i, code) for every weight, code in [0, n].
+// body(begin, count, t) for blocks of the weights, t = tanh(w).
 template <class Body>
-void for_codes(const Tensor& w, float largest, float n, Body body) {
-  const float* in = w.data<float>();
-  const float m = at_least_floor(largest);
-  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      body(i, quant_math::dorefa_weight_code(quant_math::dorefa_tanh(in[i]), m, n));
-    }
-  });
+void for_tanh(const float* w, int64_t begin, int64_t end, Body body) {
+  float t[kTanhBlock];
+  const auto tanh = quant_bodies().tanh;
+  for (int64_t i = begin; i < end; i += kTanhBlock) {
+    const int64_t count = std::min(kTanhBlock, end - i);
+    tanh(w + i, count, t);
+    body(i, count, t);
+  }
 }
 
 template <class T>
 void write_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
   const float n = levels("dorefa_weight_codes", bits, 2);
+  const float m = at_least_floor(largest), *in = w.data<float>();
   T* out = codes.data<T>();
-  for_codes(w, largest, n, [=](int64_t i, float code) {
-    out[i] = static_cast<T>(static_cast<int32_t>(2.0f * code - n));
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for_tanh(in, begin, end, [=](int64_t at, int64_t count, const float* t) {
+      for (int64_t i = 0; i < count; ++i) {
+        const float code = quant_math::dorefa_weight_code(t[i], m, n);
+        out[at + i] = static_cast<T>(static_cast<int32_t>(2.0f * code - n));
+      }
+    });
   });
 }
 
 // sum_j dy_j t_j / (M^2 count), in double.
 float tied_share(const Tensor& dy, const Tensor& w, float largest) {
   const float *up = dy.data<float>(), *in = w.data<float>();
-  const Context& context = w.context();
-  const int64_t n = w.numel();
-  const double sum = reduce_chunks(context, n, kChunk, [=](int64_t begin, int64_t end) {
-    double s = 0.0;
-    for (int64_t i = begin; i < end; ++i) {
-      s += static_cast<double>(up[i]) * static_cast<double>(quant_math::dorefa_tanh(in[i]));
-    }
-    return s;
+  const int64_t chunks = chunk_count(w.numel(), kChunk);
+  std::vector<double> sums(chunks);
+  std::vector<int64_t> counts(chunks);
+  for_chunks(w.context(), w.numel(), kChunk, [&](int64_t k, int64_t begin, int64_t end) {
+    double lanes[kQuantLanes] = {};
+    int64_t tied = 0;
+    for_tanh(in, begin, end, [&](int64_t at, int64_t count, const float* t) {
+      for (int64_t i = 0; i < count; ++i) {
+        lanes[i % kQuantLanes] += static_cast<double>(up[at + i]) * static_cast<double>(t[i]);
+        tied += std::fabs(t[i]) == largest;
+      }
+    });
+    for (const double lane : lanes) sums[k] += lane;
+    counts[k] = tied;
   });
-  const double count = reduce_chunks(context, n, kChunk, [=](int64_t begin, int64_t end) {
-    int64_t c = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      c += std::fabs(quant_math::dorefa_tanh(in[i])) == largest;
-    }
-    return static_cast<double>(c);
-  });
+  double sum = 0.0, count = 0.0;
+  for (int64_t k = 0; k < chunks; ++k) sum += sums[k], count += static_cast<double>(counts[k]);
   const double m = static_cast<double>(largest);
-  return count > 0 ? static_cast<float>(sum / (m * m * count)) : 0.0f;
+  return count > 0.0 ? static_cast<float>(sum / (m * m * count)) : 0.0f;
 }
 
 }  // namespace
@@ -98,9 +107,15 @@ float dorefa_largest(const Tensor& w) {
 void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y) {
   check_same("dorefa_weights", w, y);
   const float n = levels("dorefa_weights", bits, 2);
+  const float m = at_least_floor(largest), *in = w.data<float>();
   float* out = y.data<float>();
-  for_codes(w, largest, n,
-            [=](int64_t i, float code) { out[i] = quant_math::dorefa_weight(code, n); });
+  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for_tanh(in, begin, end, [=](int64_t at, int64_t count, const float* t) {
+      for (int64_t i = 0; i < count; ++i) {
+        out[at + i] = quant_math::dorefa_weight(quant_math::dorefa_weight_code(t[i], m, n), n);
+      }
+    });
+  });
 }
 
 void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
@@ -123,33 +138,25 @@ void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, T
   const float *up = dy.data<float>(), *in = w.data<float>();
   float* out = dw.data<float>();
   parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      out[i] = quant_math::dorefa_weight_gradient(up[i], quant_math::dorefa_tanh(in[i]), rule);
-    }
+    for_tanh(in, begin, end, [=](int64_t at, int64_t count, const float* t) {
+      for (int64_t i = 0; i < count; ++i) {
+        out[at + i] = quant_math::dorefa_weight_gradient(up[at + i], t[i], rule);
+      }
+    });
   });
 }
 
 void dorefa_activations(const Tensor& x, int bits, Tensor& y) {
   check_same("dorefa_activations", x, y);
   const float n = levels("dorefa_activations", bits, 1);
-  const float* in = x.data<float>();
-  float* out = y.data<float>();
-  parallel_for(x.context(), x.numel(), kChunk, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = quant_math::dorefa_activation(in[i], n);
-  });
+  run_elementwise(x.context(), quant_bodies().dorefa_activation, nullptr, x, &n, y);
 }
 
 void dorefa_activations_backward(const Tensor& dy, const Tensor& x, Tensor& dx) {
   check_same("dorefa_activations_backward", x, dy);
   check_same("dorefa_activations_backward", x, dx);
-  const float *up = dy.data<float>(), *in = x.data<float>();
-  float* out = dx.data<float>();
-  parallel_for(x.context(), x.numel(), kChunk, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float u = up[i];
-      out[i] = quant_math::dorefa_activation_mask(in[i]) ? u : 0.0f;
-    }
-  });
+  const auto body = quant_bodies().dorefa_activation_gradient;
+  run_elementwise(x.context(), body, &dy, x, nullptr, dx);
 }
 
 void dorefa_gradients(const Tensor& g, int bits, const Philox& noise, Tensor& y) {

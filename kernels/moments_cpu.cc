@@ -7,25 +7,21 @@
 namespace halftone::kernels {
 namespace {
 
-struct Sums {
-  double sum = 0, magnitudes = 0, squares = 0;
-  void operator+=(const Sums& other) {
-    sum += other.sum;
-    magnitudes += other.magnitudes;
-    squares += other.squares;
+// Sums of every piece, by column of a tile or by lane.
+struct Partial {
+  Partial(const GridWalk& walk)
+      : columns(walk.tiled ? walk.width : kQuantLanes),
+        sum(walk.pieces * columns),
+        magnitudes(sum.size()),
+        squares(sum.size()) {}
+  void set(int64_t piece, ReduceBlock& b) {
+    b.sum = &sum[piece * columns];
+    b.sum_magnitudes = &magnitudes[piece * columns];
+    b.sum_squares = &squares[piece * columns];
   }
+  int64_t columns;
+  std::vector<double> sum, magnitudes, squares;
 };
-
-// Element i goes to lane i % lanes.
-void add(const float* x, int64_t count, Sums* sums, int64_t lanes) {
-  for (int64_t i = 0; i < count; i += lanes) {
-    const int64_t n = std::min(lanes, count - i);
-    for (int64_t j = 0; j < n; ++j) {
-      const double v = static_cast<double>(x[i + j]);
-      sums[j] += Sums{v, std::fabs(v), v * v};
-    }
-  }
-}
 
 }  // namespace
 
@@ -38,22 +34,28 @@ std::vector<Moments> moments(const Tensor& x, int axis) {
   check_dtype("moments", "input", x, DType::kFloat32);
   const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
   const GridWalk walk("moments", x, axis, channels);
-  const int64_t lanes = walk.tiled ? walk.width : 8;
-  std::vector<Sums> partial(walk.pieces * lanes);
-  const float* values = x.data<float>();
+  Partial partial(walk);
+  ReduceBlock block{};
+  block.x = x.data<float>();
+  block.stream = streams(block.x, x.numel() * 4);
+  block.period = walk.tiled ? walk.width : 0;
+  const auto body = quant_bodies().moments;
   walk.for_pieces(x.context(), [&](int64_t p, int64_t, int64_t begin, int64_t end) {
-    add(values + begin, end - begin, &partial[p * lanes], lanes);
+    ReduceBlock b = block;
+    b.begin = begin;
+    b.end = end;
+    partial.set(p, b);
+    body(b);
   });
-  std::vector<Sums> sums(channels);
-  for (int64_t p = 0; p < walk.pieces; ++p) {
-    for (int64_t j = 0; j < lanes; ++j) {
-      const int64_t c = (walk.tiled ? j : p / walk.parts) % walk.channels;
-      sums[c] += partial[p * lanes + j];
-    }
+  std::vector<Moments> out(channels);
+  for (Moments& m : out) m.count = x.numel() / static_cast<int64_t>(channels);
+  for (int64_t i = 0; i < walk.pieces * partial.columns; ++i) {
+    const int64_t j = i % partial.columns;
+    Moments& m = out[walk.tiled ? j % walk.channels : walk.channel(i / partial.columns)];
+    m.sum += partial.sum[i];
+    m.sum_magnitudes += partial.magnitudes[i];
+    m.sum_squares += partial.squares[i];
   }
-  std::vector<Moments> out;
-  const int64_t count = channels > 0 ? x.numel() / static_cast<int64_t>(channels) : 0;
-  for (const Sums& s : sums) out.push_back({count, s.sum, s.magnitudes, s.squares});
   return out;
 }
 

@@ -2,6 +2,8 @@
 // below its #pragma GCC target; the rules of quant_math.h too, so that they are compiled for it.
 #pragma once
 
+#include "kernels/integer/binary_math.h"
+#include "kernels/integer/dorefa_math.h"
 #include "kernels/integer/lsq_math.h"
 #include "kernels/quant_vec.h"
 
@@ -9,6 +11,7 @@ namespace halftone::kernels::HALFTONE_QUANT_NAMESPACE {
 
 using quant_math::LsqEdge;
 using quant_math::select;  // of floats
+using quant_math::SignGradient;
 
 constexpr int64_t kAhead = 512;  // floats; the processor's own prefetcher stops at page ends
 
@@ -71,10 +74,41 @@ struct SteGradientNni {
   }
 };
 
+struct Sign {
+  template <class A, class V>
+  static void apply(const QuantBlock& b, int64_t i, int64_t) {
+    A::store(b.out + i, quant_math::binary_sign(A::load(b.x + i)));
+  }
+};
+
+template <SignGradient kRule>
+struct SignBackward {
+  template <class A, class V>
+  static void apply(const QuantBlock& b, int64_t i, int64_t) {
+    const V derivative = quant_math::sign_derivative(A::load(b.x + i), kRule);
+    A::store(b.out + i, A::load(b.dy + i) * derivative);
+  }
+};
+
+struct DorefaActivation {
+  template <class A, class V>
+  static void apply(const QuantBlock& b, int64_t i, int64_t) {
+    A::store(b.out + i, quant_math::dorefa_activation(A::load(b.x + i), V(*b.scale)));
+  }
+};
+
+struct DorefaActivationBackward {
+  template <class A, class V>
+  static void apply(const QuantBlock& b, int64_t i, int64_t) {
+    const V dy = A::load(b.dy + i), x = A::load(b.x + i);
+    A::store(b.out + i, quant_math::dorefa_activation_gradient(dy, x));
+  }
+};
+
 // The rows of a block: tiles, or all of it; head and tail as single floats, so that the vectors
 // between begin at multiples of 16 elements.
-template <class Row>
-inline void for_rows(const QuantBlock& b, Row row) {
+template <class Block, class Row>
+inline void for_rows(const Block& b, Row row) {
   const int64_t length = b.period > 0 ? b.period : b.end - b.begin;
   for (int64_t at = b.begin; at < b.end; at += length) {
     const int64_t end = at + length < b.end ? at + length : b.end;
@@ -165,11 +199,125 @@ void lsq(const QuantBlock& b) {
   _mm_sfence();
 }
 
+// ---- ranges and moments: state of one element or sixteen, loaded from and stored to arrays ----
+
+template <class V>
+struct RangeState {
+  V low, high, nan;
+  void add(V x) {
+    low = select(x < low, x, low);
+    high = select(x > high, x, high);
+    nan = select(x <= x, nan, x);  // NaN fails both comparisons above
+  }
+};
+
+inline void keep(const ReduceBlock& b, int64_t k, const RangeState<float>& s) {
+  b.low[k] = s.low, b.high[k] = s.high, b.nan[k] = s.nan;
+}
+inline void keep(const ReduceBlock& b, int64_t k, const RangeState<Vec>& s) {
+  s.low.store(b.low + k), s.high.store(b.high + k), s.nan.store(b.nan + k);
+}
+
+struct RangeRule {
+  static RangeState<float> load(const ReduceBlock& b, int64_t k, float) {
+    return {b.low[k], b.high[k], b.nan[k]};
+  }
+  static RangeState<Vec> load(const ReduceBlock& b, int64_t k, Vec) {
+    return {Vec::load(b.low + k), Vec::load(b.high + k), Vec::load(b.nan + k)};
+  }
+};
+
+struct MomentState {
+  Sums sum, magnitudes, squares;
+  void add(Vec x) {
+    sum.add(x);
+    magnitudes.add(select(x < Vec(0.0f), Vec(0.0f) - x, x));
+    squares.add_square(x);
+  }
+};
+
+struct OneMoment {
+  double sum, magnitudes, squares;
+  void add(float x) {
+    const double v = static_cast<double>(x);
+    sum += v;
+    magnitudes += v < 0.0 ? -v : v;
+    squares += v * v;
+  }
+};
+
+inline void keep(const ReduceBlock& b, int64_t k, const MomentState& s) {
+  s.sum.store(b.sum + k), s.magnitudes.store(b.sum_magnitudes + k),
+      s.squares.store(b.sum_squares + k);
+}
+inline void keep(const ReduceBlock& b, int64_t k, const OneMoment& s) {
+  b.sum[k] = s.sum, b.sum_magnitudes[k] = s.magnitudes, b.sum_squares[k] = s.squares;
+}
+
+struct MomentRule {
+  static MomentState load(const ReduceBlock& b, int64_t k, Vec) {
+    return {Sums::load(b.sum + k), Sums::load(b.sum_magnitudes + k), Sums::load(b.sum_squares + k)};
+  }
+  static OneMoment load(const ReduceBlock& b, int64_t k, float) {
+    return {b.sum[k], b.sum_magnitudes[k], b.sum_squares[k]};
+  }
+};
+
+template <class Rule, bool kColumns, bool kStream>
+inline void reduce_rows(const ReduceBlock& block) {
+  const ReduceBlock b = block;
+  const auto one = [&](int64_t i, int64_t j) {
+    const int64_t k = kColumns ? j : i % kQuantLanes;
+    auto state = Rule::load(b, k, 0.0f);
+    state.add(b.x[i]);
+    keep(b, k, state);
+  };
+  for_rows(b, [&](int64_t at, int64_t first, int64_t last, int64_t end) {
+    int64_t i = at;
+    for (; i < first; ++i) one(i, i - at);
+    if (kColumns) {
+      for (; i < last; i += kQuantLanes) {
+        auto state = Rule::load(b, i - at, Vec());
+        state.add(Access<Vec, true, kStream>::load(b.x + i));
+        keep(b, i - at, state);
+      }
+    } else if (i < last) {
+      auto state = Rule::load(b, 0, Vec());
+      for (; i < last; i += kQuantLanes) state.add(Access<Vec, false, kStream>::load(b.x + i));
+      keep(b, 0, state);
+    }
+    for (; i < end; ++i) one(i, i - at);
+  });
+}
+
+template <class Rule>
+void reduce(const ReduceBlock& b) {
+  if (b.period > 0) {
+    (b.stream ? reduce_rows<Rule, true, true> : reduce_rows<Rule, true, false>)(b);
+  } else {
+    (b.stream ? reduce_rows<Rule, false, true> : reduce_rows<Rule, false, false>)(b);
+  }
+}
+
+// A loop that the compiler vectorises.
+inline void tanh_all(const float* __restrict w, int64_t count, float* __restrict t) {
+  for (int64_t i = 0; i < count; ++i) t[i] = quant_math::dorefa_tanh(w[i]);
+}
+
 constexpr QuantBodies kBodies{elementwise<FakeQuantize>,
                               elementwise<FakeQuantizeNni>,
                               elementwise<SteGradient>,
                               elementwise<SteGradientNni>,
                               {lsq<LsqEdge::kInclusive, false>, lsq<LsqEdge::kPaper, false>},
-                              {lsq<LsqEdge::kInclusive, true>, lsq<LsqEdge::kPaper, true>}};
+                              {lsq<LsqEdge::kInclusive, true>, lsq<LsqEdge::kPaper, true>},
+                              elementwise<Sign>,
+                              {elementwise<SignBackward<SignGradient::kStraightThrough>>,
+                               elementwise<SignBackward<SignGradient::kApproxSign>>,
+                               elementwise<SignBackward<SignGradient::kIdentity>>},
+                              elementwise<DorefaActivation>,
+                              elementwise<DorefaActivationBackward>,
+                              reduce<RangeRule>,
+                              reduce<MomentRule>,
+                              tanh_all};
 
 }  // namespace halftone::kernels::HALFTONE_QUANT_NAMESPACE

@@ -64,6 +64,11 @@ struct Sums {
     s[0] = _mm512_add_pd(s[0], _mm512_maskz_cvtps_pd(kAll, low));
     s[1] = _mm512_add_pd(s[1], _mm512_maskz_cvtps_pd(kAll, high));
   }
+  void add_square(Vec x) {  // exact: a square of a float fits a double
+    Sums d = {};
+    d.add(x);
+    for (int i = 0; i < 2; ++i) s[i] = _mm512_add_pd(s[i], _mm512_mul_pd(d.s[i], d.s[i]));
+  }
 };
 
 #else
@@ -128,6 +133,11 @@ struct Sums {
     s[1] = _mm256_add_pd(s[1], _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)));
     s[2] = _mm256_add_pd(s[2], _mm256_cvtps_pd(_mm256_castps256_ps128(x.b)));
     s[3] = _mm256_add_pd(s[3], _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1)));
+  }
+  void add_square(Vec x) {  // exact: a square of a float fits a double
+    Sums d = {};
+    d.add(x);
+    for (int i = 0; i < 4; ++i) s[i] = _mm256_add_pd(s[i], _mm256_mul_pd(d.s[i], d.s[i]));
   }
 };
 

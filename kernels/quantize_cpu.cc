@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/channel_tiles.h"
 #include "kernels/check.h"
 #include "kernels/grid_walk.h"
 
@@ -40,55 +39,57 @@ void for_blocks(const char* op, const Tensor& x, const Tensor* dy, const Grids& 
   });
 }
 
-void widen(Range& r, float low, float high) {
-  r.low = low < r.low ? low : r.low;
-  r.high = high > r.high ? high : r.high;
-}
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// widen() never takes a NaN in: this one stays.
-void poison(Range& r) { r.low = r.high = std::numeric_limits<float>::quiet_NaN(); }
-
-const Range kNothing{std::numeric_limits<float>::infinity(),
-                     -std::numeric_limits<float>::infinity()};
-
-// Ranges of the columns of x seen as (rows, channels); channels 1: of everything.
-std::vector<Range> column_ranges(const Context& context, const float* x, int64_t numel,
-                                 int64_t channels) {
-  const ChannelTiles tiles(numel, channels);
-  std::vector<float> low(tiles.chunks * tiles.width, kNothing.low);
-  std::vector<float> high(tiles.chunks * tiles.width, kNothing.high);
-  std::vector<int32_t> nan(tiles.chunks * tiles.width, 0);
-  tiles.for_chunks(context, [&](int64_t k, int64_t begin, int64_t end) {
-    float* lo = &low[k * tiles.width];
-    float* hi = &high[k * tiles.width];
-    int32_t* bad = &nan[k * tiles.width];
-    for_elements(tiles, begin, end, [=](int64_t i, int64_t j) {
-      lo[j] = x[i] < lo[j] ? x[i] : lo[j];
-      hi[j] = x[i] > hi[j] ? x[i] : hi[j];
-      bad[j] |= x[i] != x[i];  // both comparisons above pass NaN by
-    });
-  });
-  std::vector<Range> out(channels, kNothing);
-  for (size_t i = 0; i < low.size(); ++i) widen(out[i % tiles.width % channels], low[i], high[i]);
-  for (size_t i = 0; i < nan.size(); ++i) {
-    if (nan[i] != 0) poison(out[i % tiles.width % channels]);
+// Smallest, largest and NaN of every piece, by column of a tile or by lane.
+struct Ranges {
+  Ranges(const GridWalk& walk)
+      : columns(walk.tiled ? walk.width : kQuantLanes),
+        low(walk.pieces * columns, kInfinity),
+        high(low.size(), -kInfinity),
+        nan(low.size(), 0.0f) {}
+  void set(int64_t piece, ReduceBlock& b) {
+    b.low = &low[piece * columns];
+    b.high = &high[piece * columns];
+    b.nan = &nan[piece * columns];
   }
-  return out;
-}
+  void merge(const GridWalk& walk, std::vector<Range>& out) const {
+    for (int64_t p = 0; p < walk.pieces; ++p) {
+      for (int64_t j = 0; j < columns; ++j) {
+        const int64_t i = p * columns + j;
+        Range& r = out[walk.tiled ? j % walk.channels : walk.channel(p)];
+        const bool bad = nan[i] != nan[i];  // a NaN in r stays: it loses no comparison
+        r.low = bad ? nan[i] : (low[i] < r.low ? low[i] : r.low);
+        r.high = bad ? nan[i] : (high[i] > r.high ? high[i] : r.high);
+      }
+    }
+  }
+
+  int64_t columns;
+  std::vector<float> low, high, nan;
+};
 
 }  // namespace
 
 std::vector<Range> observe_ranges(const Tensor& x, int axis) {
-  const float* values = x.data<float>();
-  if (axis < 0) return column_ranges(x.context(), values, x.numel(), 1);
-  const GridWalk walk("observe_ranges", x, axis, x.dim(axis));
-  if (walk.tiled) return column_ranges(x.context(), values, x.numel(), walk.channels);
-  std::vector<Range> out(walk.channels, kNothing);
-  for (int64_t begin = 0; begin < x.numel(); begin += walk.inner) {
-    const Range r = column_ranges(x.context(), values + begin, walk.inner, 1)[0];
-    Range& all = out[begin / walk.inner % walk.channels];
-    r.low == r.low ? widen(all, r.low, r.high) : poison(all);
-  }
+  check_dtype("observe_ranges", "input", x, DType::kFloat32);
+  const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
+  const GridWalk walk("observe_ranges", x, axis, channels);
+  Ranges ranges(walk);
+  ReduceBlock block{};
+  block.x = x.data<float>();
+  block.stream = streams(block.x, x.numel() * 4);
+  block.period = walk.tiled ? walk.width : 0;
+  const auto body = quant_bodies().range;
+  walk.for_pieces(x.context(), [&](int64_t p, int64_t, int64_t begin, int64_t end) {
+    ReduceBlock b = block;
+    b.begin = begin;
+    b.end = end;
+    ranges.set(p, b);
+    body(b);
+  });
+  std::vector<Range> out(channels, Range{kInfinity, -kInfinity});
+  ranges.merge(walk, out);
   return out;
 }
 

@@ -7,7 +7,10 @@
 namespace halftone::quant_math {
 
 // +1 for x >= 0, both zeros included (BNN, eq. 1), else -1; NaN is -1, as the lowest code.
-HALFTONE_HD float binary_sign(float x) { return x >= 0.0f ? 1.0f : -1.0f; }
+template <class V>
+HALFTONE_HD V binary_sign(V x) {
+  return select(x >= V(0.0f), V(1.0f), V(-1.0f));
+}
 
 // BNN, eq. 2 and 3: +1 with probability p = clamp((x + 1) / 2, 0, 1), else -1. `uniform` in [0, 1)
 // with 24 bits, so p = 0 never and p = 1 always gives +1. NaN is -1.
@@ -24,11 +27,12 @@ enum class SignGradient : uint8_t {
 };
 
 // d sign / dx. NaN: 0, except for kIdentity.
-HALFTONE_HD float sign_derivative(float x, SignGradient rule) {
-  const float size = fabsf(x);
-  if (rule == SignGradient::kStraightThrough) return size <= 1.0f ? 1.0f : 0.0f;
-  if (rule == SignGradient::kApproxSign) return size < 1.0f ? 2.0f - 2.0f * size : 0.0f;
-  return 1.0f;
+template <class V>
+HALFTONE_HD V sign_derivative(V x, SignGradient rule) {
+  const V zero(0.0f), one(1.0f), two(2.0f), size = select(x < zero, zero - x, x);
+  if (rule == SignGradient::kStraightThrough) return select(size <= one, one, zero);
+  if (rule == SignGradient::kApproxSign) return select(size < one, two - two * size, zero);
+  return one;
 }
 
 // Latent weights after an optimizer step. NaN stays, to be seen.

@@ -14,7 +14,10 @@ constexpr float kDorefaFloor = kScaleFloor;
 HALFTONE_HD float dorefa_tanh(float w);
 
 // quantize_k (eq. 5) of r in [0, 1]: the code rint(r n). Saturates; NaN is code 0.
-HALFTONE_HD float dorefa_code(float r, float n) { return clamp_nan_low(rintf(r * n), 0.0f, n); }
+template <class V>
+HALFTONE_HD V dorefa_code(V r, V n) {
+  return clamp_nan_low(round_even(r * n), V(0.0f), n);
+}
 
 // ---- weights, k > 1 (eq. 9): w_q = 2 quantize_k(t / (2 max |t|) + 1/2) - 1, t = tanh(w) ----
 
@@ -44,9 +47,16 @@ HALFTONE_HD float dorefa_weight_gradient(float dy, float t, const DorefaWeightRu
 
 // ---- activations (eq. 11): quantize_k(clamp(x, 0, 1)) ----
 
-HALFTONE_HD float dorefa_activation(float x, float n) { return dorefa_code(x, n) / n; }
-// Inside and at both bounds, as the clamp of PyTorch and TensorFlow; NaN is outside.
-HALFTONE_HD bool dorefa_activation_mask(float x) { return (x >= 0.0f) & (x <= 1.0f); }
+template <class V>
+HALFTONE_HD V dorefa_activation(V x, V n) {
+  return dorefa_code(x, n) / n;
+}
+// dy inside and at both bounds, as the clamp of PyTorch and TensorFlow, else 0; NaN is outside.
+template <class V>
+HALFTONE_HD V dorefa_activation_gradient(V dy, V x) {
+  const V zero(0.0f);
+  return select(x >= zero, select(x <= V(1.0f), dy, zero), zero);
+}
 
 // ---- gradients (eq. 12): 2 m (quantize_k(g / (2 m) + 1/2 + N) - 1/2), m = max |g| of a sample
 // ----

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "kernels/moments.h"
-#include "kernels/quant_bodies.h"
 #include "test/kernels/oracle.h"
 
 using namespace halftone;
@@ -194,59 +193,4 @@ TEST_CASE("moments at every axis: exact on integers, the same bits for every thr
   }
   const Context context;
   REQUIRE(kernels::moments(Tensor::full(context, {5}, 0.1f))[0].deviation() == 0.0);
-}
-
-TEST_CASE("both instruction sets give the same bits, past the cache or not") {
-  const kernels::QuantBodies* wide = kernels::quant_bodies_avx512();
-  const int64_t n = 5003;
-  const Context context;
-  Tensor x = test::random_tensor(context, {n}, 1), dy = test::random_tensor(context, {n}, 2);
-  for (int64_t i = 0; i < n; i += 7) x.data<float>()[i] = 0.11f * static_cast<float>(i % 40 - 20);
-  x.data<float>()[77] = test::kNan, x.data<float>()[78] = test::kInf,
-  x.data<float>()[79] = -test::kInf;
-  const std::vector<float> scale(1024, 0.11f), low(1024, -11.0f), high(1024, 4.0f), z(1024, 3.0f);
-  const auto run = [&](kernels::QuantBodies::Body body, int64_t begin, int64_t period,
-                       bool stream) {
-    Tensor out = Tensor::full(context, {n}, 9.0f);
-    std::vector<double> sums(2048);
-    kernels::QuantBlock b{begin,
-                          n,
-                          period,
-                          x.data<float>(),
-                          dy.data<float>(),
-                          out.data<float>(),
-                          stream,
-                          scale.data(),
-                          low.data(),
-                          high.data(),
-                          z.data(),
-                          low.data(),
-                          high.data(),
-                          sums.data(),
-                          sums.data() + 1024};
-    body(b);
-    std::vector<double> all(sums);
-    for (const float v : out.to_vector<float>()) all.push_back(static_cast<double>(v));
-    return all;
-  };
-  const auto compare = [&](kernels::QuantBodies::Body a, kernels::QuantBodies::Body b) {
-    for (const bool stream : {false, true}) {
-      // From an odd element; in tiles, aligned and not.
-      REQUIRE(run(a, 13, 0, false) == run(b, 13, 0, stream));
-      REQUIRE(run(a, 1024, 1024, false) == run(b, 1024, 1024, stream));
-      REQUIRE(run(a, 999, 999, false) == run(b, 999, 999, stream));
-    }
-  };
-  const kernels::QuantBodies& plain = kernels::quant_bodies_avx2();
-  for (const kernels::QuantBodies* other : {&plain, wide}) {
-    if (other == nullptr) continue;
-    compare(plain.fake_quantize, other->fake_quantize);
-    compare(plain.fake_quantize_nni, other->fake_quantize_nni);
-    compare(plain.ste_gradient, other->ste_gradient);
-    compare(plain.ste_gradient_nni, other->ste_gradient_nni);
-    for (const int edge : {0, 1}) {
-      compare(plain.lsq[edge], other->lsq[edge]);
-      compare(plain.lsq_plus[edge], other->lsq_plus[edge]);
-    }
-  }
 }
