@@ -91,6 +91,14 @@ float tied_share(const Tensor& dy, const Tensor& w, float largest) {
   return count > 0.0 ? static_cast<float>(sum / (m * m * count)) : 0.0f;
 }
 
+// Gradients of one sample, whose range is m.
+void quantize_run(const float* g, const uint32_t* draws, int64_t count, float m, float n,
+                  float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = quant_math::dorefa_gradient(g[i], m, n, noise_uniform(draws[i]));
+  }
+}
+
 }  // namespace
 
 float dorefa_largest(const Tensor& w) {
@@ -180,9 +188,8 @@ void dorefa_gradients(const Tensor& g, int bits, const Philox& noise, Tensor& y)
       const int64_t at = block * kNoiseBlock, stop = std::min(total, at + kNoiseBlock);
       for (int64_t i = at; i < stop;) {
         const int64_t sample = i / length, until = std::min(stop, (sample + 1) * length);
-        for (const float size = m[sample]; i < until; ++i) {
-          out[i] = quant_math::dorefa_gradient(in[i], size, n, noise_uniform(bits_of[i - at]));
-        }
+        quantize_run(in + i, bits_of + (i - at), until - i, m[sample], n, out + i);
+        i = until;
       }
     }
   });

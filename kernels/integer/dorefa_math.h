@@ -65,9 +65,10 @@ HALFTONE_HD V dorefa_activation_gradient(V dy, V x) {
 // m = 0 leaves zeros; a sample whose m is infinite passes as it is, and NaN stays NaN: overflow is
 // for the trainer to see.
 HALFTONE_HD float dorefa_gradient(float g, float m, float n, float uniform) {
-  if (!(m > 0.0f) || m == INFINITY || g != g) return g;
+  const bool as_it_is = !(m > 0.0f) | (m == INFINITY) | (g != g);
   const float r = g / m * 0.5f + 0.5f + (uniform - 0.5f) / n;
-  return (2.0f * (dorefa_code(r, n) / n) - 1.0f) * m;
+  const float quantized = (2.0f * (dorefa_code(r, n) / n) - 1.0f) * m;
+  return as_it_is ? g : quantized;  // no branch: vectorises
 }
 
 // ---- tanh ----
