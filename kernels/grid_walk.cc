@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kPiece = 32768;  // elements, at least about so many
 constexpr int64_t kPieces = 128;   // about: few enough that adding up their sums costs nothing
-constexpr int64_t kWidth = 256;   // columns of a tile: their constants stay in the first cache
+constexpr int64_t kWidth = 256;    // columns of a tile: their constants stay in the first cache
 
 // A multiple of the channels, and of the vectors' lanes unless that is far away.
 int64_t tile_width(int64_t channels) {

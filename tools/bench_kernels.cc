@@ -15,11 +15,13 @@
 
 #include "tensor/error.h"
 #include "tools/bench_kernel_ops.h"
+#include "tools/shell.h"
 
 namespace {
 
 using namespace halftone;
 using halftone::tools::BenchOp;
+using halftone::tools::quoted;
 using Json = nlohmann::ordered_json;
 
 struct Options {
@@ -58,8 +60,8 @@ void measure(const BenchOp& copy, int rounds, Row& row) {
 Json run_torch(const Options& o, int64_t pixels) {
   const std::string command = fmt::format(
       "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
-      "8589934592 '{}' '{}' {} {} {} 2>&1",
-      o.python, o.script, pixels, o.threads, o.rounds);
+      "8589934592 {} {} {} {} {} 2>&1",
+      quoted(o.python), quoted(o.script), pixels, o.threads, o.rounds);
   std::FILE* pipe = popen(command.c_str(), "r");
   if (!pipe) return Json::object();
   Json result = Json::object();

@@ -24,10 +24,12 @@
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
 #include "tensor/memory.h"
+#include "tools/shell.h"
 
 namespace {
 
 using namespace halftone;
+using tools::quoted;
 using Json = nlohmann::ordered_json;
 
 struct Case {
@@ -140,13 +142,6 @@ Outcome run_command(const std::string& command) {
   const int status = pclose(pipe);
   if (outcome.last_line.empty()) outcome.last_line = fmt::format("ended with status {}", status);
   return outcome;
-}
-
-// For the shell: ' becomes '\''.
-std::string quoted(const std::string& s) {
-  std::string text = "'";
-  for (char c : s) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
 }
 
 Json run_torch(const Case& c, const Options& o, const std::string& form) {
