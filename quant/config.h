@@ -24,7 +24,9 @@ namespace halftone {
 //   quant_scheme     "per_tensor_affine" | "per_tensor_symmetric" | "per_channel_affine" |
 //                    "per_channel_symmetric", or by type
 //   axis             of per-channel scales (PyTorch's), or by type; weight 0, input and output 1
-//   ema_decay        0.99;  observer  "ema" | "min_max"
+//   observer         "ema" | "min_max", or by type; ObserverQuantizer's: `halftone list observers`
+//   ema_decay        0.99, of observer ema;  percentile  99.99, of observer percentile
+//   reduce_range     true: activations use one bit less (ObserverQuantizer)
 struct ConfigEntry {
   std::map<QuantType, QuantSpec> specs;
   std::vector<std::string> op_types, op_names;
@@ -36,7 +38,9 @@ struct ConfigEntry {
 struct ConfigRules {
   std::vector<QuantType> types = {QuantType::kWeight, QuantType::kInput, QuantType::kOutput};
   int min_bits = 2, max_bits = 16;
-  std::map<QuantType, QuantSpec> defaults;  // per type; dtype, scheme, start step
+  std::map<QuantType, QuantSpec> defaults;  // per type; dtype, scheme, observer, start step
+  std::vector<ObserverKind> observers = {ObserverKind::kEma, ObserverKind::kMinMax};
+  bool reduce_range = false;  // whether the key is known
 };
 
 // The layers of the model, for messages: (name, class name).

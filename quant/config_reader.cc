@@ -1,6 +1,7 @@
 #include "quant/config_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tensor/nearest.h"
@@ -14,7 +15,7 @@ const std::vector<std::string>& known_keys() {
   static const std::vector<std::string> kKeys = {
       "quant_types", "quant_bits", "first_layer_bits", "last_layer_bits", "op_types",
       "op_names",    "exclude",    "quant_start_step", "quant_dtype",     "quant_scheme",
-      "axis",        "ema_decay",  "observer"};
+      "axis",        "ema_decay",  "observer",         "percentile",      "reduce_range"};
   return kKeys;
 }
 
@@ -104,10 +105,47 @@ int64_t whole_number(const Field& f, int64_t low, int64_t high) {
   return f.value.get<int64_t>();
 }
 
-void read_observer(const Field& f, QuantSpec& spec) {
-  const std::string word = word_of(f, "\"ema\" or \"min_max\"");
-  if (word != "ema" && word != "min_max") f.fail("\"ema\" or \"min_max\"");
-  spec.observer = word == "ema" ? ObserverKind::kEma : ObserverKind::kMinMax;
+void read_observer(const Field& f, const ConfigRules& rules, QuantSpec& spec) {
+  const bool weight = f.key == "observer.weight";  // its range is known exactly
+  std::string allowed = "one of";
+  for (const ObserverKind kind :
+       weight ? std::vector<ObserverKind>{ObserverKind::kMinMax} : rules.observers)
+    allowed += (allowed == "one of" ? " \"" : ", \"") + name_of(kind) + "\"";
+  const std::string word = word_of(f, allowed);
+  for (const ObserverKind kind : rules.observers) {
+    if (name_of(kind) != word || (weight && kind != ObserverKind::kMinMax)) continue;
+    spec.observer = kind;
+    return;
+  }
+  f.fail(allowed);
+}
+
+double number_between(const Field& f, double low, double high, const std::string& allowed) {
+  const bool good =
+      f.value.is_number() && f.value.get<double>() >= low && f.value.get<double>() < high;
+  if (!good) f.fail(allowed);
+  return f.value.get<double>();
+}
+
+bool truth(const Field& f) {
+  if (!f.value.is_boolean()) f.fail("true or false");
+  return f.value.get<bool>();
+}
+
+// Keys of one observer, or of one quantizer, are errors elsewhere.
+void check_use(const Json& item, size_t number, const ConfigRules& rules,
+               const std::map<QuantType, QuantSpec>& specs) {
+  const bool percentile = std::any_of(specs.begin(), specs.end(), [](const auto& s) {
+    return s.second.observer == ObserverKind::kPercentile;
+  });
+  if (item.contains("percentile") && !percentile)
+    Field{number, "percentile", item["percentile"]}.fail("observer \"percentile\" beside it");
+  if (item.contains("reduce_range") && !rules.reduce_range)
+    Field{number, "reduce_range", item["reduce_range"]}.fail("ObserverQuantizer, which has it");
+  for (const auto& [type, spec] : specs) {
+    if (spec.reduce_range && spec.bits < 3)
+      Field{number, "reduce_range", item["reduce_range"]}.fail("at least 3 bits to take one from");
+  }
 }
 
 int read_bits(const Field& f, const ConfigRules& rules) {
@@ -140,12 +178,17 @@ void read_spec_key(const Field& f, const ConfigRules& rules,
   } else if (f.key == "quant_start_step") {
     for (auto& [type, spec] : specs) spec.start_step = whole_number(f, 0, INT64_MAX);
   } else if (f.key == "observer") {
-    for (auto& [type, spec] : specs) read_observer(f, spec);
+    by_type(f, rules, false, specs,
+            [&](const Field& p, QuantSpec& spec) { read_observer(p, rules, spec); });
   } else if (f.key == "ema_decay") {
-    const bool good =
-        f.value.is_number() && f.value.get<double>() >= 0 && f.value.get<double>() < 1;
-    if (!good) f.fail("a number in [0, 1)");
-    for (auto& [type, spec] : specs) spec.ema_decay = f.value.get<double>();
+    const double decay = number_between(f, 0, 1, "a number in [0, 1)");
+    for (auto& [type, spec] : specs) spec.ema_decay = decay;
+  } else if (f.key == "percentile") {
+    const double percentile =
+        number_between(f, 50, std::nextafter(100, 101), "a number in [50, 100]");
+    for (auto& [type, spec] : specs) spec.percentile = percentile;
+  } else if (f.key == "reduce_range") {
+    for (auto& [type, spec] : specs) spec.reduce_range = truth(f);
   }
 }
 
@@ -182,8 +225,7 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
   if (entry.has_op_names) entry.op_names = read_strings({number, "op_names", item["op_names"]});
   if (item.contains("exclude")) {
     const Field f{number, "exclude", item["exclude"]};
-    if (!f.value.is_boolean()) f.fail("true or false");
-    entry.exclude = f.value.get<bool>();
+    entry.exclude = truth(f);
   }
   if (!entry.exclude && (!item.contains("quant_types") || !item.contains("quant_bits"))) {
     fail_entry(number,
@@ -208,6 +250,7 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
   }
   for (const auto& [key, value] : item.items())
     read_spec_key({number, key, value}, rules, entry.specs.empty() ? unused : entry.specs);
+  check_use(item, number, rules, entry.specs.empty() ? unused : entry.specs);
   return entry;
 }
 

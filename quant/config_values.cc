@@ -37,6 +37,8 @@ Json to_json(const ConfigValues& v) {
   put(entry, "quant_start_step", v.quant_start_step);
   put(entry, "ema_decay", v.ema_decay);
   put(entry, "observer", v.observer);
+  put(entry, "percentile", v.percentile);
+  put(entry, "reduce_range", v.reduce_range);
   return entry;
 }
 

@@ -27,8 +27,9 @@ struct ConfigValues {
   std::optional<ByType<std::string>> quant_dtype, quant_scheme;
   std::optional<bool> exclude;
   std::optional<int64_t> quant_start_step;
-  std::optional<double> ema_decay;
-  std::optional<std::string> observer;
+  std::optional<double> ema_decay, percentile;
+  std::optional<ByType<std::string>> observer;
+  std::optional<bool> reduce_range;
 };
 
 // JSON text in NNI's form, or a list of C++ values: both go through the same checks, in compress().

@@ -106,6 +106,17 @@ Json numbers(const FakeQuantize& q, Get get) {
   return list.size() == 1 ? list[0] : list;
 }
 
+// What NNI's ObserverQuantizer exports too.
+void add_code_range(const QuantPoint& point, Json& layer) {
+  const FakeQuantize& q = *point.quantizer;
+  const std::string type = name_of(point.type);
+  const quant_math::Grid g = quant_math::empty_grid(q.spec().rule());
+  layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
+  layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
+  layer["tracked_qmin_" + type] = g.qmin;
+  layer["tracked_qmax_" + type] = g.qmax;
+}
+
 void add_calibration(const QuantPoint& point, Json& layer) {
   const FakeQuantize& q = *point.quantizer;
   const std::string type = name_of(point.type);
@@ -185,12 +196,14 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
         .what_happened("ONNX files are not written yet")
         .fix("leave onnx_path empty; model_path holds every code, scale and zero point");
   }
+  check_exportable();
   TensorFile file;
   file.tensors = model_.state_dict();
   Json layers, calibration;
   for (const QuantPoint& point : points_) {
     layers[point.module][name_of(point.type)] = describe(*point.quantizer);
     add_calibration(point, calibration[point.module]);
+    if (needs_calibration()) add_code_range(point, calibration[point.module]);
   }
   std::map<std::string, const Chain*> chain_of;
   for (const ChainPtr& chain : chains_) chain_of[chain->anchor->path()] = chain.get();

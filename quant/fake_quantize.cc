@@ -61,10 +61,10 @@ std::string FakeQuantize::integer_obstacle() const {
   return type() == QuantType::kWeight ? weight_obstacle(spec()) : activation_obstacle(spec());
 }
 
-bool FakeQuantize::observes() const { return training() && flag(*observer_enabled_); }
+bool FakeQuantize::observes() const { return training() && observer_enabled(); }
 
 bool FakeQuantize::will_quantize() const {
-  return flag(*fake_quant_enabled_) && !warm_up() && (initialised() || observes());
+  return fake_quant_enabled() && !warm_up() && (initialised() || observes());
 }
 
 Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {

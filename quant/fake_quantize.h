@@ -51,8 +51,9 @@ class FakeQuantize : public Module {
 
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
-  bool will_quantize() const;
-  virtual bool observes() const;  // in training, with the observer on
+  virtual bool will_quantize() const;
+  // Whether the next forward will take its values in: in training, with the observer on.
+  virtual bool observes() const;
   bool initialised() const { return flag(*initialised_); }
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
@@ -95,6 +96,8 @@ class FakeQuantize : public Module {
   virtual Variable quantize(const Variable& x);
   void set_signed(bool on) { spec_->data<int32_t>()[1] = on; }
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
+  bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
+  bool observer_enabled() const { return flag(*observer_enabled_); }
   void check_not_empty(const Tensor& x) const;
   // Throws where an end of a range is NaN or infinite.
   void check_finite(const std::vector<kernels::Range>& seen) const;

@@ -20,6 +20,7 @@ struct ObserverRule {
   ObserverKind kind = ObserverKind::kEma;
   double decay = 0.99;
   bool keeps_nothing = false;  // weights: the current range counts alone
+  bool nni = false;            // the first batch is averaged with itself: an ulp
 };
 
 // tracked (a range per channel) after a batch whose ranges are `seen`. Without `initialised` the

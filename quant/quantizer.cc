@@ -79,10 +79,11 @@ std::shared_ptr<FakeQuantize> Quantizer::make_fake_quantize(Module& module,
 
 void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
                                        const std::string& dtype) {
-  if (compressed_) {
+  if (prepared_) {
     throw HALFTONE_ERROR("set_quant_scheme_dtype")
-        .expected("a call before compress()")
-        .found("one after it");
+        .expected("a call before the quantizers are in the model")
+        .found("one after it")
+        .fix("say quant_scheme and quant_dtype in config_list");
   }
   for (const QuantType t : {QuantType::kWeight, QuantType::kInput, QuantType::kOutput}) {
     if (name_of(t) != type) continue;
@@ -108,7 +109,14 @@ void Quantizer::read_config() {
 }
 
 void Quantizer::compress() {
+  prepare();
   if (compressed_) return;
+  convert();
+  compressed_ = true;
+}
+
+void Quantizer::prepare() {
+  if (prepared_) return;
   refresh_paths(model_);
   check_fresh(model_);
   read_config();
@@ -132,7 +140,7 @@ void Quantizer::compress() {
   }
   if (options_.integer) install_code_dropout(model_);
   refresh_paths(model_);
-  compressed_ = true;
+  prepared_ = true;
   if (optimizer_ != nullptr) join_optimizer();
 }
 

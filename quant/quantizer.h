@@ -57,7 +57,14 @@ class Quantizer {
   void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
                               const std::string& dtype);
   // Checks config_list and fills the model's slots. A second call does nothing.
+  void prepare();
+  // prepare(), and what the algorithm needs before the network is the quantized one
+  // (ObserverQuantizer: scales from what was observed). A second call does nothing.
   void compress();
+  // Whether the network has to be trained with it. The others quantize a trained network.
+  virtual bool needs_training() const { return true; }
+  // Whether data has to run through the network between prepare() and compress().
+  virtual bool needs_calibration() const { return false; }
 
   // The number of the coming optimizer step, from 1. Part of the model's state.
   int64_t step() const;
@@ -93,6 +100,9 @@ class Quantizer {
   // Once the slots are filled: what concerns the optimizer beyond new parameters.
   virtual void prepare_optimizer(Optimizer&) {}
   const QuantizerOptions& options() const { return options_; }
+  virtual void convert() {}  // the last part of compress()
+  // Throws when there is nothing to export yet.
+  virtual void check_exportable() const {}
   const Tensor& weight_of(const QuantPoint& point) const;  // of the layer whose weight it is
 
  private:
@@ -115,7 +125,7 @@ class Quantizer {
   Optimizer* optimizer_;
   Tensor dummy_;
   QuantizerOptions options_;
-  bool compressed_ = false;
+  bool prepared_ = false, compressed_ = false;
   std::map<QuantType, QuantSpec> defaults_;
   QuantConfig config_;
   std::vector<QuantPoint> points_;

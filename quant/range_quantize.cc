@@ -1,5 +1,6 @@
 #include "quant/range_quantize.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "quant/observer.h"
@@ -30,7 +31,8 @@ void RangeQuantize::observe_values(const Tensor& x) {
 void RangeQuantize::observe(const std::vector<kernels::Range>& seen) {
   check_finite(seen);
   std::vector<kernels::Range> tracked = ranges();
-  const ObserverRule rule{spec().observer, spec().ema_decay, type() == QuantType::kWeight};
+  const ObserverRule rule{spec().observer, spec().ema_decay, type() == QuantType::kWeight,
+                          spec().nni};
   track_ranges(rule, initialised(), seen, tracked);
   set_ranges(tracked);
 }
@@ -41,7 +43,12 @@ std::vector<kernels::Range> RangeQuantize::ranges() const {
   return out;
 }
 
-void RangeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
+quant_math::Grid RangeQuantize::grid_of(const kernels::Range& range) const {
+  return quant_math::choose_grid(range.low, range.high, spec().rule());
+}
+
+void RangeQuantize::store(const std::vector<kernels::Range>& ranges,
+                          const std::vector<quant_math::Grid>& grids) {
   const int64_t n = static_cast<int64_t>(ranges.size());
   if (scale_->numel() != n) {
     *scale_ = filled(context(), n, 1.0f);
@@ -49,17 +56,24 @@ void RangeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
     *max_ = filled(context(), n, 0.0f);
     *zero_point_ = Tensor::zeros(context(), {n}, DType::kInt32);
   }
-  bool any = false;
   for (int64_t c = 0; c < n; ++c) {
-    const quant_math::Grid g =
-        quant_math::choose_grid(ranges[c].low, ranges[c].high, spec().rule());
     min_->data<float>()[c] = ranges[c].low;
     max_->data<float>()[c] = ranges[c].high;
-    scale_->data<float>()[c] = g.scale;
-    zero_point_->data<int32_t>()[c] = g.zero_point;
-    any |= ranges[c].low <= ranges[c].high;
+    scale_->data<float>()[c] = grids[c].scale;
+    zero_point_->data<int32_t>()[c] = grids[c].zero_point;
   }
-  set_initialised(any);
+}
+
+void RangeQuantize::store(const std::vector<kernels::Range>& ranges) {
+  std::vector<quant_math::Grid> grids;
+  for (const kernels::Range& r : ranges) grids.push_back(grid_of(r));
+  store(ranges, grids);
+}
+
+void RangeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
+  store(ranges);
+  set_initialised(std::any_of(ranges.begin(), ranges.end(),
+                              [](const kernels::Range& r) { return r.low <= r.high; }));
 }
 
 kernels::Grids RangeQuantize::grids(int rank) const {

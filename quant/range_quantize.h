@@ -18,6 +18,13 @@ class RangeQuantize : public FakeQuantize {
   std::vector<kernels::Range> ranges() const override;
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
 
+ protected:
+  virtual quant_math::Grid grid_of(const kernels::Range& range) const;
+  // What set_ranges() writes, without `initialised`.
+  void store(const std::vector<kernels::Range>& ranges, const std::vector<quant_math::Grid>& grids);
+  // The same with the grids of the ranges.
+  void store(const std::vector<kernels::Range>& ranges);
+
  private:
   Tensor *scale_, *zero_point_, *min_, *max_;
 };

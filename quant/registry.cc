@@ -1,4 +1,6 @@
 #include "quant/lsq.h"
+#include "quant/naive.h"
+#include "quant/observer_quantizer.h"
 #include "quant/qat.h"
 #include "tensor/nearest.h"
 
@@ -19,6 +21,11 @@ std::unique_ptr<Quantizer> create(Module& model, const ConfigList& config_list,
 
 std::map<std::string, Entry>& registry() {
   static std::map<std::string, Entry> entries = {
+      {"NaiveQuantizer",
+       {"weights on their own range, 8 bits, nothing learned or observed", create<NaiveQuantizer>}},
+      {"ObserverQuantizer",
+       {"post-training: ranges from a few batches of data (halftone quantize), 2 to 16 bits",
+        create<ObserverQuantizer>}},
       {"QAT_Quantizer",
        {"quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits",
         create<QatQuantizer>}},

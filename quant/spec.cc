@@ -7,16 +7,23 @@ std::string name_of(QuantType type) {
   return kNames[static_cast<int>(type)];
 }
 
+std::string name_of(ObserverKind kind) {
+  static const char* const kNames[] = {"min_max", "ema", "histogram", "percentile", "kl"};
+  return kNames[static_cast<int>(kind)];
+}
+
 bool QuantSpec::operator==(const QuantSpec& o) const {
   return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel &&
          symmetric == o.symmetric && (!per_channel || axis == o.axis) && observer == o.observer &&
-         ema_decay == o.ema_decay && start_step == o.start_step && nni == o.nni;
+         ema_decay == o.ema_decay && percentile == o.percentile && reduce_range == o.reduce_range &&
+         start_step == o.start_step && nni == o.nni;
 }
 
 std::string QuantSpec::str() const {
   return std::string(is_signed ? "int" : "uint") + std::to_string(bits) +
          (per_channel ? " per-channel (axis " + std::to_string(axis) + ")" : " per-tensor") +
-         (symmetric ? " symmetric" : " affine") + (nni ? " (NNI's rounding)" : "");
+         (symmetric ? " symmetric" : " affine") + (reduce_range ? " (reduced range)" : "") +
+         (nni ? " (NNI's rounding)" : "");
 }
 
 std::string weight_obstacle(const QuantSpec& spec) {

@@ -15,8 +15,10 @@ enum class QuantType : uint8_t { kWeight, kInput, kOutput, kGradient, kBias };
 std::string name_of(QuantType type);  // "weight", "input", "output", "gradient", "bias"
 
 // kEma: moving average over batches (Jacob et al. 2018, section 3.1). kMinMax: weights, the current
-// range; activations, the smallest and largest value ever seen.
-enum class ObserverKind : uint8_t { kMinMax, kEma };
+// range; activations, the smallest and largest value ever seen. The others choose a range from a
+// histogram of all values seen.
+enum class ObserverKind : uint8_t { kMinMax, kEma, kHistogram, kPercentile, kKl };
+std::string name_of(ObserverKind kind);  // "min_max", "ema", "histogram", "percentile", "kl"
 
 struct QuantSpec {
   int bits = 8;                       // 1 to 16, as far as the algorithm has them
@@ -27,13 +29,15 @@ struct QuantSpec {
   int axis = 0;  // of per-channel scales, in PyTorch's layout (OIHW, NCHW)
   ObserverKind observer = ObserverKind::kEma;
   double ema_decay = 0.99;
+  double percentile = 99.99;  // of kPercentile
+  bool reduce_range = false;  // one bit less than `bits` (for x86 without VNNI)
   int64_t start_step =
       0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
   bool nni = false;         // NNI's rounding and zero points
   bool auto_dtype = false;  // is_signed follows from the values (LSQ); no part of equality
 
   bool operator==(const QuantSpec& o) const;
-  quant_math::GridRule rule() const { return {bits, is_signed, symmetric, nni}; }
+  quant_math::GridRule rule() const { return {bits - reduce_range, is_signed, symmetric, nni}; }
   quant_math::Rounding rounding() const {
     return nni ? quant_math::Rounding::kNni : quant_math::Rounding::kOnnx;
   }

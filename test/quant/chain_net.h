@@ -36,6 +36,7 @@ struct Case {
   Activation act = Activation::kReLU;
   int weight_bits = 8, output_bits = 8;
   bool per_channel = true, output_signed = false;
+  bool learned() const { return quantizer.rfind("Lsq", 0) == 0; }
 };
 
 inline std::vector<Case> cases() {
@@ -106,7 +107,7 @@ struct Net {
     model->append("act", make<ActivationLayer>(context, act));
     const Shape shape = c.linear ? Shape{6, 40} : Shape{4, 7, 9, c.conv.in_channels};
     x = spread(context, shape, -1.0f, 2.0f, 7);
-    const bool learned = c.quantizer != "QAT_Quantizer";
+    const bool learned = c.learned();
     std::string config =
         replace(learned ? kLearnedConfig : kConfig, "WBITS", std::to_string(c.weight_bits));
     config = replace(config, "ABITS", std::to_string(c.output_bits));
@@ -115,8 +116,9 @@ struct Net {
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
     QuantizerOptions quantizing;
     quantizing.integer = integer;
+    model->train(c.quantizer != "ObserverQuantizer");
     quantizer = make_quantizer(c.quantizer, *model, config, nullptr, x, quantizing);
-    quantizer->compress();
+    if (!quantizer->needs_calibration()) quantizer->compress();
   }
   static ContextOptions options(int threads) {
     ContextOptions o;
@@ -170,7 +172,7 @@ inline LayerOracle oracle_of(const Case& c, Net& net) {
   if (c.act == Activation::kReLU6) o.act_high = 6;
   o.bits = c.weight_bits;
   o.per_channel = c.per_channel;
-  o.learned = c.quantizer != "QAT_Quantizer";
+  o.learned = c.learned();
   if (o.learned)
     o.w_scale = net.model->state_dict().at("layer.weight_fake_quant.scale").to_vector<float>();
   return o;

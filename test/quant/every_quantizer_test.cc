@@ -41,9 +41,12 @@ struct Run {
     model->append(make<Linear>(context, 5 * 4 * 4, 3));
     store = std::make_unique<ParameterStore>(*model);
     optimizer = make_optimizer(*store, {});
+    model->eval();
     const auto any = make_quantizer(name, *model, "[]");
     quantizer = make_quantizer(name, *model, config_for(*any), optimizer.get(), batch(0));
+    for (int k = 0; k < 2 && quantizer->needs_calibration(); ++k) (*model)(Variable(batch(k)));
     quantizer->compress();
+    model->train();
   }
   static ContextOptions options() {
     ContextOptions o;

@@ -1,0 +1,405 @@
+#include "quant/observer_quantizer.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "nn/zoo/zoo.h"
+#include "quant/observer_quantize.h"
+#include "test/quant/chain_net.h"
+#include "test/tensor/temp_folder.h"
+
+using namespace halftone;
+using namespace halftone::test;
+
+namespace {
+
+std::string config_with(const std::string& keys) {
+  return R"([{"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"])" +
+         (keys.empty() ? "" : ", " + keys) + "}]";
+}
+
+// LeNet-5 in evaluation mode; without config in float.
+struct Lenet {
+  explicit Lenet(const std::string& keys, bool quantized = true)
+      : model(make_model("lenet5", context)) {
+    model->eval();
+    if (!quantized) return;
+    quantizer = std::make_unique<ObserverQuantizer>(*model.module, config_with(keys), nullptr,
+                                                    Tensor::zeros(context, model.batch_shape(1)));
+  }
+  void calibrate(int batches = 3) {
+    for (int k = 0; k < batches; ++k) logits(k);
+  }
+  std::vector<float> logits(int k = 90) {
+    const NoGrad no_grad;
+    const Variable x(spread(context, model.batch_shape(4), -0.4f, 2.0f + 0.1f * k, 3 + 2 * k));
+    return (*model.module)(x).value().to_vector<float>();
+  }
+  ObserverQuantize& point(const std::string& module, QuantType type = QuantType::kInput) {
+    for (const QuantPoint& p : quantizer->points()) {
+      if (p.module == module && p.type == type)
+        return dynamic_cast<ObserverQuantize&>(*p.quantizer);
+    }
+    throw std::logic_error(module);
+  }
+
+  Context context{{{}, 2, 3}};
+  Model model;
+  std::unique_ptr<ObserverQuantizer> quantizer;
+};
+
+// One activation's quantizer, alone.
+struct Lone {
+  explicit Lone(ObserverKind kind, QuantSpec spec = {}) {
+    spec.observer = kind;
+    q = make<ObserverQuantize>(context, FakeQuantizeArgs{QuantType::kInput, spec, 0, false});
+    q->eval();
+  }
+  Variable run(const std::vector<float>& values) {
+    return (*q)(
+        Variable(Tensor::from(context, Shape{static_cast<int64_t>(values.size())}, values)));
+  }
+  Context context;
+  std::shared_ptr<ObserverQuantize> q;
+};
+
+const ObserverKind kKinds[] = {ObserverKind::kMinMax, ObserverKind::kEma, ObserverKind::kHistogram,
+                               ObserverKind::kPercentile, ObserverKind::kKl};
+
+}  // namespace
+
+TEST_CASE("until compress() the network is the float one, bit for bit") {
+  Lenet plain("", false), observed("");
+  for (int k = 0; k < 3; ++k) REQUIRE(plain.logits(k) == observed.logits(k));
+  observed.quantizer->compress();
+  REQUIRE(plain.logits() != observed.logits());
+}
+
+TEST_CASE("after compress() the codes are those of a plain scalar oracle, forward after forward") {
+  for (Case c : cases()) {
+    DYNAMIC_SECTION(c.name) {
+      c.quantizer = "ObserverQuantizer";
+      Net net(c);
+      const Tensor probe = net.x;
+      for (int k = 0; k < 3; ++k)
+        (*net.model)(Variable(spread(net.context, net.x.shape(), -1.0f, 2.0f, 7 + k)));
+      net.quantizer->compress();
+      // NNI evaluates the float weights from the first forward on (its bug O1).
+      for (int forward = 0; forward < 3; ++forward) {
+        LayerOracle o = oracle_of(c, net);
+        const Variable y = (*net.model)(Variable(probe));
+        REQUIRE(y.codes() != nullptr);
+        take_grids(net, o, *y.codes());
+        o.run();
+        REQUIRE(differing(y.codes()->values.to_vector<uint8_t>(), o.codes) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("only forwards in evaluation mode are recorded, and no trace") {
+  Lenet net("");
+  net.model->train();
+  net.logits();
+  net.model->eval();
+  trace(*net.model.module, Variable(Tensor::full(net.context, net.model.batch_shape(1), 99.0f)));
+  REQUIRE(net.point("conv1").batches() == 0);
+  net.calibrate(2);
+  REQUIRE(net.point("conv1").batches() == 2);
+  REQUIRE(net.point("conv1").ranges()[0].high < 3.0f);
+  net.quantizer->compress();
+  const auto state = net.model->state_dict();
+  net.logits(500);
+  for (const auto& [name, tensor] : net.model->state_dict()) {
+    CAPTURE(name);
+    REQUIRE(std::memcmp(tensor.raw(), state.at(name).raw(), tensor.nbytes()) == 0);
+  }
+}
+
+TEST_CASE("compress() without calibration is refused, changes nothing, and works afterwards") {
+  Lenet net("");
+  REQUIRE_THROWS_WITH(net.quantizer->compress(),
+                      Catch::Contains("conv1") && Catch::Contains("forward in evaluation mode"));
+  for (const QuantPoint& p : net.quantizer->points()) REQUIRE(!p.quantizer->initialised());
+  REQUIRE_THROWS_WITH(net.quantizer->export_model("", ""), Catch::Contains("compress()"));
+  net.calibrate();
+  REQUIRE_THROWS_WITH(net.quantizer->export_model("", ""), Catch::Contains("still records"));
+  net.quantizer->compress();
+  for (const QuantPoint& p : net.quantizer->points()) REQUIRE(p.quantizer->initialised());
+  net.quantizer->export_model("", "");
+}
+
+TEST_CASE("a state saved during calibration goes on to the same network") {
+  for (const ObserverKind kind : kKinds) {
+    DYNAMIC_SECTION(name_of(kind)) {
+      const std::string keys = R"("observer": ")" + name_of(kind) + "\"";
+      Lenet whole(keys), first(keys), second(keys);
+      for (int k = 0; k < 4; ++k) whole.logits(k);
+      for (int k = 0; k < 2; ++k) first.logits(k);
+      second.model->load_state_dict(first.model->state_dict());
+      for (int k = 2; k < 4; ++k) second.logits(k);
+      whole.quantizer->compress();
+      second.quantizer->compress();
+      REQUIRE(whole.logits() == second.logits());
+      const TempFolder folder;
+      whole.quantizer->export_model(folder / "a", folder / "a.json");
+      second.quantizer->export_model(folder / "b", folder / "b.json");
+      REQUIRE(read_bytes(folder / "a") == read_bytes(folder / "b"));
+      REQUIRE(read_bytes(folder / "a.json") == read_bytes(folder / "b.json"));
+
+      Lenet loaded(keys);
+      loaded.quantizer->load_model(folder / "a");
+      REQUIRE(loaded.logits() == whole.logits());
+      loaded.quantizer->compress();  // nothing is left to do
+      REQUIRE(loaded.logits() == whole.logits());
+    }
+  }
+}
+
+TEST_CASE("a state of another observer or range is refused by name") {
+  Lenet histogram(""), kl(R"("observer": "kl")"), reduced(R"("reduce_range": true)");
+  histogram.calibrate();
+  kl.calibrate();
+  REQUIRE_THROWS_WITH(
+      Lenet(R"("observer": "percentile")").model->load_state_dict(kl.model->state_dict()),
+      Catch::Contains("observer percentile") && Catch::Contains("observer kl"));
+  REQUIRE_THROWS_WITH(reduced.model->load_state_dict(histogram.model->state_dict()),
+                      Catch::Contains("reduced range"));
+  auto state = histogram.model->state_dict();
+  state["conv1.input_fake_quant.histogram"] = Tensor::zeros(histogram.context, {7});
+  REQUIRE_THROWS_WITH(Lenet("").model->load_state_dict(state), Catch::Contains("2048 counts"));
+}
+
+TEST_CASE("observers: what each makes of values with an outlier") {
+  std::vector<float> values;
+  for (int i = 0; i < 4000; ++i)
+    values.push_back(static_cast<float>(i % 100) / 100.0f + static_cast<float>(i) * 1e-6f);
+  values.push_back(50.0f);
+  for (const ObserverKind kind : kKinds) {
+    CAPTURE(name_of(kind));
+    QuantSpec spec;
+    spec.percentile = 99.9;
+    Lone lone(kind, spec);
+    lone.run(values);
+    values.back() = 40.0f;
+    lone.run(values);
+    lone.q->fix();
+    const float high = lone.q->ranges()[0].high;
+    CHECK((lone.q->ranges()[0].low >= 0.0f && lone.q->ranges()[0].low < 0.01f));
+    if (kind == ObserverKind::kMinMax) CHECK(high == 50.0f);
+    if (kind == ObserverKind::kEma) CHECK(high == quant_math::ema(50.0f, 40.0f, 0.99));
+    if (kind == ObserverKind::kHistogram) CHECK((high >= 40.0f && high <= 51.0f));  // dear to clip
+    if (kind == ObserverKind::kPercentile) CHECK((high > 0.95f && high < 1.05f));
+    // A divergence is infinite where a clipped value meets an empty bin.
+    if (kind == ObserverKind::kKl) CHECK((high >= 40.0f && high <= 50.0f));
+    values.back() = 50.0f;
+    REQUIRE_THROWS_WITH(lone.q->observe_values(Tensor::zeros(lone.context, {3})),
+                        Catch::Contains("fixed already"));
+  }
+}
+
+TEST_CASE("kl: one sign has all codes for its magnitudes, two have half of them") {
+  for (const float low : {0.0f, -1.0f}) {
+    std::vector<float> values = {3.0f};
+    for (int bin = 0; bin < 2048; ++bin) {  // half a bell of noisy counts, and the outlier above
+      const double at = bin / 340.0, noise = bin * 0.618 - std::floor(bin * 0.618);
+      const int count = static_cast<int>(40.0 * std::exp(-at * at / 2.0) * (0.5 + noise));
+      for (int i = 0; i < count; ++i)
+        values.push_back((i % 2 == 0 ? 3.0f : 3.0f * low) * (static_cast<float>(bin) + 0.5f) /
+                         2048);
+    }
+    const Shape shape{static_cast<int64_t>(values.size())};
+    Lone lone(ObserverKind::kKl);
+    lone.run(values);
+    kernels::SymmetricHistogram h;
+    kernels::update_histogram(Tensor::from(lone.context, shape, values), 4096, h);
+    const int kept = least_divergence_bins(h.magnitudes(), low < 0 ? 128 : 256);
+    REQUIRE(kept < 2048);
+    const kernels::Range seen = lone.q->ranges()[0];
+    lone.q->fix();
+    const float high = h.high * static_cast<float>(kept) / 2048.0f;
+    REQUIRE(lone.q->ranges()[0].high == high);
+    REQUIRE(lone.q->ranges()[0].low == std::max(seen.low, -high));
+  }
+}
+
+TEST_CASE("observers: constant, zero, single, tiny and growing values") {
+  for (const ObserverKind kind : kKinds) {
+    for (const std::vector<float>& values : std::vector<std::vector<float>>{
+             {0, 0, 0}, {3, 3, 3}, {-2.5f}, {1e-40f, -1e-40f}, {1e-30f, 1.0f}}) {
+      CAPTURE(name_of(kind), values);
+      Lone lone(kind);
+      REQUIRE(lone.run(values).value().to_vector<float>() == values);
+      lone.run({0.0f});
+      lone.q->fix();
+      const quant_math::Grid g = lone.q->grids(1).list[0];
+      REQUIRE(g.scale >= quant_math::kScaleFloor);
+      for (const float v : lone.run(values).value().to_vector<float>()) REQUIRE(std::isfinite(v));
+      REQUIRE(lone.run({0.0f}).value().item<float>() == 0.0f);
+    }
+    Lone lone(kind);
+    lone.run({0.0f, 1e-3f});
+    lone.run({-1.0f, 1e6f});
+    lone.q->fix();
+    REQUIRE(lone.q->ranges()[0].high <= 1.0001e6f);  // PyTorch's histogram moves its end outwards
+    REQUIRE(std::isfinite(lone.q->grids(1).list[0].scale));
+  }
+}
+
+TEST_CASE("observers: NaN, infinity and an empty batch are refused and change nothing") {
+  for (const ObserverKind kind : kKinds) {
+    Lone lone(kind);
+    lone.run({0.5f, 1.0f});
+    const auto before = lone.q->state_dict();
+    for (const std::vector<float>& bad :
+         std::vector<std::vector<float>>{{1.0f, NAN}, {INFINITY}, {}}) {
+      CAPTURE(name_of(kind), bad);
+      REQUIRE_THROWS_AS(lone.run(bad), Error);
+      for (const auto& [name, tensor] : lone.q->state_dict()) {
+        CAPTURE(name);
+        REQUIRE(std::memcmp(tensor.raw(), before.at(name).raw(), tensor.nbytes()) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("bits, reduced range, dtypes and schemes") {
+  const auto qmax = [](const std::string& keys) {
+    Lenet net(keys.empty() ? "\"ema_decay\": 0.9" : keys);
+    net.calibrate();
+    net.quantizer->compress();
+    const quant_math::Grid g = net.point("fc1").grids(2).list[0];
+    for (const float v : net.logits()) REQUIRE(std::isfinite(v));
+    return std::pair<int, int>{g.qmin, g.qmax};
+  };
+  CHECK(qmax("") == std::pair<int, int>{0, 255});
+  CHECK(qmax(R"("reduce_range": true)") == std::pair<int, int>{0, 127});
+  CHECK(qmax(R"("quant_dtype": {"input": "int"})") == std::pair<int, int>{-127, 127});
+  CHECK(qmax(R"("reduce_range": true, "quant_dtype": {"input": "int"})") ==
+        std::pair<int, int>{-63, 63});
+  CHECK(qmax(R"("first_layer_bits": 16)") == std::pair<int, int>{0, 255});
+  for (const int bits : {2, 4, 7, 12, 16}) {
+    for (const ObserverKind kind : kKinds) {
+      CAPTURE(bits, name_of(kind));
+      QuantSpec spec;
+      spec.bits = bits;
+      Lone lone(kind, spec);
+      lone.run({-0.5f, 0.1f, 0.2f, 1.0f});
+      lone.q->fix();
+      REQUIRE(lone.q->grids(1).list[0].qmax == (1 << bits) - 1);
+      REQUIRE(lone.run({0.2f}).value().item<float>() == Approx(0.2f).margin(0.25));
+    }
+  }
+}
+
+TEST_CASE("ranges per channel: weights always, activations with min_max and ema") {
+  Lenet net(R"("observer": "min_max", "quant_scheme": {"weight": "per_channel_symmetric",
+            "input": "per_channel_affine"})");
+  net.calibrate();
+  net.quantizer->compress();
+  REQUIRE(net.point("conv2", QuantType::kWeight).ranges().size() == 16);
+  REQUIRE(net.point("conv2").ranges().size() == 6);
+  REQUIRE(net.quantizer->integer_obstacle("conv2") == "per-channel activations");
+  for (const float v : net.logits()) REQUIRE(std::isfinite(v));
+}
+
+TEST_CASE("weights: s = max|w| / 127, of the weights at compress()") {
+  Lenet net("");
+  net.calibrate();
+  auto& conv = dynamic_cast<WeightLayer&>(*net.model->find("conv1"));
+  conv.weight.mutable_value().data<float>()[3] = -2.54f;
+  net.quantizer->compress();
+  REQUIRE(net.point("conv1", QuantType::kWeight).grids(4).list[0].scale == 2.54f / 127.0f);
+}
+
+TEST_CASE("it can be trained on, with the scales as they are") {
+  Lenet net("");
+  net.calibrate();
+  net.quantizer->compress();
+  const float scale = net.point("fc2").grids(2).list[0].scale;
+  net.model->train();
+  const Variable x(spread(net.context, net.model.batch_shape(4), -0.4f, 2.0f, 3));
+  Variable loss =
+      cross_entropy((*net.model.module)(x),
+                    Tensor::from(net.context, Shape{4}, std::vector<int64_t>{0, 1, 2, 3}));
+  loss.backward();
+  for (auto& [name, p] : net.model->named_parameters()) {
+    CAPTURE(name);
+    REQUIRE(p.grad().defined());
+  }
+  REQUIRE(net.point("fc2").grids(2).list[0].scale == scale);
+}
+
+TEST_CASE("a layer that two paths share is calibrated by both") {
+  const Context c;
+  auto shared = make<Linear>(c, 4, 4);
+  auto net = make<Sequential>(c);
+  net->append("a", shared).append("b", shared);
+  net->eval();
+  ObserverQuantizer q(*net, config_with(""), nullptr, Tensor::zeros(c, {1, 4}));
+  (*net)(Variable(spread(c, {3, 4}, -1, 1)));
+  REQUIRE(dynamic_cast<ObserverQuantize&>(*q.points().at(0).quantizer).batches() +
+              dynamic_cast<ObserverQuantize&>(*q.points().at(1).quantizer).batches() ==
+          2);
+  q.compress();
+  for (const float v : (*net)(Variable(spread(c, {3, 4}, -1, 1))).value().to_vector<float>())
+    REQUIRE(std::isfinite(v));
+}
+
+TEST_CASE("exclude, and calibration files in both directions") {
+  const std::string config =
+      R"([{"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Linear"]},
+          {"op_names": ["fc3"], "exclude": true}])";
+  Lenet net("", false);
+  ObserverQuantizer q(*net.model.module, config);
+  net.calibrate();
+  q.compress();
+  REQUIRE(q.points().size() == 4);
+  const TempFolder folder;
+  q.export_model("", folder / "c.json");
+  const auto json = nlohmann::json::parse(read_bytes(folder / "c.json"));
+  REQUIRE(json.at("fc1").at("tracked_qmax_input") == 255);
+  REQUIRE(json.at("fc1").at("tracked_qmin_weight") == -127);
+  REQUIRE(!json.contains("fc3"));
+
+  Lenet other("", false);
+  ObserverQuantizer loaded(*other.model.module, config);
+  loaded.load_calibration_config(folder / "c.json");
+  loaded.compress();  // ranges are there: no calibration is missing
+  REQUIRE(other.logits() == net.logits());
+}
+
+TEST_CASE("what cannot be observed is refused with its place") {
+  Lenet training("", false);
+  training.model->train();
+  REQUIRE_THROWS_WITH(ObserverQuantizer(*training.model.module, config_with("")),
+                      Catch::Contains("evaluation mode") && Catch::Contains("model.eval()"));
+  for (const auto& [keys, parts] : std::vector<std::pair<std::string, std::vector<std::string>>>{
+           {R"("quant_scheme": {"input": "per_channel_affine"})", {"conv1", "observer histogram"}},
+           {R"("quant_start_step": 5)", {"conv1", "quant_start_step"}},
+           {R"("observer": "median")", {"entry 1", "observer", "\"kl\"", "median"}},
+           {R"("observer": {"weight": "kl"})", {"observer.weight", "min_max"}},
+           {R"("percentile": 99)", {"percentile", "observer"}},
+           {R"("observer": "percentile", "percentile": 40)", {"percentile", "[50, 100]"}},
+           {R"("reduce_range": 1)", {"reduce_range", "true or false"}}}) {
+    CAPTURE(keys);
+    std::string what;
+    try {
+      const Lenet net(keys);
+    } catch (const Error& e) {
+      what = e.what();
+    }
+    for (const std::string& part : parts) CHECK_THAT(what, Catch::Contains(part));
+  }
+  const Context c;
+  Model model = make_model("lenet5", c);
+  REQUIRE_THROWS_WITH(
+      make_quantizer("QAT_Quantizer", *model.module, config_with(R"("observer": "kl")"))
+          ->compress(),
+      Catch::Contains("\"ema\", \"min_max\""));
+  REQUIRE_THROWS_WITH(
+      make_quantizer("QAT_Quantizer", *model.module, config_with(R"("reduce_range": true)"))
+          ->compress(),
+      Catch::Contains("ObserverQuantizer"));
+}
