@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -26,14 +27,19 @@ float levels(const char* op, int bits, int fewest) {
   return static_cast<float>((1 << bits) - 1);
 }
 
-// The largest |x|, NaN left out; 0 of nothing.
+// The largest |x|, NaN left out; 0 of nothing. In lanes: one running maximum would wait for itself.
 float largest_magnitude(const float* x, int64_t count) {
-  float most = 0.0f;
-  for (int64_t i = 0; i < count; ++i) {
-    const float size = std::fabs(x[i]);
-    most = size > most ? size : most;
+  constexpr int64_t kLanes = 4 * kQuantLanes;
+  float most[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const float size = std::fabs(x[i + j]);
+      most[j] = size > most[j] ? size : most[j];
+    }
   }
-  return most;
+  for (; i < count; ++i) most[0] = std::max(most[0], std::fabs(x[i]));  // NaN loses in this order
+  return *std::max_element(most, most + kLanes);
 }
 
 float at_least_floor(float largest) {

@@ -115,6 +115,17 @@ TEST_CASE("weights: zeros, one element, denormals, NaN, infinities, 8 and 16 bit
   REQUIRE(kernels::dorefa_largest(Tensor::zeros(context, {0})) == 0.0f);
 }
 
+TEST_CASE("the largest magnitude is found wherever it stands, beside NaN") {
+  const Context context;
+  for (int64_t at = 0; at < 150; ++at) {
+    Values w(150, -0.25f);
+    w[(at + 1) % 150] = kNan;
+    w[at] = -0.5f;
+    REQUIRE(kernels::dorefa_largest(Tensor::from(context, Shape{150}, w)) ==
+            quant_math::dorefa_tanh(0.5f));
+  }
+}
+
 TEST_CASE("weights' gradient: through tanh and the max, against differences") {
   const Context context;
   const Values w = test::random_values(37, 4, -1.5f, 1.5f), dy = test::random_values(37, 5);
