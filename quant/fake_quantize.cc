@@ -1,5 +1,6 @@
 #include "quant/fake_quantize.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace halftone {
@@ -23,6 +24,14 @@ QuantSpec spec_from(const std::vector<int32_t>& n) {
   s.axis = n[4];
   s.nni = n[5] != 0;
   return s;
+}
+
+// How many values in a row share a grid.
+int64_t grid_stride(const kernels::Grids& g, const Shape& shape) {
+  if (g.axis < 0) return std::max<int64_t>(shape.numel(), 1);
+  int64_t stride = 1;
+  for (int a = g.axis + 1; a < shape.rank(); ++a) stride *= shape[a];
+  return stride;
 }
 
 }  // namespace
@@ -82,8 +91,7 @@ Variable FakeQuantize::quantize(const Variable& x) {
 
 Tensor FakeQuantize::codes(const Tensor& x) const {
   const kernels::Grids g = grids(x.rank());
-  int64_t inner = g.axis < 0 ? x.numel() : 1;
-  for (int a = g.axis + 1; g.axis >= 0 && a < x.rank(); ++a) inner *= x.dim(a);
+  const int64_t inner = grid_stride(g, x.shape());
   Tensor out = Tensor::empty(x.context(), x.shape(), DType::kInt32);
   for (int64_t i = 0; i < x.numel(); ++i) {
     const quant_math::Grid& grid = g.list[i / inner % static_cast<int64_t>(g.list.size())];
@@ -93,6 +101,19 @@ Tensor FakeQuantize::codes(const Tensor& x) const {
                                  : quant_math::quantize(v, grid);
   }
   return out;
+}
+
+int64_t FakeQuantize::count_clipped(const Tensor& x) const {
+  const kernels::Grids g = grids(x.rank());
+  const bool nni = g.rounding == quant_math::Rounding::kNni;
+  const int64_t inner = grid_stride(g, x.shape());
+  int64_t clipped = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const quant_math::Grid& grid = g.list[i / inner % static_cast<int64_t>(g.list.size())];
+    const float v = x.data<float>()[i];
+    clipped += !(nni ? quant_math::ste_mask_nni(v, grid) : quant_math::ste_mask(v, grid));
+  }
+  return clipped;
 }
 
 void FakeQuantize::check_not_empty(const Tensor& x) const {

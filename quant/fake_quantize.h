@@ -70,6 +70,8 @@ class FakeQuantize : public Module {
   virtual quant_math::Grid empty_grid() const { return quant_math::empty_grid(spec().rule()); }
   // The codes of x, int32, on grids(x.rank()).
   virtual Tensor codes(const Tensor& x) const;
+  // How many values of x lie beyond the codes, and are clipped.
+  int64_t count_clipped(const Tensor& x) const;
   // The range of real values that it represents, or tracks: one, or one per channel.
   virtual std::vector<kernels::Range> ranges() const = 0;
   // Ranges from elsewhere (a calibration file): they count from now on.

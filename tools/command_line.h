@@ -8,6 +8,7 @@ namespace halftone::tools {
 
 void add_train(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);
+void add_quantize(CLI::App& app, int& code);
 void add_inspect(CLI::App& app, int& code);
 void add_list(CLI::App& app, int& code);
 

@@ -1,4 +1,4 @@
-// The command line: halftone train | eval | inspect | list.
+// The command line: halftone train | eval | quantize | inspect | list.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -10,11 +10,13 @@ int main(int argc, char** argv) {
       "Trains small quantized networks, and shows what came out.\n\n"
       "  halftone train examples/recipes/quickstart.yaml --out runs/lenet5\n"
       "  halftone eval runs/lenet5\n"
+      "  halftone quantize runs/float --config examples/recipes/ptq_lenet5.json\n"
       "  halftone inspect runs/lenet5/checkpoint.safetensors\n"};
   app.require_subcommand(1);
   int code = 0;
   add_train(app, code);
   add_eval(app, code);
+  add_quantize(app, code);
   add_inspect(app, code);
   add_list(app, code);
   try {

@@ -27,7 +27,7 @@ class EvaluationMode {
 }  // namespace
 
 Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
-                    int64_t batch_size, const Loss& loss) {
+                    int64_t batch_size, const Loss& loss, const OnProgress& progress) {
   const EvaluationMode mode(model);
   const NoGrad no_grad;
   LoaderOptions options;
@@ -44,6 +44,7 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
                    static_cast<double>(batch.labels.numel());
     correct += kernels::count_correct(output.value(), batch.labels);
     result.images += batch.labels.numel();
+    if (progress) progress(result.images, dataset->size());
   }
   result.loss /= static_cast<double>(result.images);
   result.accuracy = static_cast<double>(correct) / static_cast<double>(result.images);

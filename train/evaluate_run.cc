@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <filesystem>
 
 #include "train/checkpoint.h"
 #include "train/data_source.h"
@@ -19,23 +18,6 @@ struct Loaded {
   int64_t step = -1;
 };
 
-std::string file_of(const std::string& path) {
-  return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
-}
-
-// A checkpoint knows its recipe; only where and how fast it is measured may change.
-void check_overrides(const std::vector<std::string>& overrides) {
-  for (const std::string& o : overrides) {
-    if (o.rfind("data.", 0) == 0 || o.rfind("test_batch_size=", 0) == 0 ||
-        o.rfind("threads=", 0) == 0) {
-      continue;
-    }
-    throw HALFTONE_ERROR("eval")
-        .expected("--set of data.*, test_batch_size or threads: the rest is the run's")
-        .found("--set " + o);
-  }
-}
-
 Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
                   const std::string& saved) {
   Recipe recipe;
@@ -46,7 +28,7 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
           .expected("no --recipe: a run has its own")
           .found(request.recipe);
     }
-    check_overrides(request.overrides);
+    check_run_overrides("eval", request.overrides);
     recipe = parse_recipe(saved, file, request.overrides);
   } else if (!request.recipe.empty()) {
     recipe = load_recipe(request.recipe, request.overrides);
@@ -63,7 +45,7 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
 }
 
 Loaded load(const EvaluateRequest& request) {
-  const std::string file = file_of(request.path);
+  const std::string file = state_file(request.path);
   TensorFile tensors = load_safetensors(Context(), file);
   Checkpoint run;
   if (is_checkpoint(tensors)) run = to_checkpoint(tensors, file);
@@ -79,6 +61,18 @@ Loaded load(const EvaluateRequest& request) {
 }
 
 }  // namespace
+
+void check_run_overrides(const std::string& op, const std::vector<std::string>& overrides) {
+  for (const std::string& o : overrides) {
+    if (o.rfind("data.", 0) == 0 || o.rfind("test_batch_size=", 0) == 0 ||
+        o.rfind("threads=", 0) == 0) {
+      continue;
+    }
+    throw HALFTONE_ERROR(op)
+        .expected("--set of data.*, test_batch_size or threads: the rest is the run's")
+        .found("--set " + o);
+  }
+}
 
 EvaluateReport evaluate_run(const EvaluateRequest& request) {
   Loaded l = load(request);

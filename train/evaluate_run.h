@@ -26,6 +26,10 @@ struct EvaluateReport {
   double seconds = 0;
 };
 
+// A run knows its recipe; only where and how fast it is measured may change. Throws, in the name of
+// `op`, for other --set texts.
+void check_run_overrides(const std::string& op, const std::vector<std::string>& overrides);
+
 EvaluateReport evaluate_run(const EvaluateRequest& request);
 nlohmann::ordered_json to_json(const EvaluateReport& report);
 std::string to_table(const EvaluateReport& report);

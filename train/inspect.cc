@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
+#include "data/loader.h"
 #include "quant/fake_quantize.h"
 #include "train/checkpoint.h"
+#include "train/clipping.h"
+#include "train/data_source.h"
 #include "train/network.h"
 
 namespace halftone {
@@ -60,6 +62,7 @@ Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
   Json j = {{"where", name},
             {"type", name_of(q.type())},
             {"spec", q.spec().str()},
+            {"bits", q.spec().bits},
             {"initialised", q.initialised()}};
   for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) j[key] = Json::array();
   if (!q.initialised()) return j;
@@ -74,17 +77,27 @@ Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
   return j;
 }
 
+// The first test images, where they are asked for.
+std::vector<Tensor> probe_batch(const Context& context, const Recipe& recipe,
+                                const InspectRequest& request) {
+  if (!request.clipped) return {};
+  DataRecipe data = recipe.data;
+  if (!request.data.empty()) data.dir = request.data;
+  LoaderOptions options;
+  options.batch_size = recipe.test_batch_size;
+  options.shuffle = false;
+  Loader loader(context, load_split(context, data, Split::kTest), options);
+  return {loader.next().images};
+}
+
 Json describe_run(const Context& context, const Checkpoint& c, const std::string& path,
-                  Json& quantizers) {
+                  const InspectRequest& request, Json& quantizers) {
   const Recipe recipe = parse_recipe(c.recipe, path);
   Recipe shape = recipe;
   shape.model.weights.clear();
   Network network = build_network(context, shape, c.steps_per_epoch, NetworkUse::kEvaluation);
   network.model->load_state_dict(c.model);
-  for (auto& [name, module] : network.model->named_modules()) {
-    if (auto* q = dynamic_cast<FakeQuantize*>(module))
-      quantizers.push_back(describe_quantizer(name, *q));
-  }
+  quantizers = describe_quantizers(*network.model.module, probe_batch(context, recipe, request));
   return {{"name", recipe.name},
           {"model", recipe.model.name},
           {"dataset", recipe.data.name},
@@ -96,6 +109,34 @@ Json describe_run(const Context& context, const Checkpoint& c, const std::string
           {"threads", c.threads},
           {"seconds", c.seconds},
           {"finished", c.finished}};
+}
+
+// Of an export: its metadata says which states are quantizers'.
+Json exported_quantizers(const TensorFile& file) {
+  Json rows = Json::array();
+  const auto layers = file.metadata.find("layers");
+  if (layers == file.metadata.end()) return rows;
+  const Json parsed = Json::parse(layers->second);
+  for (const auto& [module, types] : parsed.items()) {
+    for (const auto& [type, q] : types.items()) {
+      const std::string state = q.at("state");
+      const std::string spec = q.at("dtype").get<std::string>() + q.at("bits").dump() + " " +
+                               q.at("scheme").get<std::string>();
+      Json row = {{"where", state},
+                  {"type", type},
+                  {"spec", spec},
+                  {"bits", q.at("bits")},
+                  {"initialised", q.at("initialised")}};
+      for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) {
+        const auto values = file.tensors.find(state + "." + key);
+        row[key] = Json::array();
+        if (values != file.tensors.end())
+          row[key] = values->second.to(DType::kFloat32).to_vector<float>();
+      }
+      rows.push_back(row);
+    }
+  }
+  return rows;
 }
 
 // One number, or the range of many.
@@ -112,20 +153,39 @@ std::string number(const Json& row, const char* key) {
 
 }  // namespace
 
-Json inspect_file(const std::string& path) {
-  const std::string file =
-      std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
+Json describe_quantizers(Module& model, const std::vector<Tensor>& batches) {
+  Json rows = Json::array();
+  for (auto& [name, module] : model.named_modules()) {
+    if (auto* q = dynamic_cast<FakeQuantize*>(module)) rows.push_back(describe_quantizer(name, *q));
+  }
+  if (batches.empty() || rows.empty()) return rows;
+  const std::map<std::string, double> shares = clipped_shares(model, batches);
+  for (Json& row : rows) {
+    const auto share = shares.find(row["where"].get<std::string>());
+    row["clipped"] = share == shares.end() ? Json() : Json(share->second);
+  }
+  return rows;
+}
+
+Json inspect_file(const InspectRequest& request) {
+  const std::string file = state_file(request.path);
   const Context context;
   const TensorFile tensors = load_safetensors(context, file);
   Json j = {{"file", file}, {"tensors", Json::array()}};
   for (const auto& [name, tensor] : tensors.tensors)
     j["tensors"].push_back(describe_tensor(name, tensor));
-  if (!is_checkpoint(tensors)) {
-    j["metadata"] = tensors.metadata;
-    return j;
-  }
   Json quantizers = Json::array();
-  j["run"] = describe_run(context, to_checkpoint(tensors, file), file, quantizers);
+  if (is_checkpoint(tensors)) {
+    j["run"] = describe_run(context, to_checkpoint(tensors, file), file, request, quantizers);
+  } else if (request.clipped) {
+    throw HALFTONE_ERROR("inspect")
+        .at(file)
+        .expected("a run for --clipped: it knows its network and data")
+        .found("a file of tensors");
+  } else {
+    j["metadata"] = tensors.metadata;
+    quantizers = exported_quantizers(tensors);
+  }
   if (!quantizers.empty()) j["quantizers"] = quantizers;
   return j;
 }
@@ -147,16 +207,22 @@ std::string inspect_table(const Json& j) {
                        t["shape"].dump(), t["bytes"].get<int64_t>(), number(t, "min"),
                        number(t, "max"), number(t, "mean"));
   }
-  if (!j.contains("quantizers")) return out;
-  out += fmt::format("\n{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", "quantizer", "type", "spec",
-                     "scale", "zero point", "range");
-  for (const Json& q : j["quantizers"]) {
-    out += fmt::format("{:<40} {:<8} {:<30} {:<24} {:<14} {}\n", q["where"].get<std::string>(),
-                       q["type"].get<std::string>(), q["spec"].get<std::string>(),
-                       brief(q["scale"]), brief(q["zero_point"]),
-                       q["initialised"].get<bool>()
-                           ? brief(q["min_val"]) + " to " + brief(q["max_val"])
-                           : "not yet");
+  return j.contains("quantizers") ? out + quantizer_table(j["quantizers"]) : out;
+}
+
+std::string quantizer_table(const Json& quantizers) {
+  const bool clipped = !quantizers.empty() && quantizers[0].contains("clipped");
+  std::string out =
+      fmt::format("\n{:<36} {:<8} {:<38} {:<22} {:<12} {:<30}{}\n", "quantizer", "type", "spec",
+                  "scale", "zero point", "range", clipped ? "clipped" : "");
+  for (const Json& q : quantizers) {
+    const bool known = q["initialised"].get<bool>();
+    const bool share = clipped && !q["clipped"].is_null();
+    out += fmt::format("{:<36} {:<8} {:<38} {:<22} {:<12} {:<30}{}\n",
+                       q["where"].get<std::string>(), q["type"].get<std::string>(),
+                       q["spec"].get<std::string>(), brief(q["scale"]), brief(q["zero_point"]),
+                       known ? brief(q["min_val"]) + " to " + brief(q["max_val"]) : "not yet",
+                       share ? fmt::format("{:.3f} %", 100 * q["clipped"].get<double>()) : "");
   }
   return out;
 }

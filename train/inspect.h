@@ -3,13 +3,27 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
+
+#include "nn/module.h"
 
 namespace halftone {
 
-// {"file", "tensors": [{name, dtype, shape, bytes, min, max, mean}], "metadata", and for a
-// checkpoint "run": {model, dataset, step, epoch, ...} and "quantizers": [{module, type, spec,
-// scale, zero_point, min, max, initialised}]}.
-nlohmann::ordered_json inspect_file(const std::string& path);
+struct InspectRequest {
+  std::string path;      // run folder, checkpoint, or any safetensors file
+  bool clipped = false;  // of a run: what each quantizer clips of a batch of test images
+  std::string data;      // folder of the data set's files
+};
+
+// {"file", "tensors": [{name, dtype, shape, bytes, min, max, mean}], "metadata", for a checkpoint
+// "run": {model, dataset, step, epoch, ...}, and for a quantized run or its export "quantizers"}.
+nlohmann::ordered_json inspect_file(const InspectRequest& request);
 std::string inspect_table(const nlohmann::ordered_json& report);
+
+// Of each quantizer in a model {where, type, spec, bits, initialised, scale, zero_point, min_val,
+// max_val, and with batches "clipped": as in clipping.h, which takes the model apart}. Lists have a
+// value per channel.
+nlohmann::ordered_json describe_quantizers(Module& model, const std::vector<Tensor>& batches);
+std::string quantizer_table(const nlohmann::ordered_json& quantizers);
 
 }  // namespace halftone

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "nn/fuse.h"
 #include "nn/init.h"
@@ -39,9 +40,18 @@ Model build_model(const Context& context, const ModelRecipe& recipe) {
   }
   if (recipe.init != "default") init::apply(*model.module, recipe.init);
   if (!recipe.weights.empty()) {
-    load_state(*model.module, load_safetensors(context, recipe.weights), recipe.weights);
+    const std::string file = state_file(recipe.weights);
+    load_state(*model.module, load_safetensors(context, file), file);
   }
   return model;
+}
+
+void check_use(const Quantizer& quantizer, NetworkUse use) {
+  if (use == NetworkUse::kEvaluation || !quantizer.needs_calibration()) return;
+  throw HALFTONE_ERROR("train")
+      .expected("a quantizer that trains")
+      .found(quantizer.name() + ", which is calibrated after training")
+      .fix("train in float, then: halftone quantize RUN --config FILE");
 }
 
 }  // namespace
@@ -53,6 +63,10 @@ std::map<std::string, std::string> float_layers(const Quantizer& quantizer) {
     if (p.type == QuantType::kWeight && !why.empty()) layers[p.module] = why;
   }
   return layers;
+}
+
+std::string state_file(const std::string& path) {
+  return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
 }
 
 void load_state(Module& model, TensorFile file, const std::string& path) {
@@ -109,14 +123,17 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   options.start_step =
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
   options.scale_lr = recipe.quantizer.scale_lr;
+  network.model->eval();  // as a quantizer that calibrates wants it
   try {
     network.quantizer =
         make_quantizer(recipe.quantizer.name, *network.model.module, recipe.quantizer.config_list,
                        network.optimizer.get(), dummy, options);
-    network.quantizer->compress();
+    check_use(*network.quantizer, use);
+    if (!network.quantizer->needs_calibration()) network.quantizer->compress();
   } catch (Error& e) {
     throw e.inside(recipe.quantizer.where);
   }
+  network.model->train();
   if (network.quantizer->points().empty()) {
     throw HALFTONE_ERROR("quantizer.config_list")
         .at(recipe.quantizer.where)

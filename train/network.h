@@ -24,13 +24,17 @@ struct Network {
 };
 
 // The model with its initial or given weights, and the quantizer laid over it; for training with
-// its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step.
+// its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step. A quantizer
+// that calibrates is refused for training; for evaluation its observers are in place, and
+// compress() is the caller's (or comes with a state that was saved after it).
 enum class NetworkUse : uint8_t { kTraining, kEvaluation };
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch,
                       NetworkUse use);
 // Quantized layers that compute on dequantized floats, and why: they have no integer form, so that
 // the network as a whole is not deployable as integers.
 std::map<std::string, std::string> float_layers(const Quantizer& quantizer);
+// The file that holds a run's weights where `path` is its folder; else `path`.
+std::string state_file(const std::string& path);
 // Loads what a file has for the model: a checkpoint, a quantizer's export, or a plain file of
 // weights with PyTorch's names, which must hold exactly the model's.
 void load_state(Module& model, TensorFile file, const std::string& path);

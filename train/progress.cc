@@ -15,6 +15,16 @@ double seconds_between(std::chrono::steady_clock::time_point a,
   return std::chrono::duration<double>(b - a).count();
 }
 
+std::string with_bar(const std::string& left, const std::string& right, int64_t done, int64_t total,
+                     int width) {
+  const int bar = std::clamp(width - 3 - static_cast<int>(left.size() + right.size()), 4, 40);
+  const int filled = total > 0 ? static_cast<int>(bar * done / total) : 0;
+  std::string cells(filled, '=');
+  if (filled < bar) cells += '>';
+  cells.resize(bar, ' ');
+  return left + "[" + cells + "]" + right;
+}
+
 int terminal_width(std::FILE* out) {
   winsize size{};
   return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
@@ -33,12 +43,7 @@ std::string Progress::line(const ProgressState& s, double seconds_left, int widt
   const std::string right = fmt::format(" {}/{}  {:.0f} img/s  loss {:.4f}  acc {:.2f}%  left {}",
                                         s.epoch_step, s.epoch_steps, s.images_per_second, s.loss,
                                         100 * s.accuracy, format_duration(seconds_left));
-  const int bar = std::clamp(width - 3 - static_cast<int>(left.size() + right.size()), 4, 40);
-  const int done = s.epoch_steps > 0 ? static_cast<int>(bar * s.epoch_step / s.epoch_steps) : 0;
-  std::string cells(done, '=');
-  if (done < bar) cells += '>';
-  cells.resize(bar, ' ');
-  return left + "[" + cells + "]" + right;
+  return with_bar(left, right, s.epoch_step, s.epoch_steps, width);
 }
 
 Progress::Progress(bool enabled, std::FILE* out)
@@ -57,13 +62,27 @@ void Progress::update(const ProgressState& state) {
   if (!enabled_) return;
   const auto now = std::chrono::steady_clock::now();
   if (first_step_ < 0) first_step_ = state.step - 1, start_ = now;
-  const bool last = state.epoch_step == state.epoch_steps;
-  if (seconds_between(last_, now) < (terminal_ ? 0.1 : 10.0) && !last) return;
-  last_ = now;
+  if (!due(state.epoch_step == state.epoch_steps)) return;
   const double per_step =
       seconds_between(start_, now) / std::max<int64_t>(state.step - first_step_, 1);
-  const std::string text = line(state, per_step * static_cast<double>(state.steps - state.step),
-                                terminal_width(out_) - 1);
+  draw(line(state, per_step * static_cast<double>(state.steps - state.step),
+            terminal_width(out_) - 1));
+}
+
+void Progress::count(const std::string& what, int64_t done, int64_t total) {
+  if (!enabled_ || !due(done == total)) return;
+  draw(with_bar(what + " ", fmt::format(" {}/{} images", done, total), done, total,
+                terminal_width(out_) - 1));
+}
+
+bool Progress::due(bool last) {
+  const auto now = std::chrono::steady_clock::now();
+  if (seconds_between(last_, now) < (terminal_ ? 0.1 : 10.0) && !last) return false;
+  last_ = now;
+  return true;
+}
+
+void Progress::draw(const std::string& text) {
   clear();
   std::fputs(text.c_str(), out_);
   if (!terminal_) std::fputc('\n', out_);

@@ -22,6 +22,7 @@ class Progress {
   explicit Progress(bool enabled, std::FILE* out = stderr);
   ~Progress();
   void update(const ProgressState& state);
+  void count(const std::string& what, int64_t done, int64_t total);  // of images
   void warn(const std::string& line);  // "warning: LINE", shown also when the bar is off
   void note(const std::string& line);  // a line of its own, above the bar
   void finish();                       // leaves the last line standing
@@ -30,6 +31,8 @@ class Progress {
   static std::string line(const ProgressState& state, double seconds_left, int width);
 
  private:
+  bool due(bool last);  // whether the line is to be drawn again
+  void draw(const std::string& text);
   void clear();
   std::FILE* out_;
   bool enabled_, terminal_;

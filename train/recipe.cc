@@ -177,19 +177,37 @@ void apply_override(YAML::Node root, const std::string& text) {
   }
 }
 
-}  // namespace
-
-Recipe parse_recipe(const std::string& yaml, const std::string& file,
-                    const std::vector<std::string>& overrides) {
-  YAML::Node root;
+YAML::Node load_yaml(const std::string& yaml, const std::string& file) {
   try {
-    root = YAML::Load(yaml);
+    return YAML::Load(yaml);
   } catch (const YAML::Exception& e) {
     throw HALFTONE_ERROR("recipe")
         .at(fmt::format("{}:{}", file, e.mark.line + 1))
         .expected("YAML")
         .found(e.msg);
   }
+}
+
+std::string read_text(const std::string& file) {
+  std::ifstream in(file);
+  std::stringstream text;
+  if (in.peek() != std::ifstream::traits_type::eof())
+    text << in.rdbuf();  // an empty file sets failbit
+  if (!std::ifstream(file) || text.fail()) {
+    throw HALFTONE_ERROR("recipe")
+        .at(file)
+        .expected("a readable YAML file")
+        .found("none")
+        .fix("examples/recipes/ holds recipes to start from");
+  }
+  return text.str();
+}
+
+}  // namespace
+
+Recipe parse_recipe(const std::string& yaml, const std::string& file,
+                    const std::vector<std::string>& overrides) {
+  YAML::Node root = load_yaml(yaml, file);
   if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
   for (const std::string& o : overrides) apply_override(root, o);
   Recipe r;
@@ -206,18 +224,27 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
 }
 
 Recipe load_recipe(const std::string& file, const std::vector<std::string>& overrides) {
-  std::ifstream in(file);
-  std::stringstream text;
-  if (in.peek() != std::ifstream::traits_type::eof())
-    text << in.rdbuf();  // an empty file sets failbit
-  if (!std::ifstream(file) || text.fail()) {
-    throw HALFTONE_ERROR("recipe")
-        .at(file)
-        .expected("a readable YAML file")
-        .found("none")
-        .fix("examples/recipes/ holds recipes to start from");
+  return parse_recipe(read_text(file), file, overrides);
+}
+
+QuantizerRecipe load_quantizer_recipe(const std::string& file) {
+  const YAML::Node root = load_yaml(read_text(file), file);  // JSON is YAML
+  if (root.IsMap() && root["quantizer"].IsDefined()) return load_recipe(file).quantizer;
+  YAML::Node list(YAML::NodeType::Map);
+  if (root.IsSequence()) {
+    list["name"] = "ObserverQuantizer";
+    list["config_list"] = root;
   }
-  return parse_recipe(text.str(), file, overrides);
+  const YAML::Node& section = root.IsSequence() ? list : root;
+  if (!section.IsMap() || !section["config_list"].IsDefined()) {
+    throw HALFTONE_ERROR("quantize")
+        .at(file)
+        .expected("a config_list (a list of entries), or a mapping with name and config_list")
+        .found(root.IsMap() ? "a mapping without config_list" : "something else");
+  }
+  QuantizerRecipe r;
+  read_quantizer(YamlFields(file, "quantizer", section), r, kMany);
+  return r;
 }
 
 }  // namespace halftone

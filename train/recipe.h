@@ -92,6 +92,10 @@ Recipe load_recipe(const std::string& file, const std::vector<std::string>& over
 Recipe parse_recipe(const std::string& yaml, const std::string& file,
                     const std::vector<std::string>& overrides = {});
 
+// What to quantize, for `halftone quantize`: a config_list as JSON or YAML (of ObserverQuantizer),
+// a quantizer section {name, config_list}, or a recipe with one.
+QuantizerRecipe load_quantizer_recipe(const std::string& file);
+
 // The complete recipe as YAML, defaults included: parse_recipe(to_yaml(r)) equals r.
 std::string to_yaml(const Recipe& recipe);
 

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "nn/layers.h"
-#include "quant/fake_quantize.h"
 #include "tensor/atomic_file.h"
 #include "train/curves.h"
+#include "train/sizes.h"
 
 namespace halftone {
 namespace {
@@ -23,45 +22,6 @@ class QuantizersOff {
   }
   const Quantizer& quantizer_;
 };
-
-struct Sizes {
-  int64_t parameters = 0, fp32_bytes = 0, quantized_bytes = 0;
-};
-
-Sizes& operator+=(Sizes& a, const Sizes& b) {
-  a.parameters += b.parameters;
-  a.fp32_bytes += b.fp32_bytes;
-  a.quantized_bytes += b.quantized_bytes;
-  return a;
-}
-
-// A layer with a weight: in its bits, plus an int32 bias and a float32 multiplier per output
-// channel.
-Sizes weighted(const Variable& weight, const Variable& bias, Slot& transform) {
-  const int64_t weights = weight.value().numel(), channels = weight.shape()[0];
-  const int64_t own = weights + (bias.defined() ? channels : 0);
-  const auto* quantizer = dynamic_cast<const FakeQuantize*>(transform.get());
-  if (quantizer == nullptr) return {own, 4 * own, 4 * own};
-  return {own, 4 * own, (weights * quantizer->spec().bits + 7) / 8 + 8 * channels};
-}
-
-// Folded into the multipliers and biases before it where a chain computes it.
-Sizes normalisation(const BatchNorm& norm) {
-  const int64_t own = norm.weight.defined() ? 2 * norm.weight.value().numel() : 0;
-  const int64_t bytes = 4 * (own + 2 * norm.running_mean->numel());
-  return {own, bytes, norm.has_executor() ? 0 : bytes};
-}
-
-// What has to be stored to run the network.
-Sizes measure_sizes(Module& model) {
-  Sizes s;
-  for (auto& [name, module] : model.named_modules()) {
-    if (auto* layer = dynamic_cast<WeightLayer*>(module))
-      s += weighted(layer->weight, layer->bias, layer->weight_transform());
-    if (auto* norm = dynamic_cast<BatchNorm*>(module)) s += normalisation(*norm);
-  }
-  return s;
-}
 
 std::string percent(double accuracy) {
   return accuracy < 0 ? "-" : fmt::format("{:.2f} %", 100 * accuracy);
@@ -84,7 +44,7 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   r.steps = result.steps;
   r.out = out;
   (network.quantizer ? r.quantized_accuracy : r.float_accuracy) = result.test.accuracy;
-  const Sizes sizes = measure_sizes(*network.model.module);
+  const NetworkSizes sizes = measure_sizes(*network.model.module);
   r.parameters = sizes.parameters;
   r.fp32_bytes = sizes.fp32_bytes;
   r.quantized_bytes = network.quantizer ? sizes.quantized_bytes : 0;

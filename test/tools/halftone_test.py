@@ -31,6 +31,15 @@ quantizer:
     - {quant_types: [weight, input], quant_bits: 8, op_types: [Conv2d, Linear],
        quant_dtype: {weight: int, input: uint}, quant_scheme: {weight: per_channel_symmetric, input: per_tensor_affine}}
 """
+PTQ = """[{"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"],
+ "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"}}]
+"""
+PTQ_QAT = "name: QAT_Quantizer\nconfig_list: " + PTQ
+NAIVE = """
+name: NaiveQuantizer
+config_list:
+  - {quant_types: [weight], quant_bits: 8, op_types: [Conv2d, Linear]}
+"""
 
 
 class HalftoneTest(unittest.TestCase):
@@ -136,6 +145,100 @@ class HalftoneTest(unittest.TestCase):
         self.assertGreater(report["quantized_accuracy"], 0.6)
         evaluated = json.loads(self.call("eval", weights, "--recipe", self.path("float.yaml"), "--json").stdout)
         self.assertGreater(evaluated["accuracy"], 0.6)
+
+    def float_run(self):
+        self.call("train", self.recipe(RECIPE, "float.yaml"), "--out", self.path("float"), "--quiet")
+        return self.path("float")
+
+    def config(self, text=PTQ, name="ptq.json"):
+        return self.recipe(text, name)
+
+    def test_a_run_folder_is_a_start_too(self):
+        report = json.loads(self.call("train", self.recipe(), "--out", self.path("q"), "--quiet", "--json", "--set",
+                                      "model.weights=" + self.float_run(), "--set", "epochs=1",
+                                      "--set", "quantizer.float_epochs=0").stdout)
+        self.assertGreater(report["quantized_accuracy"], 0.6)
+
+    def test_quantize_calibrates_a_float_run_and_eval_and_inspect_read_it(self):
+        run = self.float_run()
+        out = self.call("quantize", run, "--config", self.config(), "--out", self.path("q"), "--json", "--quiet")
+        self.assertEqual(len(out.stdout.splitlines()), 1)
+        report = json.loads(out.stdout)
+        with open(self.path("q/report.json")) as f:
+            self.assertEqual(json.load(f), report)
+        with open(self.path("float/report.json")) as f:
+            self.assertEqual(report["float_accuracy"], json.load(f)["float_accuracy"])
+        self.assertGreater(report["quantized_accuracy"], report["float_accuracy"] - 0.02)
+        self.assertEqual(report["images"], 100)
+        self.assertEqual(report["float_layers"], {})
+        self.assertLess(report["quantized_bytes"], 0.3 * report["fp32_bytes"])
+        self.assertEqual(len(report["quantizers"]), 10)
+        for q in report["quantizers"]:
+            self.assertTrue(q["initialised"] and q["scale"] and q["bits"] == 8, q)
+            self.assertLess(q["clipped"], 0.02)
+        evaluated = json.loads(self.call("eval", self.path("q"), "--json").stdout)
+        self.assertEqual(evaluated["accuracy"], report["quantized_accuracy"])
+        self.assertEqual(evaluated["quantizer"], "ObserverQuantizer")
+        exported = self.path("q/model_quantized.safetensors")
+        evaluated = json.loads(self.call("eval", exported, "--recipe", self.path("q/recipe.yaml"), "--json").stdout)
+        self.assertEqual(evaluated["accuracy"], report["quantized_accuracy"])
+        for path, flags in [(self.path("q"), ["--clipped"]), (self.path("q"), []), (exported, [])]:
+            rows = json.loads(self.call("inspect", path, *flags, "--json").stdout)["quantizers"]
+            self.assertEqual(sorted((q["where"], q["scale"]) for q in rows),
+                             sorted((q["where"], q["scale"]) for q in report["quantizers"]))
+            self.assertEqual([q for q in rows if "clipped" in q], rows if flags else [])
+        self.assertIn("clipped", self.call("inspect", self.path("q"), "--clipped").stdout)
+        with open(self.path("q/calibration.json")) as f:
+            self.assertEqual(json.load(f)["fc3"]["tracked_qmax_input"], 255)
+        # The export is a start for training, and its ranges one for QAT.
+        self.call("train", self.recipe(), "--out", self.path("on"), "--quiet", "--set", "model.weights=" + self.path("q"),
+                  "--set", "epochs=1", "--set", "quantizer.float_epochs=0")
+
+    def test_quantize_takes_a_plain_file_and_other_configs(self):
+        weights = self.float_run() + "/model.safetensors"
+        sizes = ["--set", "data.test_samples=100", "--set", "data.train_samples=60"]
+        accuracies = []
+        for name, text in [("list.yaml", "- {quant_types: [weight, input], quant_bits: 8, op_types: [Conv2d, Linear]}\n"),
+                           ("section.yaml", "name: ObserverQuantizer\nconfig_list: " + PTQ), ("whole.yaml", RECIPE +
+                            "quantizer: {name: ObserverQuantizer, config_list: " + PTQ + "}\n")]:
+            report = json.loads(self.call(
+                "quantize", weights, "--model", "lenet5", "--calibrate", "generated-digits", "--images", "33", *sizes,
+                "--config", self.config(text, name), "--out", self.path(name + ".out"), "--json").stdout)
+            self.assertEqual(report["images"], 33)
+            accuracies.append(report["quantized_accuracy"])
+        self.assertEqual(accuracies[1], accuracies[2])
+        naive = self.call("quantize", weights, "--model", "lenet5", "--calibrate", "generated-digits", *sizes, "--out",
+                          self.path("naive"), "--images", "10", "--config", self.config(NAIVE, "naive.yaml"), "--quiet")
+        self.assertIn("float path, not deployable as integers", naive.stdout)
+        self.call("eval", self.path("naive"))
+
+    def test_quantize_says_what_is_wrong_and_writes_nothing(self):
+        run, good = self.float_run(), self.config()
+        before = sorted(os.listdir(self.temp.name))
+        for part, args in [
+                ("--model NAME", [run + "/model.safetensors", "--config", good]),
+                ("did you mean lenet5", [run + "/model.safetensors", "--config", good, "--model", "lenet",
+                                         "--calibrate", "generated-digits"]),
+                ("no --model", [run, "--config", good, "--model", "lenet5"]),
+                ("nothere.yaml", [run, "--config", "nothere.yaml"]),
+                ("config_list", [run, "--config", self.path("float.yaml")]),
+                ("from 1 to 1600", [run, "--config", good, "--images", "5000"]),
+                ("--set optimizer.lr=1", [run, "--config", good, "--set", "optimizer.lr=1"]),
+                ("nowhere", ["nowhere", "--config", good]),
+                ("/proc/no", [run, "--config", good, "--out", "/proc/no/q"])]:
+            self.assertIn(part, self.fails("quantize", *args, *([] if "--out" in args else ["--out", self.path("q")]), "--quiet"))
+        for part, text in [("halftone train", PTQ_QAT), ("quant_bits", PTQ.replace("8", "99")), ("per-tensor", PTQ.replace(
+                "per_tensor_affine", "per_channel_affine")), ("did you mean", PTQ.replace("Conv2d", "Conv2D"))]:
+            path = self.config(text, "bad.yaml")
+            if part == "did you mean":
+                self.assertIn(part, self.call("quantize", run, "--config", path, "--out", self.path("w"), "--quiet").stderr)
+            else:
+                self.assertIn(part, self.fails("quantize", run, "--config", path, "--out", self.path("q"), "--quiet"))
+        self.assertIn("halftone quantize", self.fails(
+            "train", self.recipe(RECIPE + "quantizer: {name: ObserverQuantizer, config_list: " + PTQ + "}\n"),
+            "--out", self.path("q")))
+        self.assertIn("new or empty folder", self.fails("quantize", run, "--config", good, "--out", run))
+        self.assertEqual(sorted(set(os.listdir(self.temp.name)) - {"bad.yaml", "recipe.yaml", "w"}), before)
 
     def test_quickstart_ends_with_one_json_object(self):
         recipe = self.recipe()

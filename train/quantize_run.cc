@@ -1,0 +1,251 @@
+#include "train/quantize_run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "tensor/atomic_file.h"
+#include "train/checkpoint.h"
+#include "train/data_source.h"
+#include "train/evaluate.h"
+#include "train/evaluate_run.h"
+#include "train/network.h"
+#include "train/progress.h"
+
+namespace halftone {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kBatch = 32;  // images of a calibration batch
+
+// The network and the data of a run, or what the command line says of a plain file.
+Recipe source_recipe(const QuantizeRequest& q) {
+  const std::string file = state_file(q.path);
+  const TensorFile tensors = load_safetensors(Context(), file);
+  Recipe recipe;
+  if (is_checkpoint(tensors)) {
+    if (!q.model.empty()) {
+      throw HALFTONE_ERROR("quantize")
+          .at(file)
+          .expected("no --model: a run has its own")
+          .found(q.model);
+    }
+    check_run_overrides("quantize", q.overrides);
+    recipe = parse_recipe(to_checkpoint(tensors, file).recipe, file, q.overrides);
+  } else {
+    if (q.model.empty() || q.calibrate.empty()) {
+      throw HALFTONE_ERROR("quantize")
+          .at(file)
+          .expected(
+              "--model NAME and --calibrate DATA: a file of weights says neither network nor data")
+          .found(q.model.empty() ? "no --model" : "no --calibrate")
+          .fix("halftone list models, halftone list datasets");
+    }
+    recipe = parse_recipe("", "--set", q.overrides);
+    recipe.name = fs::path(file).stem().string();
+    recipe.model.name = q.model;
+    const bool folder = fs::is_directory(q.calibrate);
+    recipe.data.name = folder ? "image-folder" : q.calibrate;
+    if (folder) recipe.data.dir = q.calibrate;
+  }
+  if (!q.data.empty()) recipe.data.dir = q.data;
+  recipe.model.weights = file;
+  recipe.quantizer = load_quantizer_recipe(q.config);
+  return recipe;
+}
+
+std::string out_folder(const QuantizeRequest& request, const std::string& name) {
+  std::string out = request.out;
+  for (int i = 1; out.empty(); ++i) {
+    const std::string path = fmt::format("runs/{}-quantized-{}", name, i);
+    if (!fs::exists(path)) out = path;
+  }
+  if (!fs::exists(out) || (fs::is_directory(out) && fs::is_empty(out))) return out;
+  throw HALFTONE_ERROR("quantize")
+      .at(out)
+      .expected("a new or empty folder")
+      .found("something that is there already")
+      .fix("choose another --out");
+}
+
+// Which set of which folder calibrates.
+DataRecipe calibration_data(const QuantizeRequest& request, const DataRecipe& own) {
+  DataRecipe data = own;
+  if (request.calibrate.empty() || request.calibrate == own.name) return data;
+  if (fs::is_directory(request.calibrate)) {
+    data.dir = request.calibrate;
+  } else {
+    data = DataRecipe();
+    data.name = request.calibrate;
+    data.dir = request.data;
+  }
+  return data;
+}
+
+// The images in random order, so that a set sorted by class gives all of them.
+std::vector<Tensor> calibration_batches(const Context& context,
+                                        const std::shared_ptr<const Dataset>& set, int images,
+                                        int seed) {
+  if (images < 1 || images > set->size()) {
+    throw HALFTONE_ERROR("quantize --images")
+        .expected(
+            fmt::format("a number from 1 to {}, the training images of {}", set->size(), set->name))
+        .found(std::to_string(images));
+  }
+  LoaderOptions options;
+  options.batch_size = std::min<int64_t>(kBatch, images);
+  options.seed = static_cast<uint64_t>(seed);
+  Loader loader(context, set, options);
+  std::vector<Tensor> batches;
+  for (int64_t left = images; left > 0;) {
+    const Tensor batch = loader.next().images;
+    const int64_t count = std::min(left, batch.dim(0));
+    batches.push_back(batch.slice(0, count).clone());
+    left -= count;
+  }
+  return batches;
+}
+
+void calibrate(Network& network, const std::vector<Tensor>& batches, int64_t images,
+               Progress& progress) {
+  const NoGrad no_grad;
+  network.model->eval();
+  int64_t done = 0;
+  for (const Tensor& batch : batches) {
+    (*network.model.module)(Variable(batch));
+    done += batch.dim(0);
+    progress.count("calibration", done, images);
+  }
+}
+
+double accuracy_of(Network& network, const Recipe& recipe,
+                   const std::shared_ptr<const Dataset>& set, const char* what,
+                   Progress& progress) {
+  return evaluate(*network.model.module, set, recipe.test_batch_size, build_loss(recipe.loss),
+                  [&](int64_t done, int64_t total) { progress.count(what, done, total); })
+      .accuracy;
+}
+
+Network quantized_network(const Context& context, const Recipe& recipe) {
+  Network network = build_network(context, recipe, 1, NetworkUse::kEvaluation);
+  if (!network.quantizer->needs_training()) return network;
+  throw HALFTONE_ERROR("quantize")
+      .at(recipe.quantizer.where)
+      .expected("a quantizer that needs no training: ObserverQuantizer or NaiveQuantizer")
+      .found(recipe.quantizer.name)
+      .fix("halftone train RECIPE --set model.weights=RUN trains with it");
+}
+
+void write_folder(const std::string& out, const Recipe& recipe, const Network& network,
+                  const QuantizeReport& report) {
+  const fs::path whole = fs::path(out).lexically_normal();
+  const std::string part = (whole.has_filename() ? whole : whole.parent_path()).string() + ".tmp-" +
+                           std::to_string(getpid());
+  std::error_code error;
+  fs::create_directories(part, error);
+  if (error) {
+    throw HALFTONE_ERROR("quantize")
+        .at(out)
+        .expected("a folder that can be made")
+        .found(error.message());
+  }
+  try {
+    Checkpoint c;
+    c.model = network.model.module->state_dict();
+    c.recipe = to_yaml(recipe);
+    c.steps_per_epoch = 1;
+    c.threads = network.model.module->context().threads();
+    c.finished = true;
+    save_checkpoint(part + "/checkpoint.safetensors", c);
+    network.quantizer->export_model(part + "/model_quantized.safetensors",
+                                    part + "/calibration.json");
+    write_file_atomically(part + "/recipe.yaml", c.recipe);
+    write_file_atomically(part + "/report.json", to_json(report).dump(2) + "\n");
+    fs::rename(part, out);
+  } catch (...) {
+    fs::remove_all(part, error);
+    throw;
+  }
+}
+
+}  // namespace
+
+QuantizeReport quantize_run(const QuantizeRequest& request) {
+  const auto start = std::chrono::steady_clock::now();
+  Recipe recipe = source_recipe(request);
+  QuantizeReport r;
+  r.out = out_folder(request, recipe.name);
+  Progress progress(!request.quiet);
+  const Context context({{}, recipe.threads, 0});
+  const auto test = load_split(context, recipe.data, Split::kTest);
+  const auto train = load_split(context, calibration_data(request, recipe.data), Split::kTrain);
+  Recipe in_float = recipe;
+  in_float.quantizer = {};
+  Network plain = build_network(context, in_float, 1, NetworkUse::kEvaluation);
+  check_fits(plain, *test);
+  check_fits(plain, *train);
+  const std::vector<Tensor> batches =
+      calibration_batches(context, train, request.images, recipe.seed);
+  Network network = quantized_network(context, recipe);
+  for (const std::string& w : network.quantizer->warnings()) progress.warn(w);
+  r.float_accuracy = accuracy_of(plain, recipe, test, "float accuracy", progress);
+  if (network.quantizer->needs_calibration()) calibrate(network, batches, request.images, progress);
+  network.quantizer->compress();
+  r.quantized_accuracy = accuracy_of(network, recipe, test, "quantized accuracy", progress);
+  progress.finish();
+  r.path = request.path;
+  r.model = plain.model.name;
+  r.dataset = test->name;
+  r.calibrated_on = train->name;
+  r.quantizer = recipe.quantizer.name;
+  r.images = network.quantizer->needs_calibration() ? request.images : 0;
+  r.sizes = measure_sizes(*network.model.module);
+  r.float_layers = float_layers(*network.quantizer);
+  Network probed = quantized_network(context, recipe);
+  probed.model->load_state_dict(network.model->state_dict());
+  r.quantizers = describe_quantizers(*probed.model.module, batches);
+  r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  write_folder(r.out, recipe, network, r);
+  return r;
+}
+
+nlohmann::ordered_json to_json(const QuantizeReport& r) {
+  return {{"path", r.path},
+          {"model", r.model},
+          {"dataset", r.dataset},
+          {"quantizer", r.quantizer},
+          {"calibrated_on", r.calibrated_on},
+          {"images", r.images},
+          {"float_accuracy", r.float_accuracy},
+          {"quantized_accuracy", r.quantized_accuracy},
+          {"parameters", r.sizes.parameters},
+          {"fp32_bytes", r.sizes.fp32_bytes},
+          {"quantized_bytes", r.sizes.quantized_bytes},
+          {"float_layers", r.float_layers},
+          {"quantizers", r.quantizers},
+          {"seconds", r.seconds},
+          {"out", r.out}};
+}
+
+std::string to_table(const QuantizeReport& r) {
+  std::string t = quantizer_table(r.quantizers);
+  t += fmt::format("\n{:<14} {:>12} {:>12}\n{:-<40}\n", r.model, "float", "quantized", "");
+  t += fmt::format("{:<14} {:>10.2f} % {:>10.2f} %\n", "accuracy", 100 * r.float_accuracy,
+                   100 * r.quantized_accuracy);
+  const auto kilobytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1000; };
+  t += fmt::format("{:<14} {:>9.1f} kB {:>9.1f} kB\n{:-<40}\n", "size",
+                   kilobytes(r.sizes.fp32_bytes), kilobytes(r.sizes.quantized_bytes), "");
+  const std::string calibration =
+      r.images == 0 ? "" : fmt::format(", {} training images of {}", r.images, r.calibrated_on);
+  t += fmt::format("{:<14} {}{}, {:.1f} s\n", "quantizer", r.quantizer, calibration, r.seconds);
+  for (const auto& [layer, why] : r.float_layers) {
+    t += fmt::format("{:<14} {}: float path, not deployable as integers: {}\n", "", layer, why);
+  }
+  return t + fmt::format("{:<14} {}, test images\n{:<14} {}\n", "accuracy on", r.dataset,
+                         "run folder", r.out);
+}
+
+}  // namespace halftone
