@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/histogram.h"
+#include "kernels/integer/histogram_math.h"
 #include "kernels/quantize.h"
 #include "kernels/reduce.h"
 
@@ -11,15 +12,7 @@ namespace {
 constexpr int64_t kChunk = 1 << 18;   // elements: one table of counts each
 constexpr float kLargest = 0x1p100f;  // products with a number of bins stay finite
 
-struct Bins {
-  float low, high, count;
-  // PyTorch's order of operations. Outside, and for NaN: -1.
-  int64_t of(float v) const {
-    if (!(v >= low && v <= high)) return -1;
-    const float at = (v - low) * count / (high - low);
-    return static_cast<int64_t>(at < count ? at : count - 1.0f);
-  }
-};
+using quant_math::Bins;
 
 Range finite_range(const char* op, const Tensor& x) {
   check_dtype(op, "input", x, DType::kFloat32);
@@ -101,8 +94,7 @@ void widen(float low, float high, const RangeHistogramOptions& options, RangeHis
 std::vector<int64_t> histogram(const Tensor& x, float low, float high, int bins) {
   check_dtype("histogram", "input", x, DType::kFloat32);
   check_bins("histogram", bins);
-  if (low == high) low -= 1.0f, high += 1.0f;
-  const Bins to{low, high, static_cast<float>(bins)};
+  const Bins to = quant_math::bins_of(low, high, bins);
   const float* values = x.data<float>();
   const int64_t chunks = std::max<int64_t>(1, chunk_count(x.numel(), kChunk));
   std::vector<std::vector<int64_t>> tables(chunks, std::vector<int64_t>(bins + 1));

@@ -8,3 +8,10 @@
 #else
 #define HALFTONE_HD inline __attribute__((always_inline))
 #endif
+
+// Before a loop over registers, whose indices must be constants.
+#if defined(__CUDA_ARCH__)
+#define HALFTONE_UNROLL _Pragma("unroll")
+#else
+#define HALFTONE_UNROLL
+#endif

@@ -1,0 +1,108 @@
+// The parts that ops share.
+#pragma once
+
+#include "kernels/cuda/pass.h"
+#include "tensor/dtype.h"
+
+namespace halftone::kernels::cuda {
+
+// One input and one output, no sums.
+template <class T, class Out = T>
+struct MapOp {
+  static constexpr int kWidth = 16 / sizeof(T), kUnroll = 4;
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {
+    Pack<T, kWidth> x;
+  };
+  struct Output {
+    Pack<Out, kWidth> y;
+  };
+
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(x, in.x);
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(y, out.y);
+  }
+  auto arrays() const { return ArrayList<2>{{{x, sizeof(T)}, {y, sizeof(Out)}}}; }
+
+  const T* x;
+  Out* y;
+};
+
+// Two inputs, dy and x.
+template <class T>
+struct GradientOp {
+  static constexpr int kWidth = 16 / sizeof(T), kUnroll = sizeof(T) < 4 ? 2 : 4;
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {
+    Pack<T, kWidth> dy, x;
+  };
+  struct Output {
+    Pack<T, kWidth> dx;
+  };
+
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(dy, in.dy);
+    at.load(x, in.x);
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(dx, out.dx);
+  }
+  auto arrays() const { return ArrayList<3>{{{dy, sizeof(T)}, {x, sizeof(T)}, {dx, sizeof(T)}}}; }
+
+  const T* dy;
+  const T* x;
+  T* dx;
+};
+
+// One input, sums only.
+template <class T>
+struct ReduceOp {
+  static constexpr int kWidth = 16 / sizeof(T), kUnroll = 4;
+  struct Input {
+    Pack<T, kWidth> x;
+  };
+  struct Output {};
+
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(x, in.x);
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place&, const Output&) const {}
+  auto arrays() const { return ArrayList<1>{{{x, sizeof(T)}}}; }
+
+  const T* x;
+};
+
+// ---- from arguments to ops ----
+
+// body(T{}) with the device's type of a dtype.
+template <class Body>
+void with_float_type(const char* op, DType dtype, const Body& body) {
+  if (dtype == DType::kFloat32) return body(float{});
+  if (dtype == DType::kBFloat16) return body(Bf16{});
+  throw HALFTONE_ERROR(op).expected("float32 or bfloat16").found(name_of(dtype));
+}
+
+template <class Op, class Args>
+void set_map(Op& op, const Args& a) {
+  op.x = static_cast<decltype(op.x)>(a.x);
+  op.y = static_cast<decltype(op.y)>(a.y);
+}
+
+template <class Op, class Args>
+void set_gradient(Op& op, const Args& a) {
+  op.dy = static_cast<decltype(op.dy)>(a.dy);
+  op.x = static_cast<decltype(op.x)>(a.x);
+  op.dx = static_cast<decltype(op.dx)>(a.dx);
+}
+
+}  // namespace halftone::kernels::cuda

@@ -1,0 +1,204 @@
+// The ops of quantize_cuda.h, for any launcher.
+#pragma once
+
+#include "kernels/cuda/grids.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/quantize_cuda.h"
+
+namespace halftone::kernels::cuda {
+
+// Where the zero point is added: after rounding, or before it.
+struct OnnxRule {
+  static HALFTONE_HD float value(float x, const quant_math::Grid& g) {
+    const float z = static_cast<float>(g.zero_point);
+    return quant_math::fake_quantize(x, g.scale, g.qmin - z, g.qmax - z);
+  }
+  static HALFTONE_HD int32_t code(float x, const quant_math::Grid& g) {
+    return quant_math::quantize(x, g);
+  }
+  static HALFTONE_HD bool mask(float x, const quant_math::Grid& g) {
+    return quant_math::ste_mask(x, g);
+  }
+};
+
+struct NniRule {
+  static HALFTONE_HD float value(float x, const quant_math::Grid& g) {
+    return quant_math::dequantize(quant_math::quantize_nni(x, g), g);
+  }
+  static HALFTONE_HD int32_t code(float x, const quant_math::Grid& g) {
+    return quant_math::quantize_nni(x, g);
+  }
+  static HALFTONE_HD bool mask(float x, const quant_math::Grid& g) {
+    return quant_math::ste_mask_nni(x, g);
+  }
+};
+
+template <class T, class Rule>
+struct FakeQuantizeOp : MapOp<T> {
+  using Base = MapOp<T>;
+  using Constants = quant_math::Grid;
+
+  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+                         typename Base::Output& out, Nothing&) const {
+    from_float(Rule::value(to_float(in.x.v[j]), g), out.y.v[j]);
+  }
+
+  DeviceGrids grids;
+};
+
+template <class T, class Code, class Rule>
+struct QuantizeOp : MapOp<T, Code> {
+  using Base = MapOp<T, Code>;
+  using Constants = quant_math::Grid;
+
+  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+                         typename Base::Output& out, Nothing&) const {
+    out.y.v[j] = static_cast<Code>(Rule::code(to_float(in.x.v[j]), g));
+  }
+
+  DeviceGrids grids;
+};
+
+template <class T, class Rule>
+struct FakeQuantizeBackwardOp : GradientOp<T> {
+  using Base = GradientOp<T>;
+  using Constants = quant_math::Grid;
+
+  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+                         typename Base::Output& out, Nothing&) const {
+    const bool pass = Rule::mask(to_float(in.x.v[j]), g);
+    out.dx.v[j] = pass ? in.dy.v[j] : T{};
+  }
+
+  DeviceGrids grids;
+};
+
+// Sums: of the scale's gradient, and of the offset's where kOffset.
+template <class T, quant_math::LsqEdge kEdge, bool kOffset>
+struct LsqBackwardOp : GradientOp<T> {
+  using Base = GradientOp<T>;
+  using Constants = quant_math::LsqRule;
+  static constexpr int kSums = kOffset ? 2 : 1;
+  using Tile = SumTile<kSums>;
+  using Total = SumTotal<kSums>;
+
+  HALFTONE_HD Constants constants(int64_t channel) const {
+    const quant_math::Grid g = grids.at(channel);
+    return kOffset ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g);
+  }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& rule,
+                         typename Base::Output& out, Tile& tile) const {
+    const quant_math::LsqShare share = quant_math::lsq_share(to_float(in.x.v[j]), rule, kEdge);
+    const float up = to_float(in.dy.v[j]);
+    out.dx.v[j] = share.pass ? in.dy.v[j] : T{};
+    tile.sum[0] += up * share.scale;
+    if constexpr (kOffset) tile.sum[1] += up * share.offset;
+  }
+  HALFTONE_HD void finish(int64_t channel, const Total& total) const {
+    dscale[channel] = static_cast<float>(total.sum[0] * gradient_scale);
+    if constexpr (kOffset) doffset[channel] = static_cast<float>(total.sum[1] * gradient_scale);
+  }
+
+  DeviceGrids grids;
+  double gradient_scale;
+  float *dscale, *doffset;
+};
+
+// ---- from arguments to ops ----
+
+template <class Body>
+void with_rounding(quant_math::Rounding rounding, const Body& body) {
+  rounding == quant_math::Rounding::kOnnx ? body(OnnxRule{}) : body(NniRule{});
+}
+
+template <class Launcher>
+void launch_fake_quantize(Launcher& launcher, const FakeQuantizeArgs& a) {
+  with_float_type("fake_quantize", a.dtype, [&](auto type) {
+    using T = decltype(type);
+    with_rounding(a.rounding, [&](auto rule) {
+      FakeQuantizeOp<T, decltype(rule)> op{};
+      set_map(op, a);
+      op.grids = a.grids;
+      pass(launcher, op, a.layout);
+    });
+  });
+}
+
+template <class Launcher>
+void launch_fake_quantize_backward(Launcher& launcher, const FakeQuantizeBackwardArgs& a) {
+  with_float_type("fake_quantize_backward", a.dtype, [&](auto type) {
+    with_rounding(a.rounding, [&](auto rule) {
+      FakeQuantizeBackwardOp<decltype(type), decltype(rule)> op{};
+      set_gradient(op, a);
+      op.grids = a.grids;
+      pass(launcher, op, a.layout);
+    });
+  });
+}
+
+template <class Code, class Launcher>
+void launch_quantize_to(Launcher& launcher, const QuantizeArgs& a) {
+  with_float_type("quantize", a.dtype, [&](auto type) {
+    using T = decltype(type);
+    with_rounding(a.rounding, [&](auto rule) {
+      QuantizeOp<T, Code, decltype(rule)> op{};
+      op.x = static_cast<const T*>(a.x);
+      op.y = static_cast<Code*>(a.codes);
+      op.grids = a.grids;
+      pass(launcher, op, a.layout);
+    });
+  });
+}
+
+template <class Launcher>
+void launch_quantize(Launcher& launcher, const QuantizeArgs& a) {
+  const bool is_signed = a.code_dtype == DType::kInt8;
+  const int32_t low = is_signed ? -128 : 0, high = is_signed ? 127 : 255;
+  if (!is_signed && a.code_dtype != DType::kUInt8) {
+    throw HALFTONE_ERROR("quantize").expected("uint8 or int8 codes").found(name_of(a.code_dtype));
+  }
+  if (a.grids.qmin < low || a.grids.qmax > high) {
+    throw HALFTONE_ERROR("quantize")
+        .expected("codes that fit " + name_of(a.code_dtype))
+        .found(std::to_string(a.grids.qmin) + " to " + std::to_string(a.grids.qmax));
+  }
+  is_signed ? launch_quantize_to<int8_t>(launcher, a) : launch_quantize_to<uint8_t>(launcher, a);
+}
+
+template <class T, bool kOffset, class Launcher>
+void launch_lsq_backward_of(Launcher& launcher, const LsqBackwardArgs& a) {
+  const auto go = [&](auto op) {
+    set_gradient(op, a);
+    op.grids = a.grids;
+    op.gradient_scale = a.gradient_scale;
+    op.dscale = a.dscale;
+    op.doffset = a.doffset;
+    pass(launcher, op, a.layout);
+  };
+  using quant_math::LsqEdge;
+  if (a.edge == LsqEdge::kInclusive) {
+    go(LsqBackwardOp<T, LsqEdge::kInclusive, kOffset>{});
+  } else {
+    go(LsqBackwardOp<T, LsqEdge::kPaper, kOffset>{});
+  }
+}
+
+template <class Launcher>
+void launch_lsq_backward(Launcher& launcher, const LsqBackwardArgs& a) {
+  const bool offset = a.grids.offset != nullptr;
+  if (a.dscale == nullptr || offset != (a.doffset != nullptr)) {
+    throw HALFTONE_ERROR("lsq_backward")
+        .expected("room for the scale's gradient, and for the offset's where there is an offset")
+        .found("null, or an offset's gradient without an offset");
+  }
+  with_float_type("lsq_backward", a.dtype, [&](auto type) {
+    using T = decltype(type);
+    offset ? launch_lsq_backward_of<T, true>(launcher, a)
+           : launch_lsq_backward_of<T, false>(launcher, a);
+  });
+}
+
+}  // namespace halftone::kernels::cuda

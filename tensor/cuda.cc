@@ -1,0 +1,92 @@
+#include "tensor/cuda.h"
+
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace halftone::cuda {
+
+std::string unusable_reason() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    cudaGetLastError();  // not for the next call to find
+    return std::string("no usable CUDA device: ") + cudaGetErrorString(status);
+  }
+  if (count == 0) return "no CUDA device";
+  int major = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess) {
+    return "the CUDA device does not answer";
+  }
+  if (major < 8) return "the CUDA device is older than compute capability 8.0";
+  return "";
+}
+
+void check(cudaError_t status, const char* call, const char* file, int line) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();
+  throw Error("cuda", file, line)
+      .what_happened(std::string(call) + " failed")
+      .found(std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status));
+}
+
+Memory::Memory(size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  const cudaError_t status = cudaMalloc(&data_, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    size_t free_bytes = 0, total = 0;
+    cudaMemGetInfo(&free_bytes, &total);
+    throw HALFTONE_ERROR("cuda")
+        .expected(std::to_string(bytes) + " bytes of device memory")
+        .found(std::to_string(free_bytes) + " free of " + std::to_string(total));
+  }
+  HALFTONE_CUDA(status);
+}
+
+Memory::~Memory() {
+  if (data_ != nullptr) cudaFree(data_);
+}
+
+Memory::Memory(Memory&& other) noexcept { *this = std::move(other); }
+
+Memory& Memory::operator=(Memory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Stream::Stream() { HALFTONE_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+
+Stream::~Stream() {
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+void Stream::synchronize() const { HALFTONE_CUDA(cudaStreamSynchronize(stream_)); }
+
+void* Stream::scratch(size_t bytes) {
+  if (scratch_.bytes() < bytes) {
+    synchronize();
+    scratch_ = Memory();
+    scratch_ = Memory(bytes);
+  }
+  return scratch_.data();
+}
+
+Event::Event() { HALFTONE_CUDA(cudaEventCreate(&event_)); }
+
+Event::~Event() {
+  if (event_ != nullptr) cudaEventDestroy(event_);
+}
+
+void Event::record(const Stream& stream) { HALFTONE_CUDA(cudaEventRecord(event_, stream.get())); }
+
+void Event::synchronize() const { HALFTONE_CUDA(cudaEventSynchronize(event_)); }
+
+float Event::milliseconds_since(const Event& start) const {
+  float out = 0.0f;
+  HALFTONE_CUDA(cudaEventElapsedTime(&out, start.event_, event_));
+  return out;
+}
+
+}  // namespace halftone::cuda
