@@ -109,7 +109,7 @@ void check_all_observers(Machine& machine, const std::vector<ChannelLayout>& lis
   check_observe_refusal(machine, std::nanf(""));
   check_observe_refusal(machine, INFINITY);
   check_observe_refusal(machine, -INFINITY);
-  for (const int64_t n : {1, 5000, 70001}) {
+  for (const int64_t n : {1, 20011}) {
     check_histogram<float>(machine, n, 0, -20.0f, 30.0f, 2048);
     check_histogram<BFloat16>(machine, n, 3, -1.0f, 1.0f, 8192);
     check_histogram<float>(machine, n, 1, 1.0f, 1.0f, 4);

@@ -116,10 +116,10 @@ void check_quantize(Machine& machine, const QuantizeCase& c) {
 // Channels innermost and outermost, even and odd, few and more than a block has threads; sizes that
 // leave heads, tails and short rows.
 inline std::vector<ChannelLayout> layouts() {
-  return {{1, 1, 0},   {1, 1, 1},    {1, 1, 7},    {1, 1, 4096}, {1, 1, 4099}, {1, 1, 70001},
+  return {{1, 1, 0},   {1, 1, 1},    {1, 1, 7},    {1, 1, 4096}, {1, 1, 4099}, {1, 1, 20003},
           {1, 5, 27},  {1, 64, 9},   {1, 3, 5000}, {3, 4, 17},   {2, 33, 300}, {1, 2, 8195},
           {9, 2, 1},   {1001, 3, 1}, {700, 4, 1},  {311, 10, 1}, {57, 64, 1},  {33, 100, 1},
-          {5, 257, 1}, {3, 1030, 1}, {2, 2048, 1}, {20000, 6, 1}};
+          {5, 257, 1}, {3, 1030, 1}, {2, 2048, 1}, {2003, 6, 1}};
 }
 
 // Some of them, for tools that slow everything down.
@@ -132,21 +132,21 @@ template <class Machine>
 void check_all_quantize(Machine& machine, const std::vector<ChannelLayout>& list) {
   using quant_math::Rounding;
   const int shifts[][2] = {{0, 0}, {1, 1}, {3, 3}, {1, 0}, {5, 2}};
+  int turn = 0;
   for (const ChannelLayout& layout : list) {
     for (const auto& shift : shifts) {
-      for (const Rounding rounding : {Rounding::kOnnx, Rounding::kNni}) {
-        INFO(text(layout) << " shifted " << shift[0] << " " << shift[1]);
-        QuantizeCase c{layout, shift[0], shift[1], rounding, 0, 255};
-        check_fake_quantize<float>(machine, c);
-        check_fake_quantize<BFloat16>(machine, c);
-        check_fake_quantize_backward<float>(machine, c);
-        check_fake_quantize_backward<BFloat16>(machine, c);
-        check_quantize<float, uint8_t>(machine, c);
-        check_quantize<BFloat16, uint8_t>(machine, c);
-        c.qmin = -127, c.qmax = 127;
-        check_quantize<float, int8_t>(machine, c);
-        check_fake_quantize<float>(machine, c);
-      }
+      INFO(text(layout) << " shifted " << shift[0] << " " << shift[1]);
+      const Rounding rounding = ++turn % 2 == 0 ? Rounding::kNni : Rounding::kOnnx;
+      QuantizeCase c{layout, shift[0], shift[1], rounding, 0, 255};
+      check_fake_quantize<float>(machine, c);
+      check_fake_quantize<BFloat16>(machine, c);
+      check_fake_quantize_backward<float>(machine, c);
+      check_fake_quantize_backward<BFloat16>(machine, c);
+      check_quantize<float, uint8_t>(machine, c);
+      check_quantize<BFloat16, uint8_t>(machine, c);
+      c.qmin = -127, c.qmax = 127;
+      check_quantize<float, int8_t>(machine, c);
+      check_fake_quantize<float>(machine, c);
     }
   }
 }
