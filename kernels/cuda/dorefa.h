@@ -157,7 +157,8 @@ struct DorefaActivationsBackwardOp : GradientOp<T> {
   HALFTONE_HD Nothing constants(int64_t) const { return {}; }
   HALFTONE_HD void apply(int j, const typename Base::Input& in, const Nothing&,
                          typename Base::Output& out, Nothing&) const {
-    out.dx.v[j] = quant_math::dorefa_activation_mask(to_float(in.x.v[j])) ? in.dy.v[j] : T{};
+    const float dy = to_float(in.dy.v[j]), x = to_float(in.x.v[j]);
+    from_float(quant_math::dorefa_activation_gradient(dy, x), out.dx.v[j]);
   }
 };
 
