@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "nn/layers.h"
-#include "quant/fake_quantize.h"
+#include "quant/dorefa_quantize.h"
 
 namespace halftone {
 
@@ -33,6 +33,7 @@ struct Chain {
   std::shared_ptr<ActivationLayer> activation;
   // Null where there is none, or none with an integer form; alive as long as the chain is.
   std::shared_ptr<FakeQuantize> input, weight, output;
+  std::shared_ptr<DorefaGradient> gradient;  // of the sum of products; null where it stays as it is
   // Whose codes arrive: `input`, or the output quantizer before this chain; null where they do not
   // come from one known quantizer.
   std::shared_ptr<FakeQuantize> grid;

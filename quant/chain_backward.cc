@@ -1,3 +1,4 @@
+#include "kernels/column_sums.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
@@ -118,8 +119,8 @@ void write_learned(const ChainStep& s, const kernels::GradientSums& sums, GradSi
     write({s.learned->factor * sums.offset}, sink.out(at + 1));
 }
 
-void run_backward(const Layer& layer, const ChainStep& s, const std::vector<double>& running_centre,
-                  const Tensor& dy, GradSink& sink) {
+void run_backward(const Layer& layer, const DorefaGradient* gradient, const ChainStep& s,
+                  const std::vector<double>& running_centre, const Tensor& dy, GradSink& sink) {
   const Normalised n = normalised(s, running_centre);
   const auto learned = learned_output(s);
   const auto sums = kernels::epilogue_backward_sums(dy, s.acc, s.channels, s.pass, n.centre,
@@ -129,9 +130,14 @@ void run_backward(const Layer& layer, const ChainStep& s, const std::vector<doub
   if (sink.needs(kBias)) write(k.dbias, sink.out(kBias));
   if (sink.needs(kGamma)) write(k.dgamma, sink.out(kGamma));
   if (sink.needs(kBeta)) write(k.dbeta, sink.out(kBeta));
-  if (!sink.needs(kX) && !needs_weight(s, sink)) return;
+  const bool quantizes = s.gradient_noise.has_value();
+  const bool needs_dv = quantizes && sink.needs(kBias);
+  if (!needs_dv && !sink.needs(kX) && !needs_weight(s, sink)) return;
   Tensor dv = Tensor::empty(dy.context(), s.acc.shape());
   kernels::epilogue_backward_apply(dy, s.acc, s.channels, s.pass, k.table, dv);
+  if (quantizes) gradient->quantize_gradient(dv, *s.gradient_noise, dv);
+  // Under the batch's statistics a bias cancels, and k.dbias is 0.
+  if (needs_dv && !s.batch_statistics) kernels::column_sums(dv, sink.out(kBias));
   if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s), sink.out(kX));
   if (needs_weight(s, sink)) weight_gradient(layer, s, dv, sink);
 }
@@ -151,8 +157,9 @@ BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> s
           (bias.defined() ? static_cast<double>(bias.value().data<float>()[c]) : 0.0));
     }
   }
-  return [layer, step = std::move(step), running_centre](const Tensor& dy, GradSink& sink) {
-    run_backward(layer, *step, running_centre, dy, sink);
+  return [layer, gradient = chain.gradient, step = std::move(step), running_centre](
+             const Tensor& dy, GradSink& sink) {
+    run_backward(layer, gradient.get(), *step, running_centre, dy, sink);
   };
 }
 

@@ -43,10 +43,12 @@ Variable run_fused(Chain& chain, const Variable& input) {
   chain.tree->check();
   chain.produced.reset();
   if (!chain.weight->will_quantize()) return chain.anchor->forward({input});
-  const Variable x = input_codes(chain, input);
+  Variable x = input_codes(chain, input);
   if (x.codes() == nullptr) return chain.anchor->forward({x});
+  if (chain.conv != nullptr) x = chain.conv->padded(x);
   if (chain.weight->observes()) chain.weight->observe_values(chain.weights().value());
   auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
+  if (chain.gradient != nullptr) step->gradient_noise = chain.gradient->draw();
   if (step->batch_statistics) update_running_statistics(chain, *step);
   Variable y = result_of(chain, x, std::move(step));
   chain.produced = y.watch();

@@ -54,7 +54,8 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
   for (int64_t c = 0; c < channels; ++c)
     step.weight_options.negated.push_back(is_negative(chain, c));
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
-  kernels::quantize_weights(step.weight, step.weight_options, step.weight_codes);
+  kernels::quantize_weights(chain.weight->before_rounding(step.weight), step.weight_options,
+                            step.weight_codes);
   for (int64_t c = 0; c < channels; ++c) {
     const double unit =
         static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));

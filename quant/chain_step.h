@@ -31,6 +31,8 @@ struct ChainStep {
   bool quantized = false;
   QuantParams y;
   std::optional<LearnedGrid> learned;  // of a learned output grid
+  // Of a quantized gradient of the accumulator.
+  std::optional<Philox> gradient_noise;
 
   int64_t out_channels() const { return weight.dim(0); }
 };

@@ -12,7 +12,7 @@
 namespace halftone {
 
 // One entry of the list. Keys of the JSON form:
-//   quant_types      ["weight", "input", "output"]
+//   quant_types      ["weight", "input", "output", "gradient", "bias"], as far as the algorithm goes
 //   quant_bits       8, or {"weight": 4, "input": 8}
 //   first_layer_bits, last_layer_bits   of the first and the last Conv2d or Linear of the model, in
 //                    the order in which they run, where the entry is about them
@@ -27,6 +27,7 @@ namespace halftone {
 //   observer         "ema" | "min_max", or by type; ObserverQuantizer's: `halftone list observers`
 //   ema_decay        0.99, of observer ema;  percentile  99.99, of observer percentile
 //   reduce_range     true: activations use one bit less (ObserverQuantizer)
+// BNN's own: binarization, sign_gradient, xnor_scale, padding_value (bnn.h).
 struct ConfigEntry {
   std::map<QuantType, QuantSpec> specs;
   std::vector<std::string> op_types, op_names;
@@ -40,6 +41,9 @@ struct ConfigRules {
   int min_bits = 2, max_bits = 16;
   std::map<QuantType, QuantSpec> defaults;  // per type; dtype, scheme, observer, start step
   std::vector<ObserverKind> observers = {ObserverKind::kEma, ObserverKind::kMinMax};
+  // Keys beyond those that every quantizer has: of grids that follow from values.
+  std::vector<std::string> keys = {"quant_dtype", "quant_scheme", "axis",        "observer",
+                                   "ema_decay",   "percentile",   "reduce_range"};
   bool reduce_range = false;  // whether the key is known
 };
 

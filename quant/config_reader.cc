@@ -11,12 +11,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::vector<std::string>& known_keys() {
-  static const std::vector<std::string> kKeys = {
+std::vector<std::string> known_keys(const ConfigRules& rules) {
+  std::vector<std::string> keys = {
       "quant_types", "quant_bits", "first_layer_bits", "last_layer_bits", "op_types",
-      "op_names",    "exclude",    "quant_start_step", "quant_dtype",     "quant_scheme",
-      "axis",        "ema_decay",  "observer",         "percentile",      "reduce_range"};
-  return kKeys;
+      "op_names",    "exclude",    "quant_start_step"};
+  keys.insert(keys.end(), rules.keys.begin(), rules.keys.end());
+  return keys;
 }
 
 // One key of one entry: what errors are about.
@@ -101,6 +101,7 @@ std::string word_of(const Field& f, const std::string& allowed) {
 int64_t whole_number(const Field& f, int64_t low, int64_t high) {
   const bool good = f.value.is_number_integer() && f.value.get<int64_t>() >= low &&
                     f.value.get<int64_t>() <= high;
+  if (!good && low == high) f.fail(std::to_string(low));
   if (!good) f.fail("a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   return f.value.get<int64_t>();
 }
@@ -152,6 +153,45 @@ int read_bits(const Field& f, const ConfigRules& rules) {
   return static_cast<int>(whole_number(f, rules.min_bits, rules.max_bits));
 }
 
+// True where the word is the second of the two.
+bool read_choice(const Field& f, const std::string& first, const std::string& second) {
+  const std::string allowed = "\"" + first + "\" or \"" + second + "\"";
+  const std::string word = word_of(f, allowed);
+  if (word != first && word != second) f.fail(allowed);
+  return word == second;
+}
+
+QuantSpec& weight_spec(const Field& f, std::map<QuantType, QuantSpec>& specs) {
+  const auto found = specs.find(QuantType::kWeight);
+  if (found == specs.end()) f.fail("no such key where quant_types is without weight");
+  return found->second;
+}
+
+void read_sign_gradient(const Field& f, ConfigRules rules, std::map<QuantType, QuantSpec>& specs) {
+  rules.types = {QuantType::kInput, QuantType::kOutput};
+  if (specs.count(QuantType::kInput) + specs.count(QuantType::kOutput) == 0)
+    f.fail("no such key where quant_types is without input and output");
+  by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
+    spec.approx_sign = read_choice(p, "straight_through", "approx_sign");
+  });
+}
+
+// The keys of binary networks.
+void read_binary_key(const Field& f, const ConfigRules& rules,
+                     std::map<QuantType, QuantSpec>& specs) {
+  if (f.key == "binarization") {
+    by_type(f, rules, false, specs, [](const Field& p, QuantSpec& spec) {
+      spec.stochastic = read_choice(p, "deterministic", "stochastic");
+    });
+  } else if (f.key == "sign_gradient") {
+    read_sign_gradient(f, rules, specs);
+  } else if (f.key == "xnor_scale") {
+    weight_spec(f, specs).per_channel = truth(f);
+  } else if (f.key == "padding_value") {
+    weight_spec(f, specs).padding_value = static_cast<int>(whole_number(f, -1, 1));
+  }
+}
+
 void read_spec_key(const Field& f, const ConfigRules& rules,
                    std::map<QuantType, QuantSpec>& specs) {
   if (f.key == "quant_bits") {
@@ -189,6 +229,8 @@ void read_spec_key(const Field& f, const ConfigRules& rules,
     for (auto& [type, spec] : specs) spec.percentile = percentile;
   } else if (f.key == "reduce_range") {
     for (auto& [type, spec] : specs) spec.reduce_range = truth(f);
+  } else {
+    read_binary_key(f, rules, specs);
   }
 }
 
@@ -199,14 +241,15 @@ void read_spec_key(const Field& f, const ConfigRules& rules,
       .fix(fix);
 }
 
-void check_keys(const Json& item, size_t number) {
+void check_keys(const Json& item, size_t number, const ConfigRules& rules) {
   if (!item.is_object())
     fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
+  const std::vector<std::string> known = known_keys(rules);
   for (const auto& [key, value] : item.items()) {
-    if (std::count(known_keys().begin(), known_keys().end(), key) > 0) continue;
-    const std::string near = nearest_name(key, known_keys());
+    if (std::count(known.begin(), known.end(), key) > 0) continue;
+    const std::string near = nearest_name(key, known);
     std::string all;
-    for (const std::string& k : known_keys()) all += (all.empty() ? "" : ", ") + k;
+    for (const std::string& k : known) all += (all.empty() ? "" : ", ") + k;
     fail_entry(number,
                "unknown key \"" + key + "\" with value " + value.dump() + "; allowed are " + all,
                near.empty() ? "" : "did you mean \"" + near + "\"?");
@@ -214,7 +257,7 @@ void check_keys(const Json& item, size_t number) {
 }
 
 ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules) {
-  check_keys(item, number);
+  check_keys(item, number, rules);
   ConfigEntry entry;
   entry.has_op_types = item.contains("op_types");
   entry.has_op_names = item.contains("op_names");

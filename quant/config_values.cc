@@ -39,6 +39,10 @@ Json to_json(const ConfigValues& v) {
   put(entry, "observer", v.observer);
   put(entry, "percentile", v.percentile);
   put(entry, "reduce_range", v.reduce_range);
+  put(entry, "binarization", v.binarization);
+  put(entry, "sign_gradient", v.sign_gradient);
+  put(entry, "xnor_scale", v.xnor_scale);
+  put(entry, "padding_value", v.padding_value);
   return entry;
 }
 

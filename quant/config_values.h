@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace halftone {
 // A value for all quant_types of an entry, or one per type: 8, or {{"weight", 4}, {"input", 8}}.
 template <class T>
 struct ByType {
-  ByType(T value) : all(std::move(value)) {}                           // NOLINT: implicit
+  template <class U, class = std::enable_if_t<std::is_convertible_v<U, T>>>
+  ByType(U value) : all(T(std::move(value))) {}                        // NOLINT: implicit
   ByType(std::initializer_list<std::pair<const std::string, T>> list)  // NOLINT: implicit
       : each(list) {}
   std::optional<T> all;
@@ -30,6 +32,10 @@ struct ConfigValues {
   std::optional<double> ema_decay, percentile;
   std::optional<ByType<std::string>> observer;
   std::optional<bool> reduce_range;
+  // Of BNN.
+  std::optional<ByType<std::string>> binarization, sign_gradient;
+  std::optional<bool> xnor_scale;
+  std::optional<int> padding_value;
 };
 
 // JSON text in NNI's form, or a list of C++ values: both go through the same checks, in compress().

@@ -86,10 +86,14 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
 }
 
 Variable FakeQuantize::quantize(const Variable& x) {
-  return emits_codes() ? to_codes(x) : to_float(x);
+  if (emits_codes()) return result(x, before_rounding(x.value()));
+  Tensor y = Tensor::empty(x.context(), x.shape());
+  write_values(x.value(), y);
+  return result(x, y);
 }
 
-Tensor FakeQuantize::codes(const Tensor& x) const {
+Tensor FakeQuantize::codes(const Tensor& raw) const {
+  const Tensor x = before_rounding(raw);
   const kernels::Grids g = grids(x.rank());
   const int64_t inner = grid_stride(g, x.shape());
   Tensor out = Tensor::empty(x.context(), x.shape(), DType::kInt32);
@@ -146,6 +150,10 @@ void FakeQuantize::enable(bool fake_quant, bool observer) {
   *observer_enabled_->data<uint8_t>() = observer;
 }
 
+void FakeQuantize::write_values(const Tensor& x, Tensor& y) const {
+  kernels::fake_quantize(x, grids(x.rank()), y);
+}
+
 FakeQuantize::GradientFn FakeQuantize::gradient(const Shape& x) const {
   return
       [g = grids(x.rank())](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
@@ -162,18 +170,13 @@ OpRecord FakeQuantize::record(const char* op, const Variable& x) const {
   return r;
 }
 
-Variable FakeQuantize::to_codes(const Variable& x) const {
+Variable FakeQuantize::result(const Variable& x, const Tensor& values) const {
+  if (!emits_codes()) return make_result(record("fake_quantize", x), values);
   const QuantParams p = params();
   const quant_math::Grid grid{p.scale, p.zero_point, p.qmin, p.qmax};
   Tensor codes = Tensor::empty(x.context(), x.shape(), DType::kUInt8);
-  kernels::quantize_to_codes(x.value(), grid, spec().rounding(), codes);
+  kernels::quantize_to_codes(values, grid, spec().rounding(), codes);
   return make_result(record("quantize", x), Codes{std::move(codes), p});
-}
-
-Variable FakeQuantize::to_float(const Variable& x) const {
-  Tensor y = Tensor::empty(x.context(), x.shape());
-  kernels::fake_quantize(x.value(), grids(x.shape().rank()), y);
-  return make_result(record("fake_quantize", x), std::move(y));
 }
 
 }  // namespace halftone

@@ -48,6 +48,9 @@ class FakeQuantize : public Module {
   bool emits_codes() const { return args_.emits_codes && integer_obstacle().empty(); }
   // Why what it quantizes has no place in integer arithmetic; "" when it has one.
   virtual std::string integer_obstacle() const;
+  // Whether the epilogue of a chain computes its codes and its gradient; else it stands behind the
+  // chain, which then ends in floats.
+  virtual bool fits_epilogue() const { return integer_obstacle().empty(); }
 
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
@@ -68,6 +71,8 @@ class FakeQuantize : public Module {
   virtual kernels::Grids grids(int rank) const = 0;
   // qmin and qmax of every grid, and the zero point of one that nothing is known of.
   virtual quant_math::Grid empty_grid() const { return quant_math::empty_grid(spec().rule()); }
+  // What of x is rounded to a code: x itself, but where a rule of the algorithm comes first.
+  virtual Tensor before_rounding(const Tensor& x) const { return x; }
   // The codes of x, int32, on grids(x.rank()).
   virtual Tensor codes(const Tensor& x) const;
   // How many values of x lie beyond the codes, and are clipped.
@@ -96,6 +101,11 @@ class FakeQuantize : public Module {
  protected:
   // The quantized x, as codes or as floats, with gradient().
   virtual Variable quantize(const Variable& x);
+  // The quantized x as floats.
+  virtual void write_values(const Tensor& x, Tensor& y) const;
+  // The operation on x whose result is `values`: rounded to codes where it emits them, else as they
+  // are.
+  Variable result(const Variable& x, const Tensor& values) const;
   void set_signed(bool on) { spec_->data<int32_t>()[1] = on; }
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
   bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
@@ -107,8 +117,6 @@ class FakeQuantize : public Module {
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
   OpRecord record(const char* op, const Variable& x) const;
-  Variable to_codes(const Variable& x) const;
-  Variable to_float(const Variable& x) const;
 
   FakeQuantizeArgs args_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;

@@ -85,6 +85,12 @@ void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::strin
         .found("one after it")
         .fix("say quant_scheme and quant_dtype in config_list");
   }
+  const std::vector<std::string> keys = rules().keys;
+  if (std::count(keys.begin(), keys.end(), "quant_scheme") == 0) {
+    throw HALFTONE_ERROR("set_quant_scheme_dtype")
+        .expected("a quantizer with schemes")
+        .found(name() + ", whose grids are fixed");
+  }
   for (const QuantType t : {QuantType::kWeight, QuantType::kInput, QuantType::kOutput}) {
     if (name_of(t) != type) continue;
     set_scheme(scheme, "set_quant_scheme_dtype", defaults_[t]);
@@ -228,6 +234,8 @@ void Quantizer::create_chains() {
       reject(path, why);
       continue;
     }
+    chain->gradient =
+        std::dynamic_pointer_cast<DorefaGradient>(quantizer_of(path, QuantType::kGradient));
     place_outputs(*chain);
     chains_.push_back(chain);
   }
@@ -255,7 +263,7 @@ void Quantizer::place_outputs(Chain& chain) {
 }
 
 // The input quantizers of a chain's consumers become its output quantizer where all of them agree:
-// max pooling and flattening commute with rounding.
+// max pooling and flattening commute with rounding (but not with drawing signs).
 void Quantizer::share_edges() {
   std::map<Module*, ChainPtr> by_anchor;
   for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
@@ -272,7 +280,9 @@ void Quantizer::share_edges() {
     std::shared_ptr<FakeQuantize> shared =
         chain->output != nullptr ? chain->output : consumers[0]->input;
     agree = std::all_of(consumers.begin(), consumers.end(),
-                        [&](const ChainPtr& c) { return c->input->spec() == shared->spec(); });
+                        [&](const ChainPtr& c) {
+      return c->input->spec() == shared->spec() && !shared->spec().stochastic;
+    });
     if (!agree) continue;
     chain->output = shared;
     for (const ChainPtr& consumer : consumers) {
@@ -289,8 +299,7 @@ void Quantizer::fill_slots() {
     Module& tail = chain->tail();
     place(tail.output_transform(), "activation_post_process", tail, chain->output);
     placed.insert(chain->output.get());
-    if (!chain->output->integer_obstacle().empty())
-      chain->output = nullptr;  // float, behind the chain
+    if (!chain->output->fits_epilogue()) chain->output = nullptr;  // it stands behind the chain
   }
   for (const QuantPoint& point : points_) {
     if (!placed.insert(point.quantizer.get()).second) continue;
@@ -300,8 +309,9 @@ void Quantizer::fill_slots() {
       continue;
     }
     auto& layer = dynamic_cast<WeightLayer&>(module);
-    Slot& slot =
-        point.type == QuantType::kWeight ? layer.weight_transform() : layer.input_transform();
+    Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
+                 : point.type == QuantType::kGradient ? layer.gradient_transform()
+                                                      : layer.input_transform();
     place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
   }
 }

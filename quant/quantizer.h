@@ -95,6 +95,7 @@ class Quantizer {
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
   virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                            const FakeQuantizeArgs& args) const;
+  void warn(const std::string& text) { warnings_.push_back(text); }
   // Once chains are known, before edges share quantizers: what the graph and the weights decide.
   virtual void prepare_points() {}
   // Once the slots are filled: what concerns the optimizer beyond new parameters.

@@ -1,4 +1,6 @@
 #include "quant/lsq.h"
+#include "quant/bnn.h"
+#include "quant/dorefa.h"
 #include "quant/naive.h"
 #include "quant/observer_quantizer.h"
 #include "quant/qat.h"
@@ -29,6 +31,12 @@ std::map<std::string, Entry>& registry() {
       {"QAT_Quantizer",
        {"quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits",
         create<QatQuantizer>}},
+      {"DoReFaQuantizer",
+       {"DoReFa-Net (Zhou et al. 2016): weights, inputs, outputs, gradients, 1 to 16 bits each",
+        create<DorefaQuantizer>}},
+      {"BNNQuantizer",
+       {"binary networks (Hubara et al. 2016): weights, inputs, outputs of -1 and 1",
+        create<BnnQuantizer>}},
       {"LsqQuantizer",
        {"learned step sizes (Esser et al. 2020): scales are parameters; weights, inputs, outputs",
         create<LsqQuantizer>}},

@@ -36,6 +36,10 @@ struct QuantSpec {
   bool nni = false;         // NNI's rounding and zero points
   bool auto_dtype = false;  // is_signed follows from the values (LSQ); no part of equality
 
+  // Of binary tensors (bnn.h). XNOR-Net's scale of weights is per_channel.
+  bool stochastic = false, approx_sign = false;
+  int padding_value = 0;
+
   bool operator==(const QuantSpec& o) const;
   quant_math::GridRule rule() const { return {bits - reduce_range, is_signed, symmetric, nni}; }
   quant_math::Rounding rounding() const {

@@ -4,19 +4,23 @@
 namespace halftone {
 
 // Without batch norm ("plain"): conv 6 - ReLU - pool - conv 16 - ReLU - pool - 120 - ReLU - 84 -
-// ReLU - 10.
+// ReLU - 10. "hardtanh": with batch norm, and Hardtanh instead of ReLU, for signs of its outputs.
 ModulePtr make_lenet5(const Context& c, const ModelOptions& options) {
-  const bool norm = options.variant != "plain";
+  const bool norm = options.variant != "plain", signs = options.variant == "hardtanh";
   auto net = make<Sequential>(c);
+  const auto activation = [&](const std::string& n) {
+    signs ? net->append("hardtanh" + n, make_hardtanh(c)) : net->append("relu" + n, make_relu(c));
+  };
   const auto convolution = [&](const std::string& n, int in, int out, int padding) {
     net->append("conv" + n, make_conv(c, {in, out, 5, 1, padding, 1, true}));
     if (norm) net->append("bn" + n, make_batch_norm2d(c, out));
-    net->append("relu" + n, make_relu(c)).append("pool" + n, make_max_pool(c));
+    activation(n);
+    net->append("pool" + n, make_max_pool(c));
   };
   const auto linear = [&](const std::string& n, const std::string& k, int in, int out) {
     net->append("fc" + n, make_linear(c, in, out));
     if (norm) net->append("bn" + k, make_batch_norm1d(c, out));
-    net->append("relu" + k, make_relu(c));
+    activation(k);
   };
   convolution("1", 1, 6, 2);
   convolution("2", 6, 16, 0);

@@ -43,7 +43,7 @@ const std::vector<ZooEntry>& zoo() {
       {"lenet5",
        "LeNet-5 (LeCun et al. 1998) with ReLU and max pooling",
        {1, 28, 28},
-       {"batch_norm", "plain"},
+       {"batch_norm", "plain", "hardtanh"},
        false,
        make_lenet5},
       {"nni_mnist", "the network of NNI's MNIST examples", {1, 28, 28}, {}, false, make_nni_mnist},

@@ -23,6 +23,7 @@ Model build(const std::string& name, const std::string& variant = "") {
 // The counts are those of the PyTorch originals.
 TEST_CASE("networks have as many parameters as the originals") {
   CHECK(parameters(build("lenet5", "plain")) == 61706);
+  CHECK(parameters(build("lenet5", "hardtanh")) == parameters(build("lenet5")));
   CHECK(parameters(build("lenet5")) == 61706 + 2 * (6 + 16 + 120 + 84));
   CHECK(parameters(build("nni_mnist")) == 431080);
   CHECK(parameters(build("resnet20")) == 269722);       // akamaster: 0.27 M

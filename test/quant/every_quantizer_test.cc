@@ -16,6 +16,7 @@ using namespace halftone::test;
 namespace {
 
 // Every type that the algorithm takes, on every Conv2d and Linear, in 4 bits or what is next to it.
+// Only the logits stay as they are: of one bit, hardly a gradient would pass.
 ConfigList config_for(const Quantizer& quantizer) {
   const ConfigRules rules = quantizer.rules();
   ConfigValues entry;
@@ -23,7 +24,11 @@ ConfigList config_for(const Quantizer& quantizer) {
   for (const QuantType type : rules.types) entry.quant_types->push_back(name_of(type));
   entry.quant_bits = std::clamp(4, rules.min_bits, rules.max_bits);
   entry.op_types = {"Conv2d", "Linear"};
-  return std::vector<ConfigValues>{entry};
+  ConfigValues last = entry;
+  last.op_names = {"5"};
+  auto& types = *last.quant_types;
+  types.erase(std::remove(types.begin(), types.end(), "output"), types.end());
+  return std::vector<ConfigValues>{entry, last};
 }
 
 // conv - batch norm - ReLU - pool - linear, quantized, with its optimizer.

@@ -1,0 +1,102 @@
+#include "quant/binary_quantize.h"
+
+#include "kernels/binary.h"
+
+namespace halftone {
+namespace {
+
+const char* const kPadding = "padding_value";
+
+// A channel of zeros keeps a scale that can be divided by.
+float at_least_floor(float alpha) { return std::max(alpha, quant_math::kScaleFloor); }
+
+}  // namespace
+
+BinaryQuantize::BinaryQuantize(const Context& context, const FakeQuantizeArgs& args,
+                               Variable weight)
+    : RuleQuantize(context, args), weight_(std::move(weight)) {
+  if (!is_weight()) return;
+  register_buffer(kPadding,
+                  Tensor::from(context, Shape{1}, std::vector<int32_t>{args.spec.padding_value}));
+}
+
+std::string BinaryQuantize::describe() const {
+  std::string text = name_of(type()) + ", sign";
+  if (has_alpha()) text += " times mean |w| per channel";
+  if (spec().stochastic) text += ", stochastic in training";
+  if (spec().approx_sign && !is_weight()) text += ", ApproxSign gradient";
+  return text;
+}
+
+std::string BinaryQuantize::integer_obstacle() const {
+  return is_weight() && spec().stochastic ? "its weights are drawn anew in every training step" : "";
+}
+
+void BinaryQuantize::check_buffer(const std::string& name, const std::string& full_name,
+                                  const Tensor& found) const {
+  RuleQuantize::check_buffer(name, full_name, found);
+  if (name != kPadding) return;
+  const int32_t value = found.to(DType::kInt32).to_vector<int32_t>().at(0);
+  if (value == spec().padding_value) return;
+  throw HALFTONE_ERROR("load_state_dict")
+      .at(full_name)
+      .expected("padding_value " + std::to_string(spec().padding_value))
+      .found(std::to_string(value))
+      .fix("use the config_list of the training run");
+}
+
+quant_math::Grid BinaryQuantize::empty_grid() const {
+  return is_weight() ? quant_math::Grid{1.0f, 0, -1, 1} : quant_math::Grid{1.0f, 1, 0, 2};
+}
+
+// alpha is that of the weights of the moment.
+kernels::Grids BinaryQuantize::grids(int) const {
+  kernels::Grids out;
+  out.list = {empty_grid()};
+  if (!has_alpha()) return out;
+  const std::vector<float> alpha = kernels::mean_magnitude(weight_.value(), true);
+  out.axis = 0;
+  out.list.resize(alpha.size(), empty_grid());
+  for (size_t c = 0; c < alpha.size(); ++c) out.list[c].scale = at_least_floor(alpha[c]);
+  return out;
+}
+
+void BinaryQuantize::write_values(const Tensor& x, Tensor& y) const {
+  if (has_alpha()) return kernels::binarize_scaled(x, kernels::mean_magnitude(x, true), y);
+  kernels::binarize(x, y);
+}
+
+FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
+  if (has_alpha()) {
+    return [](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
+      if (!sink.needs(at)) return;
+      const std::vector<float> alpha = kernels::mean_magnitude(w, true);
+      kernels::binarize_scaled_backward(dq, w, alpha, {}, sink.out(at));
+    };
+  }
+  if (is_weight()) {
+    return [](const Tensor& dq, const Tensor&, GradSink& sink, size_t at, size_t) {
+      if (sink.needs(at)) sink.put(at, dq);
+    };
+  }
+  const auto rule = spec().approx_sign ? quant_math::SignGradient::kApproxSign
+                                       : quant_math::SignGradient::kStraightThrough;
+  return [rule](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
+    if (sink.needs(at)) kernels::binarize_backward(dq, x, rule, sink.out(at));
+  };
+}
+
+Variable BinaryQuantize::quantize(const Variable& x) {
+  if (!spec().stochastic || !training()) return RuleQuantize::quantize(x);
+  observe_values(x.value());
+  Tensor y = Tensor::empty(x.context(), x.shape());
+  kernels::binarize_stochastic(x.value(), context().random().stream(), y);
+  if (has_alpha()) kernels::binarize_scaled(y, kernels::mean_magnitude(x.value(), true), y);
+  return result(x, y);
+}
+
+void BinaryQuantize::after_step() {
+  if (is_weight() && !warm_up()) kernels::clip_latent_weights(weight_.mutable_value());
+}
+
+}  // namespace halftone

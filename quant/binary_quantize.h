@@ -1,0 +1,39 @@
+// The quantizer of one binary tensor.
+#pragma once
+
+#include "quant/rule_quantize.h"
+
+namespace halftone {
+
+// y = sign(x), sign(0) = +1 (BNN, equation 1), in training +1 with probability clamp((x + 1) / 2,
+// 0, 1) where spec.stochastic is set (equations 2 and 3).
+// Activations: dx = dy where |x| <= 1 (equation 4), or (2 - 2 |x|) dy inside with spec.approx_sign
+//   (Bi-Real Net, equation 7). Codes {0, 2} with z = 1, s = 1: z is the code of a zero padding.
+// Weights: dw = dy; after every optimizer step they are clipped to [-1, 1] (section 2.3), so that
+//   they do not drift where no gradient reaches. With spec.per_channel XNOR-Net's scale,
+//   alpha sign(w), alpha = mean |w| of an output channel; dw = (1 / n + alpha [|w| <= 1]) dy
+//   (XNOR-Net, section 3.1). Codes -1 and 1.
+class BinaryQuantize : public RuleQuantize {
+ public:
+  // weight: the layer's, for the type kWeight.
+  BinaryQuantize(const Context& context, const FakeQuantizeArgs& args, Variable weight = {});
+  std::string describe() const override;
+  std::string integer_obstacle() const override;
+  void check_buffer(const std::string& name, const std::string& full_name,
+                    const Tensor& found) const override;
+  quant_math::Grid empty_grid() const override;
+  kernels::Grids grids(int rank) const override;
+  GradientFn gradient(const Shape& x) const override;
+  void after_step() override;
+
+ protected:
+  Variable quantize(const Variable& x) override;
+  void write_values(const Tensor& x, Tensor& y) const override;
+
+ private:
+  bool has_alpha() const { return is_weight() && spec().per_channel; }
+
+  Variable weight_;
+};
+
+}  // namespace halftone

@@ -1,0 +1,37 @@
+#include "quant/bnn.h"
+
+#include "quant/binary_quantize.h"
+#include "quant/value_sign.h"
+
+namespace halftone {
+
+ConfigRules BnnQuantizer::rules() const {
+  ConfigRules rules;
+  rules.min_bits = rules.max_bits = 1;
+  rules.keys = {"binarization", "sign_gradient", "xnor_scale", "padding_value"};
+  rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric = true;
+  return rules;
+}
+
+std::shared_ptr<FakeQuantize> BnnQuantizer::make_fake_quantize(Module& module,
+                                                               const FakeQuantizeArgs& args) const {
+  if (args.type != QuantType::kWeight) return make<BinaryQuantize>(module.context(), args);
+  if (auto* conv = dynamic_cast<Conv2d*>(&module))
+    conv->set_padding_value(static_cast<float>(args.spec.padding_value));
+  return make<BinaryQuantize>(module.context(), args, dynamic_cast<WeightLayer&>(module).weight);
+}
+
+void BnnQuantizer::prepare_points() {
+  if (!graph().has_value()) return;
+  for (const QuantPoint& point : points()) {
+    if (point.type == QuantType::kWeight) continue;
+    const ValueSign sign = point.type == QuantType::kInput
+                               ? sign_of_input(model(), *graph(), point.module)
+                               : sign_of_output(model(), *graph(), point.module);
+    if (sign != ValueSign::kNonNegative) continue;
+    warn("the " + name_of(point.type) + " of " + point.module +
+         " is never negative, so all its signs are +1: put a Hardtanh where the ReLU is");
+  }
+}
+
+}  // namespace halftone

@@ -1,0 +1,95 @@
+#include "quant/dorefa_quantize.h"
+
+#include "kernels/binary.h"
+#include "kernels/dorefa.h"
+
+namespace halftone {
+namespace {
+
+std::string text_of(QuantType type, int bits) {
+  return name_of(type) + ", DoReFa, " + std::to_string(bits) + (bits == 1 ? " bit" : " bits");
+}
+
+quant_math::Grid grid_of(int bits, bool two_sided) {
+  const int32_t n = (1 << bits) - 1;
+  return {1.0f / static_cast<float>(n), 0, two_sided ? -n : 0, n};
+}
+
+kernels::Grids one_grid(const quant_math::Grid& grid) {
+  kernels::Grids out;
+  out.list = {grid};
+  return out;
+}
+
+}  // namespace
+
+DorefaQuantize::DorefaQuantize(const Context& context, const FakeQuantizeArgs& args,
+                               Variable weight)
+    : RuleQuantize(context, args), weight_(std::move(weight)) {}
+
+std::string DorefaQuantize::describe() const { return text_of(type(), bits()); }
+
+std::string DorefaQuantize::integer_obstacle() const {
+  if (!is_weight()) return bits() > 8 ? "activations of more than 8 bits" : "";
+  if (bits() <= 7) return "";
+  return "DoReFa's weights of " + std::to_string(bits()) + " bits have codes 2 i - (2^" +
+         std::to_string(bits()) + " - 1), which need " + std::to_string(bits() + 1) +
+         " bits: up to 7 bits fit int8";
+}
+
+quant_math::Grid DorefaQuantize::empty_grid() const { return grid_of(bits(), is_weight()); }
+
+// E|w| of one bit is that of the weights of the moment.
+kernels::Grids DorefaQuantize::grids(int) const {
+  kernels::Grids out = one_grid(empty_grid());
+  if (one_bit_weight()) out.list[0].scale = kernels::mean_magnitude(weight_.value(), false)[0];
+  return out;
+}
+
+void DorefaQuantize::write_values(const Tensor& x, Tensor& y) const {
+  if (!is_weight()) return kernels::dorefa_activations(x, bits(), y);
+  if (one_bit_weight()) return kernels::binarize_scaled(x, kernels::mean_magnitude(x, false), y);
+  kernels::dorefa_weights(x, kernels::dorefa_largest(x), bits(), y);
+}
+
+FakeQuantize::GradientFn DorefaQuantize::gradient(const Shape&) const {
+  if (one_bit_weight()) {
+    return [](const Tensor& dq, const Tensor&, GradSink& sink, size_t at, size_t) {
+      if (sink.needs(at)) sink.put(at, dq);
+    };
+  }
+  if (is_weight()) {
+    return [](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
+      if (sink.needs(at))
+        kernels::dorefa_weights_backward(dq, w, kernels::dorefa_largest(w), sink.out(at));
+    };
+  }
+  return [](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
+    if (sink.needs(at)) kernels::dorefa_activations_backward(dq, x, sink.out(at));
+  };
+}
+
+std::string DorefaGradient::describe() const { return text_of(type(), spec().bits); }
+
+kernels::Grids DorefaGradient::grids(int) const { return one_grid(grid_of(spec().bits, true)); }
+
+std::optional<Philox> DorefaGradient::draw() const {
+  if (!training() || !will_quantize() || !grad_enabled()) return std::nullopt;
+  return context().random().stream();
+}
+
+void DorefaGradient::quantize_gradient(const Tensor& g, const Philox& noise, Tensor& out) const {
+  kernels::dorefa_gradients(g, spec().bits, noise, out);
+}
+
+Variable DorefaGradient::forward(const std::vector<Variable>& inputs) {
+  const Variable& x = inputs.at(0);
+  const std::optional<Philox> noise = draw();
+  if (!noise) return x;
+  auto backward = [bits = spec().bits, noise = *noise](const Tensor& dy, GradSink& sink) {
+    kernels::dorefa_gradients(dy, bits, noise, sink.out(0));
+  };
+  return make_result({"quantize_gradient", {x}, std::move(backward)}, x.value());
+}
+
+}  // namespace halftone

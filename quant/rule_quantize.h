@@ -1,0 +1,28 @@
+// A quantizer whose values follow from a fixed rule.
+#pragma once
+
+#include "quant/fake_quantize.h"
+
+namespace halftone {
+
+// DoReFa and BNN: nothing is tracked, and what is quantized says everything, in training as in
+// evaluation. A subclass writes the values; their codes are found by rounding them to grids().
+class RuleQuantize : public FakeQuantize {
+ public:
+  RuleQuantize(const Context& context, const FakeQuantizeArgs& args);
+
+  bool fits_epilogue() const override { return false; }
+  bool observes() const override { return false; }
+  void observe_values(const Tensor& x) override;
+  Tensor before_rounding(const Tensor& x) const override;
+  std::vector<kernels::Range> ranges() const override;
+  // Throws unless they are what ranges() says.
+  void set_ranges(const std::vector<kernels::Range>& ranges) override;
+
+ protected:
+  // In training NaN and infinities throw: no code would show them.
+  Variable quantize(const Variable& x) override;
+  bool is_weight() const { return type() == QuantType::kWeight; }
+};
+
+}  // namespace halftone
