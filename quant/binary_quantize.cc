@@ -1,5 +1,7 @@
 #include "quant/binary_quantize.h"
 
+#include <cmath>
+
 #include "kernels/binary.h"
 
 namespace halftone {
@@ -29,7 +31,17 @@ std::string BinaryQuantize::describe() const {
 }
 
 std::string BinaryQuantize::integer_obstacle() const {
-  return is_weight() && spec().stochastic ? "its weights are drawn anew in every training step" : "";
+  return is_weight() && spec().stochastic ? "its weights are drawn anew in every training step"
+                                          : "";
+}
+
+bool BinaryQuantize::fits_epilogue() const { return !spec().stochastic && !spec().approx_sign; }
+
+quant_math::Pass BinaryQuantize::pass() const {
+  quant_math::Pass pass;
+  pass.act_high = std::nextafter(1.0f, 2.0f);  // bounds are open there
+  pass.act_low = -pass.act_high;
+  return pass;
 }
 
 void BinaryQuantize::check_buffer(const std::string& name, const std::string& full_name,

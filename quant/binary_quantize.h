@@ -19,6 +19,10 @@ class BinaryQuantize : public RuleQuantize {
   BinaryQuantize(const Context& context, const FakeQuantizeArgs& args, Variable weight = {});
   std::string describe() const override;
   std::string integer_obstacle() const override;
+  // Not a random sign, and not ApproxSign's gradient, which is no mask.
+  bool fits_epilogue() const override;
+  quant_math::Pass pass() const override;
+  bool is_sign() const override { return true; }
   void check_buffer(const std::string& name, const std::string& full_name,
                     const Tensor& found) const override;
   quant_math::Grid empty_grid() const override;

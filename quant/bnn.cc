@@ -9,7 +9,8 @@ ConfigRules BnnQuantizer::rules() const {
   ConfigRules rules;
   rules.min_bits = rules.max_bits = 1;
   rules.keys = {"binarization", "sign_gradient", "xnor_scale", "padding_value"};
-  rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric = true;
+  rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric =
+      true;
   return rules;
 }
 

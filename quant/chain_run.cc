@@ -25,7 +25,7 @@ Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainS
   const Context& context = step->acc.context();
   if (step->quantized) {
     Tensor codes = Tensor::empty(context, step->acc.shape(), DType::kUInt8);
-    kernels::epilogue_to_codes(step->acc, step->channels, code_range(*step), codes);
+    kernels::epilogue_to_codes(step->acc, code_channels(*step), code_range(*step), codes);
     return make_result(std::move(record), Codes{std::move(codes), step->y});
   }
   Tensor y = Tensor::empty(context, step->acc.shape());

@@ -115,7 +115,7 @@ void fold_channels(const Chain& chain, ChainStep& step) {
   step.channels.clear();
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     quant_math::FoldInput in = fold_input(chain, step, c);
-    if (step.quantized) in.output_scale = step.y.scale;
+    if (step.quantized && !step.signs) in.output_scale = step.y.scale;
     step.folded.push_back(quant_math::fold(in));
     check_finite(step.folded.back(), value_at(chain.bias(), c, 0), c);
     step.channels.push_back(step.folded.back().channel);
@@ -142,16 +142,18 @@ void observe_output(Chain& chain, const ChainStep& step) {
   range_only->observe({range});
 }
 
-// A learned grid clips the unrounded value, and strictly, as the activation does.
-void set_pass(ChainStep& step) {
-  const float z = static_cast<float>(step.y.zero_point);
-  step.pass = {step.act_low / step.y.scale, step.act_high / step.y.scale, step.y.qmin - z,
-               step.y.qmax - z};
-  if (!step.learned.has_value()) return;
-  step.pass.act_low = std::max(step.pass.act_low, step.pass.code_low);
-  step.pass.act_high = std::min(step.pass.act_high, step.pass.code_high);
-  step.pass.code_low = -INFINITY;
-  step.pass.code_high = INFINITY;
+// The activation's bounds and the quantizer's.
+void set_pass(const Chain& chain, ChainStep& step) {
+  step.pass = chain.output->pass();
+  step.pass.act_low = std::max(step.pass.act_low, step.act_low / step.y.scale);
+  step.pass.act_high = std::min(step.pass.act_high, step.act_high / step.y.scale);
+}
+
+// The grid of the output's codes, known from here on.
+void set_output(const Chain& chain, ChainStep& step) {
+  step.quantized = true;
+  step.signs = chain.output->is_sign();
+  step.y = chain.output->params();
 }
 
 void check_batch(const ChainStep& step) {
@@ -174,10 +176,24 @@ void set_activation_bounds(const Chain& chain, ChainStep& step) {
 
 kernels::CodeRange code_range(const ChainStep& step) {
   const float z = static_cast<float>(step.y.zero_point);
+  const auto sign = [](float v) { return v >= 0.0f ? 1.0f : -1.0f; };
+  if (step.signs) return {sign(step.act_low), sign(step.act_high), step.y.zero_point};
   kernels::CodeRange range{step.y.qmin - z, step.y.qmax - z, step.y.zero_point};
   range.low = std::max(range.low, std::rint(step.act_low / step.y.scale));
   range.high = std::max(range.low, std::min(range.high, std::rint(step.act_high / step.y.scale)));
   return range;
+}
+
+// Weights of one bit are stored 64 times as large, so the accumulator is even: with an odd bias the
+// sum is never 0, and what was 0 is 1. Clamped to -1 .. 1 it is the sign.
+kernels::Channels code_channels(const ChainStep& step) {
+  kernels::Channels channels = step.channels;
+  if (!step.signs) return channels;
+  for (quant_math::Channel& c : channels) {
+    c.bias |= 1;
+    c.multiplier = 1.0f;
+  }
+  return channels;
 }
 
 ChainStep prepare_step(Chain& chain, const Variable& x) {
@@ -195,12 +211,11 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   set_activation_bounds(chain, step);
   fold_channels(chain, step);
   if (observes) observe_output(chain, step);
-  step.quantized = quantizes && chain.output->initialised();
-  if (step.quantized) {
-    step.y = chain.output->params();
+  if (quantizes && chain.output->initialised()) {
+    set_output(chain, step);
     fold_channels(chain, step);
     step.learned = chain.output->learned_grid(step.acc.shape());
-    set_pass(step);
+    set_pass(chain, step);
   } else {
     step.pass.act_low = step.act_low;
     step.pass.act_high = step.act_high;
@@ -213,9 +228,9 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   step.x.params = x;
   quantize_step_weights(chain, step);
   set_activation_bounds(chain, step);
-  step.quantized = chain.output != nullptr && chain.output->initialised();
-  if (step.quantized) step.y = chain.output->params();
+  if (chain.output != nullptr && chain.output->initialised()) set_output(chain, step);
   fold_channels(chain, step);
+  step.channels = code_channels(step);
   const int64_t length = step.weight.numel() / step.out_channels();
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     if (!step.folded[c].constant) continue;

@@ -29,6 +29,7 @@ struct ChainStep {
   quant_math::Pass pass;
   // The output.
   bool quantized = false;
+  bool signs = false;  // the code is that of the sign; channels then lead to reals
   QuantParams y;
   std::optional<LearnedGrid> learned;  // of a learned output grid
   // Of a quantized gradient of the accumulator.
@@ -44,8 +45,9 @@ ChainStep prepare_step(Chain& chain, const Variable& x);
 ChainStep deployed_step(const Chain& chain, const QuantParams& x);
 // Bounds of the activation: (-inf, inf) without one.
 void set_activation_bounds(const Chain& chain, ChainStep& step);
-// [lo - z, hi - z] after activation and quantizer.
+// Of the epilogue to codes: [lo - z, hi - z] after activation and quantizer, and the channels.
 kernels::CodeRange code_range(const ChainStep& step);
+kernels::Channels code_channels(const ChainStep& step);
 // The batch's statistics into the running ones.
 void update_running_statistics(Chain& chain, const ChainStep& step);
 

@@ -12,9 +12,9 @@ namespace {
 using Json = nlohmann::json;
 
 std::vector<std::string> known_keys(const ConfigRules& rules) {
-  std::vector<std::string> keys = {
-      "quant_types", "quant_bits", "first_layer_bits", "last_layer_bits", "op_types",
-      "op_names",    "exclude",    "quant_start_step"};
+  std::vector<std::string> keys = {"quant_types",     "quant_bits",      "first_layer_bits",
+                                   "last_layer_bits", "op_types",        "op_names",
+                                   "exclude",         "quant_start_step"};
   keys.insert(keys.end(), rules.keys.begin(), rules.keys.end());
   return keys;
 }

@@ -9,7 +9,8 @@ ConfigRules DorefaQuantizer::rules() const {
   rules.types = {QuantType::kWeight, QuantType::kInput, QuantType::kOutput, QuantType::kGradient};
   rules.min_bits = 1;
   rules.keys = {};
-  rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric = true;
+  rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric =
+      true;
   return rules;
 }
 

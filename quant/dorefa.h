@@ -15,7 +15,8 @@ namespace halftone {
 // should follow.
 // NNI's bugs that are not here: weights only (D1), a gradient that skips tanh and max (D2), one bit
 // without E|w| (D3), NaN of zero weights (D4), exports without the latent weights (D5), and of its
-// version 3 missing levels, noise per sample, tied gradient bits and input ranges of the batch (D6).
+// version 3 missing levels, noise per sample, tied gradient bits and input ranges of the batch
+// (D6).
 class DorefaQuantizer : public Quantizer {
  public:
   using Quantizer::Quantizer;

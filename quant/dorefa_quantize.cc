@@ -1,5 +1,7 @@
 #include "quant/dorefa_quantize.h"
 
+#include <cmath>
+
 #include "kernels/binary.h"
 #include "kernels/dorefa.h"
 
@@ -35,6 +37,14 @@ std::string DorefaQuantize::integer_obstacle() const {
   return "DoReFa's weights of " + std::to_string(bits()) + " bits have codes 2 i - (2^" +
          std::to_string(bits()) + " - 1), which need " + std::to_string(bits() + 1) +
          " bits: up to 7 bits fit int8";
+}
+
+// Bounds are open there, and a result of the epilogue is 0 or at least 2^-126.
+quant_math::Pass DorefaQuantize::pass() const {
+  quant_math::Pass pass;
+  pass.act_low = -0x1p-126f;
+  pass.act_high = std::nextafter(static_cast<float>(empty_grid().qmax), INFINITY);
+  return pass;
 }
 
 quant_math::Grid DorefaQuantize::empty_grid() const { return grid_of(bits(), is_weight()); }

@@ -18,6 +18,7 @@ class DorefaQuantize : public RuleQuantize {
   DorefaQuantize(const Context& context, const FakeQuantizeArgs& args, Variable weight = {});
   std::string describe() const override;
   std::string integer_obstacle() const override;
+  quant_math::Pass pass() const override;
   quant_math::Grid empty_grid() const override;
   kernels::Grids grids(int rank) const override;
   GradientFn gradient(const Shape& x) const override;

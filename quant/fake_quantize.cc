@@ -70,6 +70,15 @@ std::string FakeQuantize::integer_obstacle() const {
   return type() == QuantType::kWeight ? weight_obstacle(spec()) : activation_obstacle(spec());
 }
 
+quant_math::Pass FakeQuantize::pass() const {
+  const QuantParams p = params();
+  const float z = static_cast<float>(p.zero_point);
+  quant_math::Pass pass;
+  pass.code_low = static_cast<float>(p.qmin) - z;
+  pass.code_high = static_cast<float>(p.qmax) - z;
+  return pass;
+}
+
 bool FakeQuantize::observes() const { return training() && observer_enabled(); }
 
 bool FakeQuantize::will_quantize() const {

@@ -51,6 +51,10 @@ class FakeQuantize : public Module {
   // Whether the epilogue of a chain computes its codes and its gradient; else it stands behind the
   // chain, which then ends in floats.
   virtual bool fits_epilogue() const { return integer_obstacle().empty(); }
+  // There: where the gradient passes, in steps from zero; and whether the code is that of the sign,
+  // however near to zero.
+  virtual quant_math::Pass pass() const;
+  virtual bool is_sign() const { return false; }
 
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.

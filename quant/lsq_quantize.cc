@@ -77,6 +77,15 @@ std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>
   return scales;
 }
 
+// Of the unrounded value, edges outside.
+quant_math::Pass LsqQuantize::pass() const {
+  const quant_math::Pass rounded = FakeQuantize::pass();
+  quant_math::Pass pass;
+  pass.act_low = rounded.code_low;
+  pass.act_high = rounded.code_high;
+  return pass;
+}
+
 quant_math::Grid LsqQuantize::empty_grid() const {
   const QuantSpec s = spec();
   quant_math::Grid g;

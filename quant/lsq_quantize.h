@@ -28,6 +28,7 @@ class LsqQuantize : public FakeQuantize {
   // warm-up: they give the first scale. Never an evaluation.
   bool observes() const override;
   void observe_values(const Tensor& x) override;
+  quant_math::Pass pass() const override;
   quant_math::Grid empty_grid() const override;
   kernels::Grids grids(int rank) const override;
   std::vector<kernels::Range> ranges() const override;

@@ -279,8 +279,7 @@ void Quantizer::share_edges() {
     if (!agree || consumers.empty()) continue;
     std::shared_ptr<FakeQuantize> shared =
         chain->output != nullptr ? chain->output : consumers[0]->input;
-    agree = std::all_of(consumers.begin(), consumers.end(),
-                        [&](const ChainPtr& c) {
+    agree = std::all_of(consumers.begin(), consumers.end(), [&](const ChainPtr& c) {
       return c->input->spec() == shared->spec() && !shared->spec().stochastic;
     });
     if (!agree) continue;

@@ -1,6 +1,6 @@
-#include "quant/lsq.h"
 #include "quant/bnn.h"
 #include "quant/dorefa.h"
+#include "quant/lsq.h"
 #include "quant/naive.h"
 #include "quant/observer_quantizer.h"
 #include "quant/qat.h"

@@ -11,7 +11,6 @@ class RuleQuantize : public FakeQuantize {
  public:
   RuleQuantize(const Context& context, const FakeQuantizeArgs& args);
 
-  bool fits_epilogue() const override { return false; }
   bool observes() const override { return false; }
   void observe_values(const Tensor& x) override;
   Tensor before_rounding(const Tensor& x) const override;

@@ -83,10 +83,12 @@ TEST_CASE("NNI's binary Linear behind Hardtanh (case G20): values and gradients"
   options.integer = false;
   BnnQuantizer quantizer(*net, R"([{"quant_types": ["weight"], "quant_bits": 1,
       "op_types": ["Linear"]}, {"quant_types": ["output"], "quant_bits": 1,
-      "op_types": ["Hardtanh"]}])", nullptr, Tensor(), options);
+      "op_types": ["Hardtanh"]}])",
+                         nullptr, Tensor(), options);
   quantizer.compress();
-  const Variable x(Tensor::from(c, Shape{3, 4}, Floats{0.25f, 0, 0, 0, 1, 0, 0, 0,  //
-                                                       -0.1f, 0.2f, 0.3f, -0.2f}),
+  const Variable x(Tensor::from(c, Shape{3, 4},
+                                Floats{0.25f, 0, 0, 0, 1, 0, 0, 0,  //
+                                       -0.1f, 0.2f, 0.3f, -0.2f}),
                    true);
   Variable y = (*net)(x);
   REQUIRE(y.value().to_vector<float>() == Floats{1, 1, 1, 1, 1, 1, 1, -1, -1});
@@ -115,7 +117,8 @@ TEST_CASE("loss trace of NNI's binary network, and its evaluation (case G25)") {
   options.integer = false;  // whose biases are rounded to 1/64 of a sign
   GoldenNet net("BNNQuantizer", R"([
       {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv2"]},
-      {"quant_types": ["output"], "quant_bits": 1, "op_names": ["relu1"]}])", options);
+      {"quant_types": ["output"], "quant_bits": 1, "op_names": ["relu1"]}])",
+                options);
   for (int i = 0; i < 10; ++i) REQUIRE(net.step(i) == Approx(kLosses[i]).epsilon(1e-3));
   const Floats y = net.evaluate();
   for (int i = 0; i < 10; ++i) REQUIRE(y[i] == Approx(kEvaluation[i % 5]).epsilon(1e-3));
@@ -178,7 +181,8 @@ TEST_CASE("the optimizer's step clips latent weights, but not during the float w
     QuantizerOptions options;
     options.start_step = start;
     BnnQuantizer quantizer(*net, R"([{"quant_types": ["weight"], "quant_bits": 1,
-        "op_types": ["Linear"]}])", optimizer.get(), Tensor(), options);
+        "op_types": ["Linear"]}])",
+                           optimizer.get(), Tensor(), options);
     quantizer.compress();
     const auto step = [&] {
       optimizer->zero_grad();
@@ -383,13 +387,15 @@ TEST_CASE("options as C++ values") {
   q.compress();
   REQUIRE(q.points().size() == 2);
   REQUIRE((q.points()[0].quantizer->spec().per_channel &&
-           q.points()[1].quantizer->spec().stochastic && q.points()[1].quantizer->spec().approx_sign));
+           q.points()[1].quantizer->spec().stochastic &&
+           q.points()[1].quantizer->spec().approx_sign));
   REQUIRE(dynamic_cast<Conv2d&>(*model.module->find("conv2")).padding_value() == 1.0f);
 }
 
 TEST_CASE("LeNet-5 with binary layers between the first and the last learns digits") {
   DigitsRun run("BNNQuantizer", R"([{"quant_types": ["weight", "input"], "quant_bits": 1,
-      "op_names": ["conv2", "fc1", "fc2"]}])", {}, "hardtanh");
+      "op_names": ["conv2", "fc1", "fc2"]}])",
+                {}, "hardtanh");
   REQUIRE(run.quantizer->warnings().empty());
   for (const char* layer : {"conv2", "fc1", "fc2"})
     REQUIRE(run.quantizer->integer_obstacle(layer).empty());

@@ -48,8 +48,8 @@ int64_t ulps(float a, float b) {
 }
 
 // NNI's case G19: the gradient of the quantized weights of a Linear(5, 2).
-const Floats kUpstream = {-1.019967794418335f,  0.640358567237854f,  0.38583001494407654f,
-                          0.6560598015785217f,  0.4015311896800995f, 0.3169463276863098f,
+const Floats kUpstream = {-1.019967794418335f,  0.640358567237854f,   0.38583001494407654f,
+                          0.6560598015785217f,  0.4015311896800995f,  0.3169463276863098f,
                           -0.7053530812263489f, -0.9474592208862305f, 0.6401447653770447f,
                           0.3980385661125183f};
 
@@ -80,16 +80,19 @@ double difference(const Floats& w, const Floats& dy, size_t at) {
 TEST_CASE("weights of 2, 3, 4 and 8 bits are NNI's (case G19)") {
   const Context c;
   const std::map<int, Floats> wanted = {
-      {2, {0.3333333730697632f, -1, 1, -0.3333333134651184f, -1, 1, -0.3333333134651184f, 1,
-           0.3333333730697632f, -1}},
-      {3, {0.4285714626312256f, -0.7142857313156128f, 1, -0.1428571343421936f, -1,
-           0.7142857313156128f, -0.7142857313156128f, 1, 0.14285719394683838f, -1}},
-      {4, {0.46666669845581055f, -0.8666666746139526f, 1, -0.06666666269302368f, -1,
-           0.7333333492279053f, -0.6000000238418579f, 1, 0.20000004768371582f,
-           -0.8666666746139526f}},
-      {8, {0.46666669845581055f, -0.8274509906768799f, 0.9450980424880981f, -0.11372548341751099f,
-           -0.9843137264251709f, 0.7254902124404907f, -0.6392157077789307f, 1, 0.2549020051956177f,
-           -0.9058823585510254f}}};
+      {2,
+       {0.3333333730697632f, -1, 1, -0.3333333134651184f, -1, 1, -0.3333333134651184f, 1,
+        0.3333333730697632f, -1}},
+      {3,
+       {0.4285714626312256f, -0.7142857313156128f, 1, -0.1428571343421936f, -1, 0.7142857313156128f,
+        -0.7142857313156128f, 1, 0.14285719394683838f, -1}},
+      {4,
+       {0.46666669845581055f, -0.8666666746139526f, 1, -0.06666666269302368f, -1,
+        0.7333333492279053f, -0.6000000238418579f, 1, 0.20000004768371582f, -0.8666666746139526f}},
+      {8,
+       {0.46666669845581055f, -0.8274509906768799f, 0.9450980424880981f, -0.11372548341751099f,
+        -0.9843137264251709f, 0.7254902124404907f, -0.6392157077789307f, 1, 0.2549020051956177f,
+        -0.9058823585510254f}}};
   const Variable w(vector_of(c, golden(10, -2, 2, 1)), true);
   for (const auto& [bits, values] : wanted) {
     const Floats got = (*weights_of(w, bits))({w}).value().to_vector<float>();
@@ -298,7 +301,8 @@ TEST_CASE("a layer on codes has the quantized gradient, as one on floats") {
     QuantizerOptions options;
     options.integer = integer;
     DorefaQuantizer quantizer(*net, R"([{"quant_types": ["weight", "input", "gradient"],
-        "quant_bits": 2, "op_types": ["Linear"]}])", nullptr, Tensor::zeros(c, {1, 6}), options);
+        "quant_bits": 2, "op_types": ["Linear"]}])",
+                              nullptr, Tensor::zeros(c, {1, 6}), options);
     quantizer.compress();
     REQUIRE(quantizer.chains().size() == (integer ? 1 : 0));
     Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 6}, golden(6, 0, 1, 1))));
@@ -318,11 +322,11 @@ TEST_CASE("a layer on codes has the quantized gradient, as one on floats") {
 }
 
 TEST_CASE("a layer computes the same on integers as on floats, backward too") {
-  for (const auto& [weight_bits, input_bits] :
-       std::map<int, int>{{1, 2}, {2, 1}, {3, 4}, {7, 8}}) {
+  for (const auto& [weight_bits, input_bits] : std::map<int, int>{{1, 2}, {2, 1}, {3, 4}, {7, 8}}) {
     CAPTURE(weight_bits, input_bits);
     const std::string config = R"([{"op_types": ["Linear"], "quant_types": ["weight", "input"],
-        "quant_bits": {"weight": )" + std::to_string(weight_bits) + R"(, "input": )" +
+        "quant_bits": {"weight": )" +
+                               std::to_string(weight_bits) + R"(, "input": )" +
                                std::to_string(input_bits) + "}}]";
     Floats y[2], dx[2], dw[2];
     float unit = 0;
@@ -345,7 +349,8 @@ TEST_CASE("a layer computes the same on integers as on floats, backward too") {
       dx[integer] = x.grad().to_vector<float>();
       dw[integer] = fc->weight.grad().to_vector<float>();
       const float s_w = quantizer.points()[0].quantizer->grids(2).list[0].scale;
-      unit = s_w / static_cast<float>((1 << input_bits) - 1) / static_cast<float>(1 << (7 - weight_bits));
+      unit = s_w / static_cast<float>((1 << input_bits) - 1) /
+             static_cast<float>(1 << (7 - weight_bits));
     }
     // Biases are whole steps of the accumulator; the rest is float rounding of sums of 40.
     for (size_t i = 0; i < y[0].size(); ++i)
@@ -402,7 +407,8 @@ TEST_CASE("a layer shared by two paths is quantized at both") {
   auto net = make<Sequential>(c);
   net->append("a", shared).append("relu", make_relu(c)).append("b", shared);
   DorefaQuantizer quantizer(*net, R"([{"quant_types": ["weight", "input", "gradient"],
-      "quant_bits": 2, "op_types": ["Linear"]}])", nullptr, Tensor::zeros(c, {1, 4}));
+      "quant_bits": 2, "op_types": ["Linear"]}])",
+                            nullptr, Tensor::zeros(c, {1, 4}));
   quantizer.compress();
   REQUIRE(quantizer.points().size() == 3);
   Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 4}, golden(4, 0, 1, 1))));
@@ -417,7 +423,8 @@ TEST_CASE("loss trace of two-bit weights: NNI's first loss, then the chain rule'
   QuantizerOptions options;
   options.integer = false;
   GoldenNet net("DoReFaQuantizer", R"([{"quant_types": ["weight"], "quant_bits": 2,
-      "op_types": ["Conv2d", "Linear"]}])", options);
+      "op_types": ["Conv2d", "Linear"]}])",
+                options);
   // Losses agree to 1e-3 as long as no code falls to the other side of a tie.
   REQUIRE(net.step(0) == Approx(4.903320789337158).epsilon(1e-3));
   REQUIRE(net.step(1) == Approx(2.011704206466675).epsilon(1e-3));  // NNI: 5.0708

@@ -46,7 +46,8 @@ struct GoldenNet {
     sgd.lr = 0.05;
     sgd.momentum = 0.9;
     optimizer = make_optimizer(*store, sgd);
-    quantizer = make_quantizer(quantizer_name, *net, config, optimizer.get(), images(2, 3), options);
+    quantizer =
+        make_quantizer(quantizer_name, *net, config, optimizer.get(), images(2, 3), options);
     quantizer->compress();
   }
 
