@@ -95,6 +95,7 @@ Json describe(const FakeQuantize& q) {
               {"state", q.path()},
               {"initialised", q.initialised()}};
   if (spec.per_channel) out["axis"] = spec.axis;
+  if (spec.padding_value != 0) out["padding_value"] = spec.padding_value;
   return out;
 }
 
@@ -121,7 +122,7 @@ void add_calibration(const QuantPoint& point, Json& layer) {
   const FakeQuantize& q = *point.quantizer;
   const std::string type = name_of(point.type);
   layer[type + "_bits"] = q.spec().bits;
-  if (!q.initialised()) return;
+  if (!q.initialised() || point.type == QuantType::kGradient) return;
   if (point.type != QuantType::kWeight) {
     layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
     layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });

@@ -31,8 +31,7 @@ TEST_CASE("every recipe that ships builds its network, optimizer and schedule") 
     CHECK(build_schedule(r.schedule, 100, r.epochs)(0.1, 0) > 0);
     // The first binary layer of the VGGs receives images, or NNI's float activation.
     const bool binary_vgg = r.name.rfind("bnn-vgg-bnn", 0) == 0;
-    if (network.quantizer)
-      CHECK(float_layers(*network.quantizer).size() == (binary_vgg ? 1 : 0));
+    if (network.quantizer) CHECK(float_layers(*network.quantizer).size() == (binary_vgg ? 1 : 0));
     ++recipes;
   }
   CHECK(recipes >= 5);
