@@ -16,9 +16,8 @@ bool QuantSpec::operator==(const QuantSpec& o) const {
   return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel &&
          symmetric == o.symmetric && (!per_channel || axis == o.axis) && observer == o.observer &&
          ema_decay == o.ema_decay && percentile == o.percentile && reduce_range == o.reduce_range &&
-         start_step == o.start_step && nni == o.nni &&
-         stochastic == o.stochastic && approx_sign == o.approx_sign &&
-         padding_value == o.padding_value;
+         start_step == o.start_step && nni == o.nni && stochastic == o.stochastic &&
+         approx_sign == o.approx_sign && padding_value == o.padding_value;
 }
 
 std::string QuantSpec::str() const {
