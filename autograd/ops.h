@@ -22,7 +22,9 @@ struct BatchNormOptions {
   float eps = 1e-5f;
   float momentum = 0.1f;
   bool training = true;
-  ActivationOptions act;  // fused behind it
+  bool normalise_with_running = false;  // in training too, once the batch's have moved them
+  ActivationOptions act;                // fused behind it
+  bool uses_batch() const { return training && !normalise_with_running; }
 };
 // x (N, ..., C); weight, bias (C) or undefined. Training: batch statistics, and the running ones
 // are updated in place. An addend of x's shape is added before the activation.

@@ -61,7 +61,7 @@ struct Saved {
         dy, x, pointer(y),
         {statistics.mean, statistics.variance, options.eps, pointer(weight), pointer(bias),
          options.act},
-        options.training,
+        options.uses_batch(),
         {&dx, out_or_null(sink, 1), out_or_null(sink, 2), addend.defined() ? &addend : nullptr});
     if (addend.defined()) sink.put(3, std::move(addend));
     sink.put(0, std::move(dx));
@@ -77,9 +77,9 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
                     const Variable& addend) {
   const Tensor& xv = x.value();
   const bool saves = wants_grad(x) || wants_grad(weight) || wants_grad(bias) || wants_grad(addend);
-  const Statistics statistics = options.training
-                                    ? of_batch(xv, options.momentum, running_mean, running_var)
-                                    : of_running(running_mean, running_var, saves);
+  Statistics statistics;
+  if (options.training) statistics = of_batch(xv, options.momentum, running_mean, running_var);
+  if (!options.uses_batch()) statistics = of_running(running_mean, running_var, saves);
   Tensor y = Tensor::empty(xv.context(), xv.shape());
   kernels::batch_norm_apply(xv,
                             {statistics.mean, statistics.variance, options.eps,

@@ -1,6 +1,8 @@
 // Pooling over (N, H, W, C).
 #pragma once
 
+#include <vector>
+
 #include "kernels/activation.h"
 
 namespace halftone {
@@ -21,6 +23,11 @@ namespace kernels {
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
 // Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8 (kernels up to 15 x 15).
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps);
+// int32 accumulators of a convolution whose values they are times a factor per channel. Channels
+// that `falling` marks (a negative factor) take the minimum. The first extreme wins. taps may be
+// null.
+void max_pool2d_accumulators(const Tensor& acc, const std::vector<char>& falling,
+                             const Pool2dOptions& options, Tensor& y, Tensor* taps);
 // y, the forward's result, is read only where the options have an activation.
 void max_pool2d_backward(const Tensor& dy, const Tensor& y, const Tensor& taps,
                          const Pool2dOptions& options, Tensor& dx);

@@ -27,9 +27,12 @@ class WeightLayer : public Module {
   Slot& weight_transform() { return weight_; }
   Slot& bias_transform() { return bias_; }
   Slot& gradient_transform() { return gradient_; }
+  // The layer's operation on these operands; no transform runs.
+  virtual Variable operate(const Variable& x, const Variable& w, const Variable& b) const = 0;
 
  protected:
-  Variable transformed_bias() const { return bias.defined() ? bias_(bias) : bias; }
+  // operate() between the transforms: input, weight, bias, then the result's gradient.
+  Variable run_transformed(const Variable& x) const;
 
  private:
   Slot &input_, &weight_, &bias_, &gradient_;
@@ -42,6 +45,7 @@ class Conv2d : public WeightLayer {
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
+  Variable operate(const Variable& x, const Variable& w, const Variable& b) const override;
   // Of the convolution of padded(input).
   const Conv2dOptions& options() const { return options_; }
   const Conv2dArgs& args() const { return args_; }
@@ -64,12 +68,20 @@ class Linear : public WeightLayer {  // weight (out, in)
   std::string describe() const override;
   std::string summary() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
+  Variable operate(const Variable& x, const Variable& w, const Variable& b) const override;
 };
 
 struct BatchNormArgs {
   float eps = 1e-5f, momentum = 0.1f;
   bool affine = true;
 };
+// What training normalises with (a folding pass sets it).
+enum class NormStatistics : uint8_t {
+  kBatch,    // the batch's statistics, which move the running ones
+  kRunning,  // the running ones, once the batch's have moved them
+  kFrozen    // the running ones, which stay
+};
+
 // BatchNorm1d for (N, C), BatchNorm2d for (N, H, W, C).
 class BatchNorm : public Module {
  public:
@@ -84,7 +96,9 @@ class BatchNorm : public Module {
   Tensor *running_mean, *running_var;  // buffers
   Tensor* num_batches_tracked;         // int64 scalar
   const BatchNormArgs& args() const { return args_; }
+  void set_momentum(float momentum) { args_.momentum = momentum; }
   int features() const { return features_; }
+  NormStatistics statistics = NormStatistics::kBatch;
   // An activation computed with the normalisation (a fusing pass sets it).
   ActivationOptions fused_activation;
 

@@ -38,6 +38,11 @@ WeightLayer::WeightLayer(const Context& context)
       bias_(register_transform("bias")),
       gradient_(register_transform("gradient")) {}
 
+Variable WeightLayer::run_transformed(const Variable& x) const {
+  const Variable in = input_(x), w = weight_(weight), b = bias.defined() ? bias_(bias) : bias;
+  return gradient_(operate(in, w, b));
+}
+
 Conv2d::Conv2d(const Context& context, const Conv2dArgs& args)
     : WeightLayer(context), args_(args), options_(options_of(args)) {
   check_args(args);
@@ -84,8 +89,11 @@ Variable Conv2d::forward(const std::vector<Variable>& inputs) {
     check_channels("conv2d", x.shape(), 4, args_.in_channels,
                    "weight " + torch_shape(weight.shape()));
   }
-  return gradient_transform()(conv2d(padded(input_transform()(x)), weight_transform()(weight),
-                                     transformed_bias(), options_));
+  return run_transformed(x);
+}
+
+Variable Conv2d::operate(const Variable& x, const Variable& w, const Variable& b) const {
+  return conv2d(padded(x), w, b, options_);
 }
 
 Linear::Linear(const Context& context, int in_features, int out_features, bool with_bias)
@@ -120,8 +128,11 @@ Variable Linear::forward(const std::vector<Variable>& inputs) {
     check_channels("linear", x.shape(), 2, weight.shape()[1],
                    "weight " + torch_shape(weight.shape()), image ? "put a Flatten before it" : "");
   }
-  return gradient_transform()(
-      linear(input_transform()(x), weight_transform()(weight), transformed_bias()));
+  return run_transformed(x);
+}
+
+Variable Linear::operate(const Variable& x, const Variable& w, const Variable& b) const {
+  return linear(x, w, b);
 }
 
 }  // namespace halftone

@@ -44,10 +44,11 @@ Variable BatchNorm::forward_sum(const Variable& x, const Variable& addend,
   BatchNormOptions options;
   options.eps = args_.eps;
   options.momentum = args_.momentum;
-  options.training = training();
+  options.training = training() && statistics != NormStatistics::kFrozen;
+  options.normalise_with_running = statistics == NormStatistics::kRunning;
   options.act = act;
   Variable y = batch_norm(x, weight, bias, *running_mean, *running_var, options, addend);
-  if (training()) ++*num_batches_tracked->data<int64_t>();
+  if (options.training) ++*num_batches_tracked->data<int64_t>();
   return y;
 }
 

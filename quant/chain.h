@@ -1,6 +1,7 @@
 // A convolution or linear layer and what follows it, computed as one operation on integer codes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,12 +25,15 @@ class TreeWatch {
   uint64_t version_, seen_;
 };
 
-// conv / linear - [batch norm] - [activation] - [output quantizer]. The modules keep their names
-// and parameters; the anchor's executor computes everything, the others pass on what it made.
+// conv / linear - [max pooling] - [batch norm] - [activation] - [output quantizer]. The modules
+// keep their names and parameters; the anchor's executor computes everything, the others pass on
+// what it made.
 struct Chain {
-  WeightLayer* anchor = nullptr;  // owns this through its executor
-  Conv2d* conv = nullptr;         // the anchor, where that is no Linear
+  WeightLayer* anchor = nullptr;    // owns this through its executor
+  Conv2d* conv = nullptr;           // the anchor, where that is no Linear
+  std::shared_ptr<MaxPool2d> pool;  // only before a norm
   std::shared_ptr<BatchNorm> norm;
+  FoldMode fold = FoldMode::kScale;  // kNone: without a norm
   std::shared_ptr<ActivationLayer> activation;
   // Null where there is none, or none with an integer form; alive as long as the chain is.
   std::shared_ptr<FakeQuantize> input, weight, output;
@@ -38,10 +42,16 @@ struct Chain {
   // come from one known quantizer.
   std::shared_ptr<FakeQuantize> grid;
   std::shared_ptr<TreeWatch> tree;
+  // Called with the input of every run, where set.
+  std::function<void(const Variable& x)> probe;
   // The result of the anchor's last fused call: what the other members recognise and pass on.
   std::weak_ptr<const void> produced;
 
   Module& tail() const;  // the last member
+  // Whether weights are multiplied by gamma / sigma_run before they are quantized.
+  bool quantizes_folded() const {
+    return norm != nullptr && fold != FoldMode::kScale && fold != FoldMode::kNone;
+  }
   const Variable& weights() const { return anchor->weight; }
   const Variable& bias() const { return anchor->bias; }
 };
@@ -49,8 +59,8 @@ using ChainPtr = std::shared_ptr<Chain>;
 
 // The chains of a traced model, one for each Conv2d and Linear that runs once, without quantizers.
 // A member has one consumer, and a batch norm one producer. Activations that are no clamp end a
-// chain before them, output transforms behind their module. fold: whether batch norms join.
-std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold);
+// chain before them, output transforms behind their module.
+std::vector<ChainPtr> find_chains(Module& model, const Graph& graph);
 
 // Without a graph: every Conv2d and Linear alone.
 std::vector<ChainPtr> lone_chains(Module& model);

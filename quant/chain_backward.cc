@@ -2,6 +2,7 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
+#include "kernels/pool.h"
 #include "quant/chain_step.h"
 
 // y = clamp(u), u = gamma (v - mean) / sigma + beta, v = s_x s_w sum (q_x - z_x) q_w + bias. With g
@@ -77,6 +78,7 @@ Tensor dequantized_weights(const ChainStep& s) {
 struct Layer {
   bool is_conv;
   Conv2dOptions options;
+  Pool2dOptions pool;
 
   void backward_data(const Tensor& dv, const Tensor& w, Tensor& dx) const {
     is_conv ? kernels::conv2d_backward_data(dv, w, options, dx)
@@ -135,6 +137,11 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
   if (!needs_dv && !sink.needs(kX) && !needs_weight(s, sink)) return;
   Tensor dv = Tensor::empty(dy.context(), s.acc.shape());
   kernels::epilogue_backward_apply(dy, s.acc, s.channels, s.pass, k.table, dv);
+  if (s.pool_taps.defined()) {
+    Tensor spread = Tensor::empty(dy.context(), s.conv_shape);
+    kernels::max_pool2d_backward(dv, Tensor(), s.pool_taps, layer.pool, spread);
+    dv = std::move(spread);
+  }
   if (quantizes) gradient->quantize_gradient(dv, *s.gradient_noise, dv);
   // Under the batch's statistics a bias cancels, and k.dbias is 0.
   if (needs_dv && !s.batch_statistics) kernels::column_sums(dv, sink.out(kBias));
@@ -146,7 +153,8 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
 
 BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> step) {
   const Layer layer{chain.conv != nullptr,
-                    chain.conv != nullptr ? chain.conv->options() : Conv2dOptions()};
+                    chain.conv != nullptr ? chain.conv->options() : Conv2dOptions(),
+                    chain.pool != nullptr ? chain.pool->options() : Pool2dOptions()};
   // running mean - bias, as a real: where xhat is 0 in evaluation.
   std::vector<double> running_centre;
   if (chain.norm != nullptr && !step->batch_statistics) {

@@ -72,7 +72,30 @@ Module& Chain::tail() const {
   return *anchor;
 }
 
-std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold) {
+namespace {
+
+// Takes [max pooling] - batch norm in. False where the chain ends there: behind an output
+// transform, and before an activation that another pass has joined to a member, which is not ours
+// to undo.
+bool take_norm(const ModulesByPath& modules, const Graph& graph, Chain& chain, int& node) {
+  const auto is_plain = [](Module& m, const ActivationOptions& fused) {
+    return !m.output_transform() && fused.kind == Activation::kIdentity;
+  };
+  int at = node;
+  auto pool = next<MaxPool2d>(modules, graph, at);
+  if (pool != nullptr && !is_plain(*pool, pool->fused_activation)) return false;
+  auto norm = next<BatchNorm>(modules, graph, at);
+  if (norm == nullptr) return pool == nullptr;
+  if (norm->fused_activation.kind != Activation::kIdentity) return false;
+  chain.pool = pool;
+  chain.norm = norm;
+  node = at;
+  return !norm->output_transform();
+}
+
+}  // namespace
+
+std::vector<ChainPtr> find_chains(Module& model, const Graph& graph) {
   const ModulesByPath modules = modules_by_path(model);
   std::vector<ChainPtr> chains;
   for (auto& [path, module] : model.named_modules()) {
@@ -81,15 +104,7 @@ std::vector<ChainPtr> find_chains(Module& model, const Graph& graph, bool fold) 
     if (chain == nullptr) continue;
     chains.push_back(chain);
     if (node < 0 || module->output_transform()) continue;
-    if (fold) {
-      chain->norm = next<BatchNorm>(modules, graph, node);
-      // An activation that another pass has joined to the batch norm is not ours to undo.
-      if (chain->norm != nullptr && chain->norm->fused_activation.kind != Activation::kIdentity) {
-        chain->norm = nullptr;
-        continue;
-      }
-      if (chain->norm != nullptr && chain->norm->output_transform()) continue;
-    }
+    if (!take_norm(modules, graph, *chain, node)) continue;
     auto activation = next<ActivationLayer>(modules, graph, node);
     if (activation != nullptr && is_clamp(activation->options().kind))
       chain->activation = activation;

@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
 #include "quant/chain_step.h"
+#include "quant/fold.h"
 
 namespace halftone {
 namespace {
@@ -42,19 +43,23 @@ Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainS
 Variable run_fused(Chain& chain, const Variable& input) {
   chain.tree->check();
   chain.produced.reset();
-  if (!chain.weight->will_quantize()) return chain.anchor->forward({input});
+  if (!chain.weight->will_quantize()) return run_unfused(chain, input);
   Variable x = input_codes(chain, input);
-  if (x.codes() == nullptr) return chain.anchor->forward({x});
+  if (x.codes() == nullptr) return run_unfused(chain, x);
   if (chain.conv != nullptr) x = chain.conv->padded(x);
-  if (chain.weight->observes()) chain.weight->observe_values(chain.weights().value());
+  if (chain.weight->observes()) chain.weight->observe_values(weight_to_quantize(chain));
+  if (chain.probe) chain.probe(x);
   auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
   if (chain.gradient != nullptr) step->gradient_noise = chain.gradient->draw();
-  if (step->batch_statistics) update_running_statistics(chain, *step);
   Variable y = result_of(chain, x, std::move(step));
+  // Evaluation folds with the statistics that this step leaves: so does the range.
+  if (chain.quantizes_folded() && chain.weight->observes())
+    chain.weight->observe_values(weight_to_quantize(chain));
   chain.produced = y.watch();
   return y;
 }
 
+// Of a member behind the anchor: what the anchor has computed goes through.
 Executor pass_on(const ChainPtr& chain) {
   // Weak: the chain holds this member.
   return [weak = std::weak_ptr<Chain>(chain)](Module& self, const std::vector<Variable>& inputs) {
@@ -62,8 +67,8 @@ Executor pass_on(const ChainPtr& chain) {
     if (chain == nullptr) throw_changed();
     chain->tree->check();
     const auto produced = chain->produced.lock();
-    const bool done = produced != nullptr && inputs.at(0).id() == produced.get();
-    return done ? inputs[0] : self.forward(inputs);
+    if (produced != nullptr && inputs.at(0).id() == produced.get()) return inputs[0];
+    return &self == chain->norm.get() ? run_norm(*chain, self, inputs) : self.forward(inputs);
   };
 }
 
@@ -110,8 +115,19 @@ void install(const ChainPtr& chain) {
   chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
     return run_fused(*chain, inputs.at(0));
   });
+  if (chain->pool != nullptr) chain->pool->set_executor(pass_on(chain));
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
   if (chain->activation != nullptr) chain->activation->set_executor(pass_on(chain));
+}
+
+void install_unfused(const ChainPtr& chain) {
+  chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
+    chain->tree->check();
+    chain->produced.reset();
+    if (chain->probe) chain->probe(inputs.at(0));
+    return run_unfused(*chain, inputs.at(0));
+  });
+  if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
 }
 
 void install_code_dropout(Module& model) {

@@ -5,6 +5,8 @@
 #include "kernels/batch_norm.h"
 #include "kernels/elementwise.h"
 #include "kernels/integer_conv.h"
+#include "kernels/pool.h"
+#include "quant/fold.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
@@ -44,27 +46,44 @@ void check_weights(const Chain& chain, const Tensor& weight) {
 // Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in
 // every channel.
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
-  step.weight = chain.weights().value();
+  step.weight = weight_to_quantize(chain);
   check_weights(chain, step.weight);
   const int64_t channels = step.out_channels();
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
   step.weight_options.shift = shift_of(step.weight_options.grids.at(0));
   step.weight_gradient = chain.weight->gradient(step.weight.shape());
   step.learned_of_weight = chain.weight->learned().size();
+  if (chain.quantizes_folded()) step.row_factor = fold_factors(*chain.norm);
+  step.row_factor.resize(channels, 1.0);
+  // A folded row has changed its sign already: a negative factor says so.
   for (int64_t c = 0; c < channels; ++c)
-    step.weight_options.negated.push_back(is_negative(chain, c));
+    step.weight_options.negated.push_back(is_negative(chain, c) && !chain.quantizes_folded());
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
   kernels::quantize_weights(chain.weight->before_rounding(step.weight), step.weight_options,
                             step.weight_codes);
   for (int64_t c = 0; c < channels; ++c) {
     const double unit =
         static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
-    step.acc_scale.push_back(step.weight_options.negated[c] ? -unit : unit);
+    step.acc_scale.push_back((step.weight_options.negated[c] ? -unit : unit) / step.row_factor[c]);
   }
 }
 
+// Behind the convolution: its largest values, that is accumulators, per window.
+void pool_accumulators(const Chain& chain, ChainStep& step) {
+  if (chain.pool == nullptr) return;
+  const Context& context = step.acc.context();
+  std::vector<char> falling;
+  for (const double unit : step.acc_scale) falling.push_back(unit < 0);
+  const Shape shape = pool2d_shape(step.acc.shape(), chain.pool->options());
+  Tensor pooled = Tensor::empty(context, shape, DType::kInt32);
+  if (grad_enabled()) step.pool_taps = Tensor::empty(context, shape, DType::kUInt8);
+  kernels::max_pool2d_accumulators(step.acc, falling, chain.pool->options(), pooled,
+                                   grad_enabled() ? &step.pool_taps : nullptr);
+  step.acc = std::move(pooled);
+}
+
 // Returns a bound of |acc|.
-int64_t accumulate(const Chain& chain, ChainStep& step) {
+int64_t convolve(const Chain& chain, ChainStep& step) {
   const Context& context = step.weight.context();
   if (chain.conv != nullptr) {
     const Conv2dOptions& options = chain.conv->options();
@@ -76,10 +95,18 @@ int64_t accumulate(const Chain& chain, ChainStep& step) {
   return kernels::integer_linear(step.x, step.weight_codes, step.acc);
 }
 
+int64_t accumulate(const Chain& chain, ChainStep& step) {
+  const int64_t bound = convolve(chain, step);
+  step.conv_shape = step.acc.shape();
+  pool_accumulators(chain, step);
+  return bound;
+}
+
 quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int64_t c) {
   quant_math::FoldInput in;
   in.input_scale = step.x.params.scale;
-  in.weight_scale = stored_scale(step, c);
+  in.weight_scale = static_cast<float>(static_cast<double>(stored_scale(step, c)) /
+                                       std::fabs(step.row_factor[c]));
   in.bias = value_at(chain.bias(), c, 0);
   if (chain.norm == nullptr) return in;
   in.normalised = true;
@@ -157,10 +184,26 @@ void set_output(const Chain& chain, ChainStep& step) {
 }
 
 void check_batch(const ChainStep& step) {
-  if (!step.batch_statistics || step.statistics.count > 1) return;
+  if (step.statistics.count > 1) return;
   throw HALFTONE_ERROR("batch_norm")
       .expected("more than one value per channel in training")
       .found("1");
+}
+
+// The batch's statistics into the running ones.
+void update_running_statistics(Chain& chain, const ChainStep& step) {
+  BatchNorm& norm = *chain.norm;
+  const int64_t n = step.out_channels();
+  Tensor mean = Tensor::empty(norm.context(), {n}), variance = Tensor::empty(norm.context(), {n});
+  for (int64_t c = 0; c < n; ++c) {
+    const double unit = step.acc_scale[c];
+    mean.data<float>()[c] =
+        static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
+    variance.data<float>()[c] = static_cast<float>(unit * unit * step.statistics.variance(c));
+  }
+  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum,
+                             *norm.running_mean, *norm.running_var);
+  ++*norm.num_batches_tracked->data<int64_t>();
 }
 
 }  // namespace
@@ -199,14 +242,18 @@ kernels::Channels code_channels(const ChainStep& step) {
 ChainStep prepare_step(Chain& chain, const Variable& x) {
   ChainStep step;
   step.x = *x.codes();
-  step.batch_statistics = chain.norm != nullptr && chain.norm->training();
+  const bool trains = chain.norm != nullptr && chain.norm->training();
+  const NormStatistics source = statistics_of(chain);
+  step.batch_statistics = trains && source == NormStatistics::kBatch;
+  const bool moves = trains && source != NormStatistics::kFrozen;
   quantize_step_weights(chain, step);
   const int64_t bound = accumulate(chain, step);
   const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
   const bool observes = quantizes && chain.output->observes();
-  if (step.batch_statistics || observes) {
-    step.statistics = kernels::accumulator_statistics(step.acc, bound);
+  if (moves || observes) step.statistics = kernels::accumulator_statistics(step.acc, bound);
+  if (moves) {
     check_batch(step);
+    update_running_statistics(chain, step);
   }
   set_activation_bounds(chain, step);
   fold_channels(chain, step);
@@ -237,21 +284,6 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
     std::fill_n(step.weight_codes.data<int8_t>() + c * length, length, int8_t{0});
   }
   return step;
-}
-
-void update_running_statistics(Chain& chain, const ChainStep& step) {
-  BatchNorm& norm = *chain.norm;
-  const int64_t n = step.out_channels();
-  Tensor mean = Tensor::empty(norm.context(), {n}), variance = Tensor::empty(norm.context(), {n});
-  for (int64_t c = 0; c < n; ++c) {
-    const double unit = step.acc_scale[c];
-    mean.data<float>()[c] =
-        static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
-    variance.data<float>()[c] = static_cast<float>(unit * unit * step.statistics.variance(c));
-  }
-  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum,
-                             *norm.running_mean, *norm.running_var);
-  ++*norm.num_batches_tracked->data<int64_t>();
 }
 
 }  // namespace halftone

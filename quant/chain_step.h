@@ -13,14 +13,17 @@ struct ChainStep {
   Codes x;
   bool batch_statistics = false;  // batch norm in training
   // Weights.
-  Tensor weight;        // the float values
-  Tensor weight_codes;  // int8, negated and shifted
+  Tensor weight;  // the float values that are quantized: raw, or each row times row_factor
+  std::vector<double> row_factor;  // |gamma| / sigma_run of folded weights, else 1
+  Tensor weight_codes;             // int8, negated and shifted
   FakeQuantize::GradientFn weight_gradient;
   size_t learned_of_weight = 0;  // parameters of its quantizer
   kernels::WeightCodes weight_options;
   std::vector<double> acc_scale;  // signed: real value of one accumulator step, s_x * s_w * (+-1)
-  // Accumulator and its statistics.
+  // Accumulator, behind the pooling if there is one, and its statistics.
   Tensor acc;
+  Shape conv_shape;                           // before the pooling
+  Tensor pool_taps;                           // of training
   kernels::AccumulatorStatistics statistics;  // filled where they are needed
   std::vector<quant_math::Folded> folded;
   kernels::Channels channels;
@@ -38,7 +41,8 @@ struct ChainStep {
   int64_t out_channels() const { return weight.dim(0); }
 };
 
-// Fills everything but the result. x holds codes; the weight quantizer has its scales.
+// Fills everything but the result, and moves the running statistics. x holds codes; the weight
+// quantizer has its scales.
 ChainStep prepare_step(Chain& chain, const Variable& x);
 // What evaluation uses for an input on this grid: codes, constants (running statistics) and the
 // output's grid, without an input or an accumulator. Weight rows of constant channels are zero.
@@ -48,8 +52,6 @@ void set_activation_bounds(const Chain& chain, ChainStep& step);
 // Of the epilogue to codes: [lo - z, hi - z] after activation and quantizer, and the channels.
 kernels::CodeRange code_range(const ChainStep& step);
 kernels::Channels code_channels(const ChainStep& step);
-// The batch's statistics into the running ones.
-void update_running_statistics(Chain& chain, const ChainStep& step);
 
 // Gradients of the unrounded epilogue, straight through the rounding.
 BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> step);

@@ -27,6 +27,10 @@ namespace halftone {
 //   observer         "ema" | "min_max", or by type; ObserverQuantizer's: `halftone list observers`
 //   ema_decay        0.99, of observer ema;  percentile  99.99, of observer percentile
 //   reduce_range     true: activations use one bit less (ObserverQuantizer)
+//   fold             QAT, LSQ: of the batch norm behind a quantized weight (FoldMode): "scale" |
+//   "batch" |
+//                    "ema" | "nni" | "none"
+//   bn_freeze_step   from this step on batch norm keeps and uses its running statistics; 0: never
 // BNN's own: binarization, sign_gradient, xnor_scale, padding_value (bnn.h).
 struct ConfigEntry {
   std::map<QuantType, QuantSpec> specs;
@@ -45,6 +49,7 @@ struct ConfigRules {
   std::vector<std::string> keys = {"quant_dtype", "quant_scheme", "axis",        "observer",
                                    "ema_decay",   "percentile",   "reduce_range"};
   bool reduce_range = false;  // whether the key is known
+  bool fold = false;          // whether fold and bn_freeze_step are known
 };
 
 // The layers of the model, for messages: (name, class name).

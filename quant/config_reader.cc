@@ -16,6 +16,7 @@ std::vector<std::string> known_keys(const ConfigRules& rules) {
                                    "last_layer_bits", "op_types",        "op_names",
                                    "exclude",         "quant_start_step"};
   keys.insert(keys.end(), rules.keys.begin(), rules.keys.end());
+  if (rules.fold) keys.insert(keys.end(), {"fold", "bn_freeze_step"});
   return keys;
 }
 
@@ -192,6 +193,14 @@ void read_binary_key(const Field& f, const ConfigRules& rules,
   }
 }
 
+void read_fold(const Field& f, QuantSpec& spec) {
+  const std::vector<std::string>& known = fold_mode_names();
+  const std::string allowed = "\"scale\", \"batch\", \"ema\", \"nni\" or \"none\"";
+  const std::string word = word_of(f, allowed);
+  if (std::count(known.begin(), known.end(), word) == 0) f.fail(allowed);
+  spec.fold = fold_mode_from(word);
+}
+
 void read_spec_key(const Field& f, const ConfigRules& rules,
                    std::map<QuantType, QuantSpec>& specs) {
   if (f.key == "quant_bits") {
@@ -217,6 +226,10 @@ void read_spec_key(const Field& f, const ConfigRules& rules,
     });
   } else if (f.key == "quant_start_step") {
     for (auto& [type, spec] : specs) spec.start_step = whole_number(f, 0, INT64_MAX);
+  } else if (f.key == "fold") {
+    read_fold(f, weight_spec(f, specs));
+  } else if (f.key == "bn_freeze_step") {
+    weight_spec(f, specs).bn_freeze_step = whole_number(f, 0, INT64_MAX);
   } else if (f.key == "observer") {
     by_type(f, rules, false, specs,
             [&](const Field& p, QuantSpec& spec) { read_observer(p, rules, spec); });

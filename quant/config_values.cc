@@ -35,6 +35,8 @@ Json to_json(const ConfigValues& v) {
   put(entry, "quant_scheme", v.quant_scheme);
   put(entry, "exclude", v.exclude);
   put(entry, "quant_start_step", v.quant_start_step);
+  put(entry, "fold", v.fold);
+  put(entry, "bn_freeze_step", v.bn_freeze_step);
   put(entry, "ema_decay", v.ema_decay);
   put(entry, "observer", v.observer);
   put(entry, "percentile", v.percentile);

@@ -28,9 +28,10 @@ struct ConfigValues {
   std::optional<ByType<int>> quant_bits, first_layer_bits, last_layer_bits, axis;
   std::optional<ByType<std::string>> quant_dtype, quant_scheme;
   std::optional<bool> exclude;
-  std::optional<int64_t> quant_start_step;
+  std::optional<int64_t> quant_start_step, bn_freeze_step;
   std::optional<double> ema_decay, percentile;
   std::optional<ByType<std::string>> observer;
+  std::optional<std::string> fold;
   std::optional<bool> reduce_range;
   // Of BNN.
   std::optional<ByType<std::string>> binarization, sign_gradient;

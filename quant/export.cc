@@ -6,6 +6,7 @@
 #include "kernels/elementwise.h"
 #include "nn/input_check.h"
 #include "quant/chain_step.h"
+#include "quant/fold.h"
 #include "quant/quantizer.h"
 #include "tensor/atomic_file.h"
 #include "tensor/nearest.h"
@@ -36,7 +37,8 @@ Tensor folded_weight(const ChainStep& s) {
   Tensor w = s.weight.clone();
   const int64_t length = w.numel() / s.out_channels();
   for (int64_t i = 0; i < w.numel(); ++i) {
-    w.data<float>()[i] = static_cast<float>(w.data<float>()[i] * s.folded[i / length].ratio);
+    w.data<float>()[i] = static_cast<float>(w.data<float>()[i] * s.folded[i / length].ratio /
+                                            s.row_factor[i / length]);
   }
   return w;
 }
@@ -215,9 +217,13 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
     if (grid != nullptr && grid->initialised()) {
       add_chain(*chain->second, grid->params(), file.tensors);
     } else {
-      const Tensor& weight = weight_of(point);
-      add_weight(point, weight, file.tensors);
+      add_weight(point, weight_of(point), file.tensors);
     }
+  }
+  for (const ChainPtr& chain : folds_) {
+    const FoldedLayer folded = fold_layer(*chain, chain->weights().value());
+    file.tensors[chain->anchor->path() + ".folded_weight"] = disk_layout(folded.weight);
+    file.tensors[chain->anchor->path() + ".folded_bias"] = folded.bias;
   }
   file.metadata["format"] = kExportFormat;
   file.metadata["quantizer"] = name();
@@ -227,7 +233,12 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
     write_file_atomically(calibration_path, calibration.dump(2) + "\n");
 }
 
-const Tensor& Quantizer::weight_of(const QuantPoint& point) const {
+Tensor Quantizer::weight_of(const QuantPoint& point) const {
+  for (const auto* list : {&chains_, &folds_}) {
+    for (const ChainPtr& chain : *list) {
+      if (chain->anchor->path() == point.module) return weight_to_quantize(*chain);
+    }
+  }
   return dynamic_cast<WeightLayer&>(*model_.find(point.module)).weight.value();
 }
 

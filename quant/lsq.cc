@@ -42,6 +42,7 @@ bool ends_with(const std::string& name, const std::string& end) {
 
 ConfigRules LsqQuantizer::rules() const {
   ConfigRules rules;
+  rules.fold = true;
   for (const QuantType type : rules.types) {
     QuantSpec& spec = rules.defaults[type];
     spec.symmetric = true;

@@ -3,8 +3,8 @@
 namespace halftone {
 
 ConfigRules QatQuantizer::rules() const {
-  ConfigRules
-      rules;  // 2 to 16 bits, weight, input and output; NNI's default is uint, per-tensor affine
+  ConfigRules rules;  // 2 to 16 bits, weight, input, output; NNI's default: uint, per-tensor affine
+  rules.fold = true;
   return rules;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "quant/fold.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
@@ -45,6 +46,18 @@ void check_fresh(Module& model) {
         .what_happened("the model is quantized already: it has " + path)
         .fix("build the model anew for another quantizer");
   }
+}
+
+// Where the batch norm stays apart, the chain ends before it. NNI folds what follows directly.
+void set_fold(Chain& chain) {
+  chain.fold = chain.weight->spec().fold;
+  const bool apart =
+      chain.fold == FoldMode::kNone || (chain.fold == FoldMode::kNni && chain.pool != nullptr);
+  if (!apart || chain.norm == nullptr) return;
+  chain.fold = FoldMode::kNone;
+  chain.pool = nullptr;
+  chain.norm = nullptr;
+  chain.activation = nullptr;
 }
 
 // A slot is never taken from another pass.
@@ -109,6 +122,8 @@ void Quantizer::read_config() {
     if (changed != defaults_.end()) spec = changed->second;
     spec.start_step = options_.start_step;
     spec.nni = options_.nni;
+    if (all.fold)
+      spec.fold = options_.fold.value_or(options_.nni ? FoldMode::kNni : FoldMode::kScale);
   }
   config_ = parse_config(config_list_, all, layers_of(model_));
   warnings_ = config_.warnings;
@@ -131,7 +146,7 @@ void Quantizer::prepare() {
   if (points_.empty())
     warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
   check_options();
-  if (options_.integer) create_chains();
+  create_chains();
   prepare_points();
   if (graph_.has_value()) share_edges();
   fill_slots();
@@ -144,6 +159,11 @@ void Quantizer::prepare() {
     held_.push_back(chain->anchor->weak_from_this().lock());
     install(chain);
   }
+  for (const ChainPtr& chain : folds_) {
+    chain->tree = tree_;
+    held_.push_back(chain->anchor->weak_from_this().lock());
+    install_unfused(chain);
+  }
   if (options_.integer) install_code_dropout(model_);
   refresh_paths(model_);
   prepared_ = true;
@@ -151,6 +171,12 @@ void Quantizer::prepare() {
 }
 
 void Quantizer::check_options() const {
+  if (options_.fold && !rules().fold) {
+    throw HALFTONE_ERROR("quantizer")
+        .at("fold")
+        .expected("a quantizer that folds batch norm by mode, QAT_Quantizer or LsqQuantizer")
+        .found(name());
+  }
   const bool learns =
       points_.empty() || std::any_of(points_.begin(), points_.end(), [](const QuantPoint& point) {
         return !point.quantizer->learned().empty();
@@ -221,23 +247,32 @@ void Quantizer::reject(const std::string& module, const std::string& why) {
                       " runs on the float path and cannot be deployed as integers: " + why);
 }
 
+std::string Quantizer::chain_obstacle(const Chain& chain) const {
+  const std::string why = chain.weight->integer_obstacle();
+  if (!why.empty()) return why;
+  if (chain.norm != nullptr && chain.fold == FoldMode::kNni) return "NNI's batch-norm folding";
+  if (chain.quantizes_folded() && !chain.weight->learned().empty())
+    return "a learned scale of folded weights";
+  return chain.input != nullptr ? chain.input->integer_obstacle() : "";
+}
+
 void Quantizer::create_chains() {
-  for (const ChainPtr& chain :
-       graph_ ? find_chains(model_, *graph_, options_.fold) : lone_chains(model_)) {
+  for (const ChainPtr& chain : graph_ ? find_chains(model_, *graph_) : lone_chains(model_)) {
     const std::string& path = chain->anchor->path();
     chain->weight = quantizer_of(path, QuantType::kWeight);
     chain->input = quantizer_of(path, QuantType::kInput);
     if (chain->weight == nullptr) continue;
-    std::string why = chain->weight->integer_obstacle();
-    if (why.empty() && chain->input != nullptr) why = chain->input->integer_obstacle();
-    if (!why.empty()) {
-      reject(path, why);
-      continue;
+    set_fold(*chain);
+    const std::string why = options_.integer ? chain_obstacle(*chain) : "";
+    if (!why.empty()) reject(path, why);
+    if (why.empty() && options_.integer) {
+      chain->gradient =
+          std::dynamic_pointer_cast<DorefaGradient>(quantizer_of(path, QuantType::kGradient));
+      place_outputs(*chain);
+      chains_.push_back(chain);
+    } else if (chain->norm != nullptr) {
+      folds_.push_back(chain);
     }
-    chain->gradient =
-        std::dynamic_pointer_cast<DorefaGradient>(quantizer_of(path, QuantType::kGradient));
-    place_outputs(*chain);
-    chains_.push_back(chain);
   }
 }
 
@@ -245,8 +280,9 @@ void Quantizer::create_chains() {
 // names.
 void Quantizer::place_outputs(Chain& chain) {
   std::shared_ptr<FakeQuantize> last;
-  for (Module* member : {static_cast<Module*>(chain.anchor), static_cast<Module*>(chain.norm.get()),
-                         static_cast<Module*>(chain.activation.get())}) {
+  for (Module* member :
+       {static_cast<Module*>(chain.anchor), static_cast<Module*>(chain.pool.get()),
+        static_cast<Module*>(chain.norm.get()), static_cast<Module*>(chain.activation.get())}) {
     QuantPoint* point =
         member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
     if (point == nullptr) continue;

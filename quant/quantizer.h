@@ -18,11 +18,21 @@
 namespace halftone {
 
 struct QuantizerOptions {
-  bool integer = true;     // false: dequantized floats throughout (comparison with other toolkits)
-  bool fold = true;        // batch norm joins the convolution before it
-  bool nni = false;        // NNI's rounding and zero points; implies the float path
+  bool integer = true;  // false: dequantized floats throughout (comparison with other toolkits)
+  bool nni = false;     // NNI's rounding and zero points; implies the float path
+  // Of entries without one. Unset: kScale, and kNni where nni is set.
+  std::optional<FoldMode> fold;
   int64_t start_step = 0;  // quant_start_step of entries without one
   double scale_lr = 1.0;   // learning rate of learned scales, as a factor of the optimizer's
+};
+
+// The layer's output before its activation, with batch norm apart and folded, for the same
+// quantized weights and inputs.
+struct FoldReport {
+  std::string layer, norm;
+  FoldMode fold;
+  float difference = 0;  // largest
+  float magnitude = 0;   // of the output
 };
 
 // The metadata "format" of a file that export_model wrote.
@@ -83,6 +93,12 @@ class Quantizer {
   // agree.
   void load_calibration_config(const std::string& path);
 
+  // What folding changes, per layer with a batch norm, on a batch in evaluation.
+  std::vector<FoldReport> fold_report(const Tensor& batch) const;
+  // Running means and variances of every batch norm anew, as the averages over these batches
+  // (PyTorch's momentum=None), computed by the quantized network; quantizers stay as they are.
+  void reestimate_statistics(const std::vector<Tensor>& batches) const;
+
   const std::vector<QuantPoint>& points() const { return points_; }
   const std::vector<ChainPtr>& chains() const { return chains_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -104,13 +120,15 @@ class Quantizer {
   virtual void convert() {}  // the last part of compress()
   // Throws when there is nothing to export yet.
   virtual void check_exportable() const {}
-  const Tensor& weight_of(const QuantPoint& point) const;  // of the layer whose weight it is
+  // What the quantizer of a layer's weight sees: folded where that is its mode.
+  Tensor weight_of(const QuantPoint& point) const;
 
  private:
   void read_config();
   std::pair<std::string, std::string> outer_layers() const;
   void create_points();
   void create_chains();
+  std::string chain_obstacle(const Chain& chain) const;
   void place_outputs(Chain& chain);
   void share_edges();
   void fill_slots();
@@ -131,6 +149,7 @@ class Quantizer {
   QuantConfig config_;
   std::vector<QuantPoint> points_;
   std::vector<ChainPtr> chains_;
+  std::vector<ChainPtr> folds_;  // layers without an integer form that fold their batch norm
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
   std::shared_ptr<TreeWatch> tree_;
   std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // watched by the optimizer

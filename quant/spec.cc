@@ -1,5 +1,7 @@
 #include "quant/spec.h"
 
+#include "tensor/nearest.h"
+
 namespace halftone {
 
 std::string name_of(QuantType type) {
@@ -12,11 +14,26 @@ std::string name_of(ObserverKind kind) {
   return kNames[static_cast<int>(kind)];
 }
 
+const std::vector<std::string>& fold_mode_names() {
+  static const std::vector<std::string> kNames = {"scale", "batch", "ema", "nni", "none"};
+  return kNames;
+}
+
+std::string name_of(FoldMode mode) { return fold_mode_names()[static_cast<size_t>(mode)]; }
+
+FoldMode fold_mode_from(const std::string& name) {
+  for (size_t i = 0; i < fold_mode_names().size(); ++i) {
+    if (fold_mode_names()[i] == name) return static_cast<FoldMode>(i);
+  }
+  throw_unknown_name("fold mode", name, fold_mode_names());
+}
+
 bool QuantSpec::operator==(const QuantSpec& o) const {
   return bits == o.bits && is_signed == o.is_signed && per_channel == o.per_channel &&
          symmetric == o.symmetric && (!per_channel || axis == o.axis) && observer == o.observer &&
          ema_decay == o.ema_decay && percentile == o.percentile && reduce_range == o.reduce_range &&
-         start_step == o.start_step && nni == o.nni && stochastic == o.stochastic &&
+         start_step == o.start_step && nni == o.nni && fold == o.fold &&
+         bn_freeze_step == o.bn_freeze_step && stochastic == o.stochastic &&
          approx_sign == o.approx_sign && padding_value == o.padding_value;
 }
 

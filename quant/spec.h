@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/integer/quant_math.h"
 #include "kernels/quantize.h"
@@ -20,6 +21,26 @@ std::string name_of(QuantType type);  // "weight", "input", "output", "gradient"
 enum class ObserverKind : uint8_t { kMinMax, kEma, kHistogram, kPercentile, kKl };
 std::string name_of(ObserverKind kind);  // "min_max", "ema", "histogram", "percentile", "kl"
 
+// How a batch norm joins the weights of the convolution or linear layer before it. One convolution
+// per forward but for kNni.
+enum class FoldMode : uint8_t {
+  // Raw weights are quantized; gamma / sigma goes into their scale. The batch's own statistics.
+  kScale,
+  // W gamma / sigma_run is quantized and divided by gamma / sigma_run again; then the real batch
+  // norm (Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2, with its correction; PyTorch's
+  // ConvBn). From bn_freeze_step on, with the running statistics, which stay.
+  kBatch,
+  // As kBatch, but normalised with the running statistics, after this batch has entered them
+  // (Jacob et al. 2018, section 3.2). No gradient through the statistics.
+  kEma,
+  // NNI's: a float convolution for the statistics, a second one with quantized W gamma / sigma_run.
+  kNni,
+  kNone  // batch norm stays apart
+};
+std::string name_of(FoldMode mode);  // "scale", "batch", "ema", "nni", "none"
+const std::vector<std::string>& fold_mode_names();
+FoldMode fold_mode_from(const std::string& name);  // throws on any other name
+
 struct QuantSpec {
   int bits = 8;                       // 1 to 16, as far as the algorithm has them
   int first_bits = 0, last_bits = 0;  // in the model's first and last layer; 0: bits
@@ -33,8 +54,11 @@ struct QuantSpec {
   bool reduce_range = false;  // one bit less than `bits` (for x86 without VNNI)
   int64_t start_step =
       0;  // NNI's quant_start_step: float while it is larger than the step, which starts at 1
-  bool nni = false;         // NNI's rounding and zero points
-  bool auto_dtype = false;  // is_signed follows from the values (LSQ); no part of equality
+  bool nni = false;                  // NNI's rounding and zero points
+  bool auto_dtype = false;           // is_signed follows from the values (LSQ); no part of equality
+  FoldMode fold = FoldMode::kScale;  // weights
+  int64_t bn_freeze_step = 0;  // weights: batch norm trains with its running statistics, which
+                               // stay, from this step on; 0: never
 
   // Of binary tensors (bnn.h). XNOR-Net's scale of weights is per_channel.
   bool stochastic = false, approx_sign = false;

@@ -303,3 +303,34 @@ TEST_CASE("pooling says what is wrong, in PyTorch's axis order") {
   REQUIRE_THAT(error_of([&] { kernels::max_pool2d_with_taps(large, window(17, 1), one, tap); }),
                Contains("17x17"));
 }
+
+TEST_CASE("accumulators: channels whose factor is negative take the first minimum") {
+  for (int threads : {1, 3}) {
+    const Context context = with_threads(threads);
+    for (const Case& s : kCases) {
+      const std::vector<float> values = random_integers(s.x.numel(), 7);
+      std::vector<int32_t> acc(values.begin(), values.end());
+      acc[0] = std::numeric_limits<int32_t>::min();
+      acc.back() = std::numeric_limits<int32_t>::max();
+      std::vector<char> falling;
+      std::vector<float> signed_values;
+      for (int64_t c = 0; c < s.x[3]; ++c) falling.push_back(c % 3 == 1);
+      for (size_t i = 0; i < acc.size(); ++i)
+        signed_values.push_back(static_cast<float>(acc[i]) * (falling[i % s.x[3]] ? -1.0f : 1.0f));
+      const Shape shape = pool2d_shape(s.x, s.options);
+      const MaxOracle expected =
+          max_oracle(s, shape, signed_values, std::vector<float>(shape.numel()));
+      Tensor y = Tensor::empty(context, shape, DType::kInt32), plain = y.clone();
+      Tensor taps = Tensor::zeros(context, shape, DType::kUInt8);
+      const Tensor x = Tensor::from<int32_t>(context, s.x, acc);
+      kernels::max_pool2d_accumulators(x, falling, s.options, y, &taps);
+      kernels::max_pool2d_accumulators(x, falling, s.options, plain, nullptr);
+      REQUIRE(y.to_vector<int32_t>() == plain.to_vector<int32_t>());
+      for (int64_t i = 0; i < y.numel(); ++i) {
+        const float sign = falling[i % s.x[3]] ? -1.0f : 1.0f;
+        REQUIRE(static_cast<float>(y.data<int32_t>()[i]) * sign == expected.y[i]);
+        REQUIRE(taps.data<uint8_t>()[i] == expected.taps[i]);
+      }
+    }
+  }
+}

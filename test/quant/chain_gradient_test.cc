@@ -17,12 +17,13 @@ struct Point {
 // sum of up * u where the gradient passes; u is affine in v between clamp and clip.
 double loss_at(const Point& p, const LayerOracle& o, const std::vector<float>& up) {
   const int64_t channels = o.channels(), rows = static_cast<int64_t>(o.acc.size()) / channels;
-  std::vector<double> v(o.acc.size());
+  const Shape shape = conv2d_shape(o.x_shape, o.w_shape, o.options);
+  std::vector<double> v(shape.numel());
   const int64_t cg = o.w_shape[3], og = channels / o.options.groups;
   size_t at = 0;
-  for (int64_t n = 0; n < o.y_shape[0]; ++n)
-    for (int64_t i = 0; i < o.y_shape[1]; ++i)
-      for (int64_t j = 0; j < o.y_shape[2]; ++j)
+  for (int64_t n = 0; n < shape[0]; ++n)
+    for (int64_t i = 0; i < shape[1]; ++i)
+      for (int64_t j = 0; j < shape[2]; ++j)
         for (int64_t k = 0; k < channels; ++k, ++at) {
           v[at] = p.bias.empty() ? 0 : p.bias[k];
           for (int64_t a = 0; a < o.w_shape[1]; ++a)
@@ -37,6 +38,9 @@ double loss_at(const Point& p, const LayerOracle& o, const std::vector<float>& u
               }
             }
         }
+  std::vector<double> pooled;
+  for (const int64_t winner : o.winners) pooled.push_back(v[winner]);
+  if (o.pool) v = pooled;
   double loss = 0;
   for (int64_t k = 0; k < channels; ++k) {
     double mean = 0, variance = 1, scale = 1, shift = 0;
@@ -112,6 +116,7 @@ struct Trial {
     x = Variable(net.x, true);
     Variable y = (*net.model)(x);
     take_grids(net, o, *y.codes());
+    take_statistics(c, net, o);
     o.run();
     const Tensor upstream = spread(net.context, y.shape(), -1.0f, 1.0f, 13);
     y.backward(upstream);
@@ -120,7 +125,8 @@ struct Trial {
       p.x.push_back(o.x_scale * static_cast<double>(code - o.x_zero));
     const size_t n = o.q_weight.size() / o.channels();
     for (size_t i = 0; i < o.q_weight.size(); ++i)
-      p.w.push_back(static_cast<double>(o.w_scale[i / n]) * static_cast<double>(o.q_weight[i]));
+      p.w.push_back(static_cast<double>(o.w_scale[i / n]) * static_cast<double>(o.q_weight[i]) /
+                    o.factor_of(static_cast<int64_t>(i / n)));
     p.bias = widen(o.bias);
     p.gamma = widen(o.gamma);
     p.beta = widen(o.beta);
@@ -251,9 +257,9 @@ void check_trial(const Case& c, bool train) {
     check("gamma", &Point::gamma, t.net.norm->weight.grad(), t.p, t.o, t.up);
     check("beta", &Point::beta, t.net.norm->bias.grad(), t.p, t.o, t.up);
   }
-  if (t.net.bias().defined() && !(c.norm && train))
+  if (t.net.bias().defined() && !(c.norm && t.o.training))
     check("bias", &Point::bias, t.net.bias().grad(), t.p, t.o, t.up);
-  if (t.net.bias().defined() && c.norm && train) {
+  if (t.net.bias().defined() && c.norm && t.o.training) {
     for (const float g : t.net.bias().grad().to_vector<float>()) REQUIRE(g == 0.0f);  // it cancels
   }
   if (!t.o.learned) return;

@@ -13,7 +13,7 @@ namespace halftone::test {
 inline const char* const kConfig = R"([
   {"quant_types": ["weight", "input"], "quant_bits": {"weight": WBITS, "input": 8},
    "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": "int", "input": "uint"},
-   "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"}},
+   "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"}, "fold": "FOLD"},
   {"quant_types": ["output"], "quant_bits": ABITS, "op_types": ["ReLU", "ReLU6", "Hardtanh"],
    "quant_dtype": "ADTYPE", "quant_scheme": "per_tensor_affine"}])";
 
@@ -36,11 +36,13 @@ struct Case {
   Activation act = Activation::kReLU;
   int weight_bits = 8, output_bits = 8;
   bool per_channel = true, output_signed = false;
+  std::string fold = "scale";
+  bool pool = false;
   bool learned() const { return quantizer.rfind("Lsq", 0) == 0; }
 };
 
 inline std::vector<Case> cases() {
-  std::vector<Case> all(11);
+  std::vector<Case> all(17);
   all[0].name = "conv, batch norm, ReLU";
   all[1].name = "no batch norm, bias";
   all[1].norm = false;
@@ -67,6 +69,25 @@ inline std::vector<Case> cases() {
   all[9].output_signed = true;
   all[10].name = "dilation, even kernel";
   all[10].conv = {3, 5, 2, 3, 1, 1, 2, 1, true};
+  for (int i = 11; i < 17; ++i) all[i].act = Activation::kHardtanh;
+  all[11].name = "max pooling before batch norm";
+  all[11].pool = true;
+  all[12].name = "folded weights, batch statistics";
+  all[12].fold = "batch";
+  all[13].name = "folded weights, running statistics";
+  all[13].fold = "ema";
+  all[14].name = "folded weights, per tensor, pooling";
+  all[14].fold = "batch";
+  all[14].per_channel = false;
+  all[14].pool = true;
+  all[15].name = "folded 4-bit weights, running statistics, pooling, no bias";
+  all[15].fold = "ema";
+  all[15].conv.bias = false;
+  all[15].weight_bits = 4;
+  all[15].pool = true;
+  all[16].name = "linear, folded weights";
+  all[16].linear = true;
+  all[16].fold = "batch";
   return all;
 }
 
@@ -75,6 +96,7 @@ inline std::vector<Case> learned_cases() {
   std::vector<Case> all;
   for (const char* quantizer : {"LsqQuantizer", "LsqPlusQuantizer"}) {
     for (Case c : cases()) {
+      if (c.fold != "scale") continue;  // has no integer form with a learned scale
       c.name = std::string(quantizer) + ", " + c.name;
       c.quantizer = quantizer;
       all.push_back(c);
@@ -93,6 +115,7 @@ struct Net {
       layer = make<Conv2d>(context, c.conv);
     }
     model->append("layer", layer);
+    if (c.pool) model->append("pool", make<MaxPool2d>(context, pool_options(2)));
     if (c.norm) {
       norm = make<BatchNorm>(context, out, c.linear ? 1 : 2);
       model->append("norm", norm);
@@ -111,6 +134,7 @@ struct Net {
     std::string config =
         replace(learned ? kLearnedConfig : kConfig, "WBITS", std::to_string(c.weight_bits));
     config = replace(config, "ABITS", std::to_string(c.output_bits));
+    config = replace(config, "FOLD", c.fold);
     config = replace(config, "WSCHEME",
                      c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
@@ -170,12 +194,25 @@ inline LayerOracle oracle_of(const Case& c, Net& net) {
   if (c.act == Activation::kHardtanh) o.act_low = -1, o.act_high = 1;
   if (c.act == Activation::kReLU || c.act == Activation::kReLU6) o.act_low = 0;
   if (c.act == Activation::kReLU6) o.act_high = 6;
+  o.pool = c.pool;
+  for (int64_t k = 0; k < o.channels() && c.fold != "scale"; ++k) {
+    const double f = o.gamma[k] / std::sqrt(o.running_var[k] + static_cast<double>(o.eps));
+    o.factor.push_back(std::fabs(f) >= std::ldexp(1.0, -20) ? f : f < 0 ? -1.0 : 1.0);
+  }
   o.bits = c.weight_bits;
   o.per_channel = c.per_channel;
   o.learned = c.learned();
   if (o.learned)
     o.w_scale = net.model->state_dict().at("layer.weight_fake_quant.scale").to_vector<float>();
   return o;
+}
+
+// fold "ema": training normalises with the running statistics that the forward has left.
+inline void take_statistics(const Case& c, Net& net, LayerOracle& o) {
+  if (c.fold != "ema") return;
+  o.training = false;
+  o.running_mean = net.norm->running_mean->to_vector<float>();
+  o.running_var = net.norm->running_var->to_vector<float>();
 }
 
 // Input and output grids as the net stored them in its forward.

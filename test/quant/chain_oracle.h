@@ -45,6 +45,10 @@ struct LayerOracle {
   int64_t x_zero = 0;
   int bits = 8;
   bool per_channel = true;
+  // Max pooling between the convolution and batch norm: windows of 2 x 2, where set.
+  bool pool = false;
+  // gamma / sigma of weights that are quantized folded, per channel; empty: raw.
+  std::vector<double> factor;
   // Learned grids (LSQ): given scales, -2^(b-1) .. 2^(b-1) - 1, stored one bit lower because of
   // that; the unrounded value is clipped.
   bool learned = false;
@@ -54,7 +58,8 @@ struct LayerOracle {
 
   std::vector<int64_t> q_weight;       // of the raw weights, not negated, not shifted
   std::vector<float> w_scale;          // one per channel
-  std::vector<int64_t> acc;            // of those
+  std::vector<int64_t> acc;            // of those, behind the pooling
+  std::vector<int64_t> winners;        // with pooling: where in the convolution they come from
   std::vector<double> mean, variance;  // the batch's, of the real convolution without bias
   Shape y_shape;
   std::vector<int64_t> codes;
@@ -64,21 +69,24 @@ struct LayerOracle {
 
   int64_t channels() const { return w_shape[0]; }
 
+  double factor_of(int64_t c) const { return factor.empty() ? 1.0 : factor[c]; }
+
   void quantize_weights() {
     const int64_t n = static_cast<int64_t>(weight.size()) / channels();
     const int64_t top = (int64_t{1} << (bits - 1)) - 1;
     if (learned) return quantize_to_given(bits == 8 ? -127 : -top - 1, top);
-    std::vector<float> largest(channels(), 0.0f);
+    std::vector<float> largest(channels(), 0.0f), folded;
     for (size_t i = 0; i < weight.size(); ++i) {
+      folded.push_back(static_cast<float>(weight[i] * factor_of(static_cast<int64_t>(i) / n)));
       float& m = largest[per_channel ? i / n : 0];
-      m = std::max(m, std::fabs(weight[i]));
+      m = std::max(m, std::fabs(folded[i]));
     }
     for (int64_t c = 0; c < channels(); ++c) {
       const float m = largest[per_channel ? c : 0];
       w_scale.push_back(std::max(m / static_cast<float>(top), std::ldexp(1.0f, -23)));
     }
     for (size_t i = 0; i < weight.size(); ++i) {
-      const float t = weight[i] / w_scale[i / n];
+      const float t = folded[i] / w_scale[i / n];
       q_weight.push_back(clamp64(nearest_even(t), -top, top));
     }
   }
@@ -114,6 +122,28 @@ struct LayerOracle {
           }
   }
 
+  // The largest real value of each window.
+  void pool_windows() {
+    const Shape from = y_shape;
+    const std::vector<int64_t> all = acc;
+    y_shape = {from[0], from[1] / 2, from[2] / 2, from[3]};
+    acc.clear();
+    for (int64_t n = 0; n < y_shape[0]; ++n)
+      for (int64_t i = 0; i < y_shape[1]; ++i)
+        for (int64_t j = 0; j < y_shape[2]; ++j)
+          for (int64_t c = 0; c < y_shape[3]; ++c) {
+            int64_t best = -1;
+            for (int64_t tap = 0; tap < 4; ++tap) {
+              const int64_t at =
+                  ((n * from[1] + 2 * i + tap / 2) * from[2] + 2 * j + tap % 2) * from[3] + c;
+              const double sign = factor_of(c) < 0 ? -1 : 1;
+              if (best < 0 || sign * static_cast<double>(all[at] - all[best]) > 0) best = at;
+            }
+            winners.push_back(best);
+            acc.push_back(all[best]);
+          }
+  }
+
   void batch_statistics() {
     const int64_t n = static_cast<int64_t>(acc.size()) / channels();
     for (int64_t c = 0; c < channels(); ++c) {
@@ -123,7 +153,7 @@ struct LayerOracle {
         sum += v;
         squares += v * v;
       }
-      const double unit = x_scale * static_cast<double>(w_scale[c]);
+      const double unit = x_scale * static_cast<double>(w_scale[c]) / factor_of(c);
       mean.push_back(unit * static_cast<double>(sum / n));
       variance.push_back(unit * unit * static_cast<double>((squares - sum * sum / n) / n));
     }
@@ -140,9 +170,11 @@ struct LayerOracle {
       const double own = training || bias.empty() ? 0.0 : bias[c];
       offset = beta[c] + ratio * (own - (training ? mean[c] : running_mean[c]));
     }
-    const float w_unit = static_cast<float>(w_scale[c] / shift * std::fabs(ratio));
+    const float raw = static_cast<float>(w_scale[c] / shift / std::fabs(factor_of(c)));
+    const float w_unit = static_cast<float>(static_cast<double>(raw) * std::fabs(ratio));
     const float unit = static_cast<float>(x_scale) * w_unit;
-    int64_t a = acc[index] * static_cast<int64_t>(shift) * (ratio < 0 ? -1 : 1);
+    int64_t a =
+        acc[index] * static_cast<int64_t>(shift) * ((ratio < 0) != (factor_of(c) < 0) ? -1 : 1);
     float multiplier = unit, sum;
     const double steps = offset / unit;
     if (ratio == 0 || std::fabs(steps) > std::ldexp(1.0, 30)) {  // a constant channel: its offset
@@ -174,6 +206,7 @@ struct LayerOracle {
   void run() {
     quantize_weights();
     convolve();
+    if (pool) pool_windows();
     if (norm && training) batch_statistics();
     for (size_t i = 0; i < acc.size(); ++i) {
       finish(static_cast<int64_t>(i), static_cast<int64_t>(i) % channels());

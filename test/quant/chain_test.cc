@@ -26,6 +26,7 @@ TEST_CASE("a chain gives the codes of a plain scalar oracle, in training and eva
         const Variable y = (*net.model)(Variable(net.x));
         REQUIRE(y.codes() != nullptr);
         take_grids(net, o, *y.codes());
+        take_statistics(c, net, o);
         o.run();
         REQUIRE(differing(y.codes()->values.to_vector<uint8_t>(), o.codes) == 0);
         // The network is alive: most codes differ from each other.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
+#include "quant/quantizer.h"
 #include "quant/range_quantize.h"
 
 using namespace halftone;
@@ -332,4 +333,91 @@ TEST_CASE("quantized input of a ReLU over training steps") {
     y.backward(Tensor::from(context, Shape{24}, up));
     REQUIRE(in.grad().to_vector<float>() == want.dx);
   }
+}
+
+namespace {
+
+// Conv2d(1, 2, 1) and its batch norm under NNI's fold; x = 0, 1, 2, 3.
+struct Folded {
+  Folded() : net(make<Sequential>(c)) {
+    conv = make<Conv2d>(c, Conv2dArgs{1, 2, 1});
+    norm = make<BatchNorm>(c, 2, 2);
+    net->append("conv", conv).append("bn", norm);
+    const auto set = [&](Tensor& t, float a, float b) {
+      t.data<float>()[0] = a;
+      t.data<float>()[1] = b;
+    };
+    set(conv->weight.mutable_value(), 1, -2);
+    set(conv->bias.mutable_value(), .5f, 0);
+    set(norm->weight.mutable_value(), 2, .5f);
+    set(norm->bias.mutable_value(), .1f, -.1f);
+    set(*norm->running_mean, .2f, -.3f);
+    set(*norm->running_var, 4, 1);
+    QuantizerOptions options;
+    options.nni = true;
+    q = make_quantizer("QAT_Quantizer", *net,
+                       R"([{"quant_types": ["weight"], "quant_bits": 8, "op_types": ["Conv2d"],
+                            "quant_dtype": "int", "quant_scheme": "per_channel_symmetric"}])",
+                       nullptr, Tensor::zeros(c, {1, 2, 2, 1}), options);
+    q->compress();
+  }
+  Variable run() { return (*net)(Variable(Tensor::from<float>(c, {1, 2, 2, 1}, {0, 1, 2, 3}))); }
+  Context c;
+  std::shared_ptr<Sequential> net;
+  std::shared_ptr<Conv2d> conv;
+  std::shared_ptr<BatchNorm> norm;
+  std::unique_ptr<Quantizer> q;
+};
+
+void require_pair(const Tensor& t, float a, float b, double tolerance) {
+  REQUIRE(t.data<float>()[0] == Approx(a).epsilon(tolerance));
+  REQUIRE(t.data<float>()[1] == Approx(b).epsilon(tolerance));
+}
+
+}  // namespace
+
+// G15. Tolerance 1e-6: means and products.
+TEST_CASE("NNI's fold, first step: statistics, scale, folded layer and gradients") {
+  Folded f;
+  Variable y = f.run();
+  require_pair(*f.norm->running_mean, 0.3799999952316284f, -0.5700000524520874f, 1e-6);
+  require_pair(*f.norm->running_var, 3.7666666507720947f, 1.566666603088379f, 1e-6);
+  const auto scale = f.q->points()[0].quantizer->grids(4).list;
+  REQUIRE(scale[0].scale == Approx(0.008114226162433624f).epsilon(1e-6));
+  REQUIRE(scale[1].scale == Approx(0.00629081018269062f).epsilon(1e-6));
+  const std::vector<float> want = {0.22366081178188324f, 0.12769591808319092f, 1.2541675567626953f,
+                                   -0.6712369918823242f, 2.2846741676330566f,  -1.4701699018478394f,
+                                   3.315181016921997f,   -2.2691025733947754f};  // NHWC
+  for (int i = 0; i < 8; ++i) REQUIRE(y.value().data<float>()[i] == Approx(want[i]).epsilon(1e-6));
+  // upstream g((1, 2, 2, 2), -1, 1, 7) lies in NCHW.
+  const auto up = inputs(8, -1, 1, 7);
+  y.backward(Tensor::from<float>(f.c, {1, 2, 2, 2},
+                                 {up[0], up[4], up[1], up[5], up[2], up[6], up[3], up[7]}));
+  require_pair(f.conv->weight.grad(), 1.0815341472625732f, 0.2831965982913971f, 1e-6);
+  require_pair(f.conv->bias.grad(), 0.5407670140266418f, 0.3852342367172241f, 1e-6);
+  require_pair(f.norm->weight.grad(), 0.5732131004333496f, -0.6936193108558655f, 1e-6);
+  require_pair(f.norm->bias.grad(), 0.5247583389282227f, 0.964371919631958f, 1e-6);
+}
+
+// G16, N: NNI's second step takes the statistics of the convolution that it folded and quantized in
+// the first (its bug B2): means (0.5189421, -0.6200703), variances (3.5669906, 1.5163821), and from
+// there to the square root of the true variance. Ours are the float convolution's.
+TEST_CASE("NNI's fold, later steps: true statistics, where NNI's are not") {
+  Folded f;
+  double mean[] = {.2, -.3}, variance[] = {4, 1};
+  const double batch_mean[] = {2, -3}, batch_variance[] = {5.0 / 3, 20.0 / 3};  // unbiased
+  for (int step = 1; step <= 400; ++step) {
+    f.run();
+    for (int k = 0; k < 2; ++k) {
+      mean[k] = .9 * mean[k] + .1 * batch_mean[k];
+      variance[k] = .9 * variance[k] + .1 * batch_variance[k];
+    }
+    // Float sums of step after step.
+    require_pair(*f.norm->running_mean, static_cast<float>(mean[0]), static_cast<float>(mean[1]),
+                 1e-5);
+    require_pair(*f.norm->running_var, static_cast<float>(variance[0]),
+                 static_cast<float>(variance[1]), 1e-5);
+    f.q->advance_step();
+  }
+  REQUIRE(variance[1] == Approx(20.0 / 3).epsilon(1e-9));  // not its root
 }
