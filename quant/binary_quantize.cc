@@ -22,11 +22,11 @@ BinaryQuantize::BinaryQuantize(const Context& context, const FakeQuantizeArgs& a
                   Tensor::from(context, Shape{1}, std::vector<int32_t>{args.spec.padding_value}));
 }
 
-std::string BinaryQuantize::describe() const {
-  std::string text = name_of(type()) + ", sign";
-  if (has_alpha()) text += " times mean |w| per channel";
-  if (spec().stochastic) text += ", stochastic in training";
-  if (spec().approx_sign && !is_weight()) text += ", ApproxSign gradient";
+std::string BinaryQuantize::summary_of_spec() const {
+  std::string text = "sign";
+  if (has_alpha()) text += ", XNOR scale";
+  if (spec().stochastic) text += ", stochastic";
+  if (spec().approx_sign && !is_weight()) text += ", ApproxSign";
   return text;
 }
 

@@ -17,7 +17,7 @@ class BinaryQuantize : public RuleQuantize {
  public:
   // weight: the layer's, for the type kWeight.
   BinaryQuantize(const Context& context, const FakeQuantizeArgs& args, Variable weight = {});
-  std::string describe() const override;
+  std::string summary_of_spec() const override;
   std::string integer_obstacle() const override;
   // Not a random sign, and not ApproxSign's gradient, which is no mask.
   bool fits_epilogue() const override;

@@ -8,8 +8,8 @@
 namespace halftone {
 namespace {
 
-std::string text_of(QuantType type, int bits) {
-  return name_of(type) + ", DoReFa, " + std::to_string(bits) + (bits == 1 ? " bit" : " bits");
+std::string text_of(int bits) {
+  return "DoReFa, " + std::to_string(bits) + (bits == 1 ? " bit" : " bits");
 }
 
 quant_math::Grid grid_of(int bits, bool two_sided) {
@@ -29,7 +29,7 @@ DorefaQuantize::DorefaQuantize(const Context& context, const FakeQuantizeArgs& a
                                Variable weight)
     : RuleQuantize(context, args), weight_(std::move(weight)) {}
 
-std::string DorefaQuantize::describe() const { return text_of(type(), bits()); }
+std::string DorefaQuantize::summary_of_spec() const { return text_of(bits()); }
 
 std::string DorefaQuantize::integer_obstacle() const {
   if (!is_weight()) return bits() > 8 ? "activations of more than 8 bits" : "";
@@ -79,7 +79,7 @@ FakeQuantize::GradientFn DorefaQuantize::gradient(const Shape&) const {
   };
 }
 
-std::string DorefaGradient::describe() const { return text_of(type(), spec().bits); }
+std::string DorefaGradient::summary_of_spec() const { return text_of(spec().bits); }
 
 kernels::Grids DorefaGradient::grids(int) const { return one_grid(grid_of(spec().bits, true)); }
 

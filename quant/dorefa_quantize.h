@@ -16,7 +16,7 @@ class DorefaQuantize : public RuleQuantize {
  public:
   // weight: the layer's, for the type kWeight.
   DorefaQuantize(const Context& context, const FakeQuantizeArgs& args, Variable weight = {});
-  std::string describe() const override;
+  std::string summary_of_spec() const override;
   std::string integer_obstacle() const override;
   quant_math::Pass pass() const override;
   quant_math::Grid empty_grid() const override;
@@ -41,7 +41,7 @@ class DorefaQuantize : public RuleQuantize {
 class DorefaGradient : public RuleQuantize {
  public:
   using RuleQuantize::RuleQuantize;
-  std::string describe() const override;
+  std::string summary_of_spec() const override;
   Variable forward(const std::vector<Variable>& inputs) override;
 
   // For who computes the gradient elsewhere: no noise where it is to stay as it is.

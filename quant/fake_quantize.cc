@@ -51,7 +51,7 @@ QuantSpec FakeQuantize::spec() const {
   return s;
 }
 
-std::string FakeQuantize::describe() const { return name_of(type()) + ", " + spec().str(); }
+std::string FakeQuantize::describe() const { return name_of(type()) + ", " + summary_of_spec(); }
 
 void FakeQuantize::check_buffer(const std::string& name, const std::string& full_name,
                                 const Tensor& found) const {

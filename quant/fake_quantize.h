@@ -44,6 +44,8 @@ class FakeQuantize : public Module {
 
   // Where spec.auto_dtype let the values decide, with what they decided.
   QuantSpec spec() const;
+  // In words, for people: the spec's unless the algorithm has better ones.
+  virtual std::string summary_of_spec() const { return spec().str(); }
   QuantType type() const { return args_.type; }
   bool emits_codes() const { return args_.emits_codes && integer_obstacle().empty(); }
   // Why what it quantizes has no place in integer arithmetic; "" when it has one.
@@ -80,7 +82,7 @@ class FakeQuantize : public Module {
   // The codes of x, int32, on grids(x.rank()).
   virtual Tensor codes(const Tensor& x) const;
   // How many values of x lie beyond the codes, and are clipped.
-  int64_t count_clipped(const Tensor& x) const;
+  virtual int64_t count_clipped(const Tensor& x) const;
   // The range of real values that it represents, or tracks: one, or one per channel.
   virtual std::vector<kernels::Range> ranges() const = 0;
   // Ranges from elsewhere (a calibration file): they count from now on.

@@ -1,5 +1,7 @@
 #include "quant/rule_quantize.h"
 
+#include <algorithm>
+
 #include "kernels/elementwise.h"
 #include "nn/input_check.h"
 
@@ -18,6 +20,14 @@ void RuleQuantize::observe_values(const Tensor& x) {
 Variable RuleQuantize::quantize(const Variable& x) {
   if (training()) observe_values(x.value());
   return FakeQuantize::quantize(x);
+}
+
+int64_t RuleQuantize::count_clipped(const Tensor& x) const {
+  if (type() != QuantType::kInput && type() != QuantType::kOutput) return 0;
+  const kernels::Range range = ranges().at(0);
+  const float* values = x.data<float>();
+  return std::count_if(values, values + x.numel(),
+                       [&](float v) { return v < range.low || v > range.high; });
 }
 
 Tensor RuleQuantize::before_rounding(const Tensor& x) const {

@@ -13,6 +13,8 @@ class RuleQuantize : public FakeQuantize {
 
   bool observes() const override { return false; }
   void observe_values(const Tensor& x) override;
+  // Activations outside of ranges(); weights and gradients are never clipped.
+  int64_t count_clipped(const Tensor& x) const override;
   Tensor before_rounding(const Tensor& x) const override;
   std::vector<kernels::Range> ranges() const override;
   // Throws unless they are what ranges() says.

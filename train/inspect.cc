@@ -61,7 +61,7 @@ Json describe_tensor(const std::string& name, const Tensor& t) {
 Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
   Json j = {{"where", name},
             {"type", name_of(q.type())},
-            {"spec", q.spec().str()},
+            {"spec", q.summary_of_spec()},
             {"bits", q.spec().bits},
             {"initialised", q.initialised()}};
   for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) j[key] = Json::array();

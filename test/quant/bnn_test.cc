@@ -324,6 +324,19 @@ TEST_CASE("edge cases: zeros, one element, empty, NaN, infinities, evaluation fi
   REQUIRE_THROWS_WITH(q->set_ranges({{-1.0f, 3.0f}}), Contains("-1 .. 1"));
 }
 
+TEST_CASE("in words, and what is clipped") {
+  const Context c;
+  QuantSpec spec = binary();
+  spec.approx_sign = spec.stochastic = true;
+  const auto q = activations(c, spec);
+  REQUIRE(q->describe() == "output, sign, stochastic, ApproxSign");
+  REQUIRE(q->count_clipped(vector_of(c, kEdges)) == 4);
+  spec.per_channel = true;
+  const Variable w(vector_of(c, {-5, 5}), true);
+  REQUIRE(weights_of(w, spec)->describe() == "weight, sign, XNOR scale, stochastic");
+  REQUIRE(weights_of(w)->count_clipped(w.value()) == 0);
+}
+
 TEST_CASE("options are keys of config_list, by type, checked") {
   const auto compress = [](const std::string& config) {
     const Context c;

@@ -197,6 +197,16 @@ TEST_CASE("activations: values, codes and gradient at and around both bounds") {
   }
 }
 
+TEST_CASE("in words, and what is clipped") {
+  const Context c;
+  const Variable w(vector_of(c, {-5, 0.5f, 5}), true);
+  REQUIRE(activations(c, 1)->describe() == "input, DoReFa, 1 bit");
+  REQUIRE(activations(c, 1)->count_clipped(w.value()) == 2);
+  REQUIRE(weights_of(w, 4)->describe() == "weight, DoReFa, 4 bits");
+  REQUIRE(weights_of(w, 4)->count_clipped(w.value()) == 0);
+  REQUIRE(gradient_of(c, 8)->describe() == "gradient, DoReFa, 8 bits");
+}
+
 TEST_CASE("gradients: the identity forward, quantized per sample backward") {
   const Context c;
   const auto q = gradient_of(c, 2);
