@@ -13,7 +13,7 @@ namespace halftone::test {
 inline const char* const kConfig = R"([
   {"quant_types": ["weight", "input"], "quant_bits": {"weight": WBITS, "input": 8},
    "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": "int", "input": "uint"},
-   "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"}, "fold": "FOLD"},
+   "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"} FOLD},
   {"quant_types": ["output"], "quant_bits": ABITS, "op_types": ["ReLU", "ReLU6", "Hardtanh"],
    "quant_dtype": "ADTYPE", "quant_scheme": "per_tensor_affine"}])";
 
@@ -134,7 +134,7 @@ struct Net {
     std::string config =
         replace(learned ? kLearnedConfig : kConfig, "WBITS", std::to_string(c.weight_bits));
     config = replace(config, "ABITS", std::to_string(c.output_bits));
-    config = replace(config, "FOLD", c.fold);
+    config = replace(config, "FOLD", c.fold == "scale" ? "" : ", \"fold\": \"" + c.fold + "\"");
     config = replace(config, "WSCHEME",
                      c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");

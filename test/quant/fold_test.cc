@@ -396,7 +396,7 @@ TEST_CASE("fold without a quantized weight, and unknown modes, are refused by na
   REQUIRE_THROWS_WITH(
       compress(R"([{"quant_types": ["output"], "quant_bits": 8, "op_types": ["ReLU"],
                     "fold": "ema"}])"),
-      Catch::Contains("fold") && Catch::Contains("weight among quant_types"));
+      Catch::Contains("fold") && Catch::Contains("quant_types is without weight"));
 }
 
 TEST_CASE("fold report: every folded layer, and a difference of rounding only") {
