@@ -45,6 +45,20 @@ Cut next_cut(const Cut& cut, const std::vector<float>& cumulative, double total)
   return next;
 }
 
+// The counts without what stands out in single bins.
+std::vector<int64_t> without_point_masses(const std::vector<int64_t>& magnitudes) {
+  const auto count = [&](size_t b) { return b < magnitudes.size() ? magnitudes[b] : 0; };
+  const int64_t total = std::accumulate(magnitudes.begin(), magnitudes.end(), int64_t{0});
+  size_t outermost = magnitudes.size();
+  while (outermost > 0 && magnitudes[outermost - 1] == 0) --outermost;
+  std::vector<int64_t> out = magnitudes;
+  for (size_t b = 1; b + 1 < outermost; ++b) {
+    if (10 * count(b) > total) out[b] = std::min(count(b), std::max(count(b - 1), count(b + 1)));
+  }
+  if (out.size() > 1) out[0] = out[1];
+  return out;
+}
+
 // The value below which `share` of all counts lie.
 double value_below(const kernels::SymmetricHistogram& h, double share) {
   const double total =
@@ -144,9 +158,9 @@ double divergence(const std::vector<int64_t>& magnitudes, int levels, int kept) 
   return kl;
 }
 
-int least_divergence_bins(std::vector<int64_t> magnitudes, int levels) {
+int least_divergence_bins(const std::vector<int64_t>& counts, int levels) {
+  const std::vector<int64_t> magnitudes = without_point_masses(counts);
   const int bins = static_cast<int>(magnitudes.size());
-  if (bins > 1) magnitudes[0] = magnitudes[1];
   int best = bins;
   double least = INFINITY;
   for (int kept = bins; kept >= levels; --kept) {

@@ -22,8 +22,10 @@ kernels::Range percentile_range(const kernels::SymmetricHistogram& h, double p);
 // values, those beyond clipped to the last bin, and that of `levels` codes differ least in
 // Kullback-Leibler divergence (TensorRT's calibration, Migacz, GTC 2017). As in NVIDIA's
 // pytorch-quantization the first bin counts as much as the second, so that the zeros of a ReLU do
-// not decide, and of equal divergences the widest range counts.
-int least_divergence_bins(std::vector<int64_t> magnitudes, int levels);
+// not decide, and of equal divergences the widest range counts. Beyond that, a bin with more than a
+// tenth of the values, but for the outermost, counts as much as its larger neighbour: a point mass,
+// such as the background of images, would hide all that is clipped onto it.
+int least_divergence_bins(const std::vector<int64_t>& magnitudes, int levels);
 // KL(values || codes) of the first `kept` bins; infinite where the codes cannot show a value.
 double divergence(const std::vector<int64_t>& magnitudes, int levels, int kept);
 

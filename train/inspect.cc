@@ -114,8 +114,9 @@ Json describe_run(const Context& context, const Checkpoint& c, const std::string
 // Of an export: its metadata says which states are quantizers'.
 Json exported_quantizers(const TensorFile& file) {
   Json rows = Json::array();
-  const auto layers = file.metadata.find("layers");
-  if (layers == file.metadata.end()) return rows;
+  const auto format = file.metadata.find("format"), layers = file.metadata.find("layers");
+  const bool ours = format != file.metadata.end() && format->second == kExportFormat;
+  if (!ours || layers == file.metadata.end()) return rows;
   const Json parsed = Json::parse(layers->second);
   for (const auto& [module, types] : parsed.items()) {
     for (const auto& [type, q] : types.items()) {
@@ -184,7 +185,11 @@ Json inspect_file(const InspectRequest& request) {
         .found("a file of tensors");
   } else {
     j["metadata"] = tensors.metadata;
-    quantizers = exported_quantizers(tensors);
+    try {
+      quantizers = exported_quantizers(tensors);
+    } catch (const Json::exception& e) {
+      throw HALFTONE_ERROR("inspect").at(file).expected("an export's metadata").found(e.what());
+    }
   }
   if (!quantizers.empty()) j["quantizers"] = quantizers;
   return j;
@@ -213,12 +218,12 @@ std::string inspect_table(const Json& j) {
 std::string quantizer_table(const Json& quantizers) {
   const bool clipped = !quantizers.empty() && quantizers[0].contains("clipped");
   std::string out =
-      fmt::format("\n{:<36} {:<8} {:<38} {:<22} {:<12} {:<30}{}\n", "quantizer", "type", "spec",
+      fmt::format("\n{:<36} {:<8} {:<38} {:<22} {:<12} {:<38} {}\n", "quantizer", "type", "spec",
                   "scale", "zero point", "range", clipped ? "clipped" : "");
   for (const Json& q : quantizers) {
     const bool known = q["initialised"].get<bool>();
     const bool share = clipped && !q["clipped"].is_null();
-    out += fmt::format("{:<36} {:<8} {:<38} {:<22} {:<12} {:<30}{}\n",
+    out += fmt::format("{:<36} {:<8} {:<38} {:<22} {:<12} {:<38} {}\n",
                        q["where"].get<std::string>(), q["type"].get<std::string>(),
                        q["spec"].get<std::string>(), brief(q["scale"]), brief(q["zero_point"]),
                        known ? brief(q["min_val"]) + " to " + brief(q["max_val"]) : "not yet",

@@ -180,6 +180,18 @@ TEST_CASE("divergence is NVIDIA's, and the search tries every number of bins") {
   }
 }
 
+TEST_CASE("divergence: a point mass hides nothing, and the outermost values stay") {
+  auto counts = half_bell(150, 1, 0);
+  const int without = least_divergence_bins(counts, 16);
+  counts[20] = 200000;  // four fifths of all values, at 13 % of the range
+  const int kept = least_divergence_bins(counts, 16);
+  CHECK(kept > 60);
+  CHECK(std::abs(kept - without) <= 8);
+  std::vector<int64_t> saturated(64, 10);
+  saturated[63] = 400;  // ReLU6 at 6
+  CHECK(least_divergence_bins(saturated, 16) == 64);
+}
+
 TEST_CASE("divergence: nothing to choose from keeps everything") {
   CHECK(least_divergence_bins(std::vector<int64_t>(16), 4) == 16);
   CHECK(least_divergence_bins({5, 5, 5, 5}, 256) == 4);

@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "data/loader.h"
+#include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
 #include "tensor/safetensors.h"
 #include "test/quant/chain_oracle.h"
@@ -111,6 +113,39 @@ TEST_CASE("zero, constant, huge and denormal weights; NaN is refused") {
     one.set({1.0f, NAN, 0, 0});
     REQUIRE_THROWS_WITH(one.forward(), Catch::Contains("NaN"));
     REQUIRE(one.scale() == 1.27f / 127.0f);
+  }
+}
+
+TEST_CASE("LeNet-5 learns generated digits, and NNI's truncation learns them too") {
+  for (const bool nni : {false, true}) {
+    const Context c({{}, 2, 3});
+    Model model = make_model("lenet5", c);
+    ParameterStore store(*model.module);
+    const auto optimizer = make_optimizer(store, {});
+    QuantizerOptions options;
+    options.nni = nni;
+    auto quantizer = make_quantizer("NaiveQuantizer", *model.module, kConfig, optimizer.get(),
+                                    Tensor::zeros(c, model.batch_shape(1)), options);
+    quantizer->compress();
+    DatasetOptions data;
+    data.limit = 64 * 40;
+    LoaderOptions loading;
+    Loader loader(
+        c,
+        std::make_shared<const Dataset>(load_dataset(c, "generated-digits", Split::kTrain, data)),
+        loading);
+    float first = 0, last = 0;
+    for (int step = 0; step < 40; ++step) {
+      const Batch batch = loader.next();
+      optimizer->zero_grad();
+      Variable loss = cross_entropy((*model.module)(Variable(batch.images)), batch.labels);
+      loss.backward();
+      optimizer->step();
+      last = loss.value().item<float>();
+      if (step == 0) first = last;
+    }
+    CAPTURE(nni, first, last);
+    REQUIRE(last < 0.5f * first);
   }
 }
 
