@@ -84,16 +84,16 @@ struct KernelRow<P, V, 0> {
   }
 };
 
-// P adjacent output pixels, V vectors of channels from `channel` on; the last may be partial.
+// P adjacent output pixels, V vectors of channels from `channel` on; the last may be partial. The
+// bias comes last, as where a matrix product is the convolution: sums that are equal stay equal.
 template <int P, int V, int K>
 void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t channel) {
   constexpr int64_t kWidth = V * Vec::kLanes;  // of the slab of weights
   Vec acc[P][V];
 #pragma GCC unroll 32
-  for (int v = 0; v < V; ++v) {
-    const Vec bias = Vec::load(job.bias + channel + v * Vec::kLanes);
+  for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 32
-    for (int p = 0; p < P; ++p) acc[p][v] = bias;
+    for (int v = 0; v < V; ++v) acc[p][v] = Vec::zero();
   }
   const int64_t step = job.input_pixel;
   const int64_t begin = first_tap(job.clip, row), end = end_tap(job.clip, row, job.taps);
@@ -110,8 +110,10 @@ void forward_tile(const Correlation& job, int64_t row, int64_t pixel, int64_t ch
 #pragma GCC unroll 32
   for (int v = 0; v < V; ++v) {
     const int64_t left = job.channels - channel - v * Vec::kLanes;
+    const Vec bias = Vec::load(job.bias + channel + v * Vec::kLanes);
 #pragma GCC unroll 32
     for (int p = 0; p < P; ++p) {
+      acc[p][v] = Vec::add(acc[p][v], bias);
       float* to = out + p * job.output_pixel + v * Vec::kLanes;
       if (job.adds) {
         const int count = left < Vec::kLanes ? static_cast<int>(left) : Vec::kLanes;
