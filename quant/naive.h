@@ -11,6 +11,8 @@ namespace halftone {
 class NaiveQuantize : public RangeQuantize {
  public:
   using RangeQuantize::RangeQuantize;
+  // Under NNI's arithmetic evaluation may raise the scale too.
+  bool observes() const override { return spec().nni || RangeQuantize::observes(); }
   void observe_values(const Tensor& x) override;
   Tensor codes(const Tensor& x) const override;
 
