@@ -1,0 +1,146 @@
+// G21_22, G22b: learned step sizes.
+#include <cmath>
+
+#include "autograd/ops.h"
+#include "kernels/lsq.h"
+#include "nn/layers.h"
+#include "test/golden/cases.h"
+#include "test/golden/run_layer.h"
+
+namespace halftone::golden {
+namespace {
+
+ConfigList config(int bits) {
+  ConfigValues layer, output;
+  layer.quant_types = {"weight", "input"};
+  layer.op_names = {"0"};
+  output.quant_types = {"output"};
+  output.op_names = {"1"};
+  layer.quant_bits = output.quant_bits = bits;
+  return std::vector<ConfigValues>{layer, output};
+}
+
+constexpr const char* kScales[] = {"0.weight_fake_quant.scale", "0.input_fake_quant.scale",
+                                   "1.activation_post_process.scale"};
+
+// Three SGD steps. NNI's weights stay where they are (Q1): ours are put back after each step, so
+// that everything else can be compared.
+Json steps(int bits, const Inputs& in) {
+  const Context context;
+  auto model = make<Sequential>(context);
+  const auto linear = make<Linear>(context, 4, 3, false);
+  const Tensor start = in.tensor(context, {3, 4}, -1.1, 0.9, 1);
+  linear->load_state_dict({{"weight", start}});
+  model->append(linear);
+  model->append(make_relu(context));
+  ParameterStore store(*model);
+  OptimizerOptions sgd;
+  sgd.name = "SGD";
+  sgd.lr = 0.01;
+  const auto optimizer = make_optimizer(store, sgd);
+  const auto quantizer = quantize_as_nni("LsqQuantizer", *model, config(bits), optimizer.get());
+  Json rows = Json::array();
+  for (int i = 0; i < 3; ++i) {
+    optimizer->zero_grad();
+    const Variable x(in.activation(context, {2, 4}, -1, 2, 5 + 2 * i), true);
+    Variable y = (*model)(x);
+    y.backward(in.activation(context, {2, 3}, -1, 1, 7));
+    Json row, gradients;
+    const char* const names[] = {"ws", "is_", "os"};
+    for (int k = 0; k < 3; ++k) {
+      const Variable scale = parameter(*model, kScales[k]);
+      row[names[k]] = numbers(scale.value().to_vector<float>());
+      const std::string key = std::string("d") + (k == 0 ? "ws" : k == 1 ? "is" : "os");
+      gradients[key] = numbers(scale.grad().to_vector<float>());
+    }
+    row["y"] = numbers(torch_values(y.value()));
+    row.update(gradients);
+    row["dx"] = numbers(torch_values(x.grad()));
+    row["dW"] = numbers(linear->weight.grad().to_vector<float>());
+    rows.push_back(row);
+    optimizer->step();
+    linear->weight.mutable_value().copy_from(start);
+  }
+  return rows;
+}
+
+// Magnitudes of the terms of a scale's gradient: gradient scale times dy times code, where dy is
+// taken as large as products of magnitudes are.
+double terms_of(const std::vector<double>& dy, int qmax) {
+  double sum = 0;
+  for (const double v : dy) sum += std::fabs(v);
+  return sum * (qmax + 1) / std::sqrt(double{1} * qmax * static_cast<double>(dy.size()));
+}
+
+Json terms_of_step(int bits, int i, const Inputs& in) {
+  const auto w = in.g(12, -1.1, 0.9, 1), x = in.g(8, -1, 2, 5 + 2 * i), up = in.g(6, -1, 1, 7);
+  std::vector<double> dw(12), dx(8);
+  for (int n = 0; n < 2; ++n) {
+    for (int o = 0; o < 3; ++o) {
+      for (int k = 0; k < 4; ++k) {
+        const double g = std::fabs(double{up[n * 3 + o]});
+        dw[o * 4 + k] += g * std::fabs(double{x[n * 4 + k]});
+        dx[n * 4 + k] += g * std::fabs(double{w[o * 4 + k]});
+      }
+    }
+  }
+  const int qmax = (1 << (bits - 1)) - 1;
+  return {{"dws", {terms_of(dw, qmax)}},
+          {"dis", {terms_of(dx, qmax)}},
+          {"dos", {terms_of({up.begin(), up.end()}, qmax)}}};
+}
+
+Json g21_terms(const Inputs& in) {
+  Json out = Json::object();
+  for (const int bits : {2, 4, 8}) {
+    for (int i = 0; i < 3; ++i) out[std::to_string(bits)].push_back(terms_of_step(bits, i, in));
+  }
+  return out;
+}
+
+Json g21(const Inputs& in) {
+  Json out = Json::object();
+  for (const int bits : {2, 4, 8}) out[std::to_string(bits)] = steps(bits, in);
+  return out;
+}
+
+// v, quantized, dv, ds before the gradient scale is taken out again: NNI's is 1 / sqrt(qmax * 1).
+Json g22b(const Inputs&) {
+  const Context context;
+  kernels::Grids grids;
+  grids.list = {{1.0f, 0, -2, 1}};
+  Json rows = Json::array();
+  for (const float v : {-3.0f, -2.0f, -1.6f, -1.5f, -0.5f, 0.25f, 0.5f, 1.0f, 1.4f, 2.0f}) {
+    const Tensor x = Tensor::from(context, Shape{1}, std::vector<float>{v});
+    Tensor y = Tensor::empty(context, {1}), dx = Tensor::empty(context, {1});
+    std::vector<double> ds;
+    kernels::fake_quantize(x, grids, y);
+    kernels::lsq_backward(Tensor::full(context, {1}, 1.0f), x, grids,
+                          quant_math::LsqEdge::kInclusive, &dx, ds);
+    rows.push_back({number(v), number(y.item<float>()), number(dx.item<float>()), ds.at(0)});
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::vector<Case> lsq_cases() {
+  const double mean = 1e-6;  // means and sums are taken in another order
+  return {{"G21_22",
+           "LSQ of 2, 4 and 8 bits: scales and their gradients over three steps",
+           {{"*/dW*", Nearness::kOurs, 0,
+             "NNI's weights get no gradient (Q1); ours get the masked straight-through one"},
+            // NNI takes the difference of two float sums, which cancel: PyTorch's own versions
+            // differ by 3e-6 of the number.
+            {"*/d[wio]s/*", Nearness::kTerms, mean},
+            {"*", Nearness::kLargest, mean}},
+           g21,
+           nullptr,
+           g21_terms},
+          {"G22b",
+           "LSQ's gradients at and around the ends of -2..1",
+           {{"*/3", Nearness::kLargest, mean}, {"*"}},
+           g22b}};
+}
+
+}  // namespace halftone::golden
