@@ -94,10 +94,14 @@ TEST_CASE("compat nni: truncated codes, a scale that never shrinks, and the iden
   REQUIRE(one.scale() == s);
   REQUIRE(one.point().codes(one.layer->weight.value()).to_vector<int32_t>() ==
           std::vector<int32_t>{63, 0, 0, 25});
+  // Evaluation raises the scale as training does.
   one.net->eval();
-  one.set({5.0f, -5.0f, 0.0f, 0.01f});  // clipped, and the gradient passes nevertheless
+  one.set({5.0f, -5.0f, 0.0f, 0.05f});
   Variable y = one.point()(one.layer->weight);
-  REQUIRE(y.value().to_vector<float>() == std::vector<float>{127 * s, -127 * s, 0, s});
+  const float larger = 5.0f / 127.0f;
+  REQUIRE(one.scale() == larger);
+  REQUIRE(y.value().to_vector<float>() ==
+          std::vector<float>{127 * larger, -127 * larger, 0, larger});
   y.backward(Tensor::from(one.c, Shape{1, 4}, std::vector<float>{1, 2, 3, 4}));
   REQUIRE(one.layer->weight.grad().to_vector<float>() == std::vector<float>{1, 2, 3, 4});
 }
