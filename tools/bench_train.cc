@@ -1,122 +1,41 @@
 // Training speed beside PyTorch: milliseconds per step, images per second, and the ratio, measured
-// in one run.
+// in one run; of float32 networks, or with --quantizers of quantized ones too, beside PyTorch's
+// float simulation of the same quantizer.
 //
-// Each network's steps (forward, cross-entropy, backward, Adam; float32) run in a process of their
-// own, so that peak memory is its own too, and so do PyTorch's, one process per form: ours, PyTorch
-// in every form asked for, ours again. The ratio is PyTorch's fastest form over the mean of our two
+// Each network's steps (forward, cross-entropy, backward, Adam) run in a process of their own, so
+// that peak memory is its own too, and so do PyTorch's, one process per form: ours, PyTorch in
+// every form asked for, ours again. The ratio is PyTorch's fastest form over the mean of our two
 // medians.
 #include <fmt/format.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
-#include "autograd/ops.h"
-#include "nn/fuse.h"
-#include "nn/optimizer.h"
-#include "nn/zoo/zoo.h"
-#include "tensor/memory.h"
+#include "tensor/context.h"
+#include "tensor/error.h"
+#include "tools/bench_train_step.h"
 #include "tools/shell.h"
 
 namespace {
 
 using namespace halftone;
+using tools::BenchNetwork;
 using tools::quoted;
 using Json = nlohmann::ordered_json;
 
-struct Case {
-  std::string network, variant;
-  int batch;
-};
-// The forms that torch_train (bench_train_torch.py) builds too.
-const std::vector<Case> kCases = {
-    {"lenet5", "plain", 64}, {"resnet20", "", 128}, {"bnn_vgg", "pool_last", 64}};
-
 struct Options {
-  std::vector<std::string> networks;
+  std::vector<std::string> networks, quantizers;
   int threads = 0, steps = 0;
   std::string python = "python3", script = "tools/bench_train_torch.py";
   std::vector<std::string> forms = {"eager", "channels_last", "channels_last+compile"};
   bool json = false;
-  std::string child;  // set in the measuring process
+  std::vector<std::string> child;  // network, quantizer: set in the measuring process
 };
-
-double milliseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
-}
-
-class Step {
- public:
-  Step(const Context& context, const Case& c)
-      : context_(context),
-        model_(make_model(c.network, context, ModelOptions{10, c.variant, {}})),
-        images_(Tensor::empty(context, model_.batch_shape(c.batch))),
-        labels_(Tensor::empty(context, {c.batch}, DType::kInt64)) {
-    const Philox random{1, 0};
-    for (int64_t i = 0; i < images_.numel(); ++i)
-      images_.data<float>()[i] = random.normal(static_cast<uint64_t>(i));
-    for (int64_t i = 0; i < c.batch; ++i)
-      labels_.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
-    const Variable dummy(Tensor::zeros(context, model_.batch_shape(1)));
-    fuse_layers(*model_.module, trace(*model_.module, dummy));
-    store_ = std::make_unique<ParameterStore>(*model_.module);
-    optimizer_ = make_optimizer(*store_, {});
-    model_->train();
-  }
-
-  void run() {
-    optimizer_->zero_grad();
-    {
-      const MemoryStep memory(context_.memory(), "step");
-      cross_entropy((*model_.module)(Variable(images_)), labels_).backward();
-    }
-    optimizer_->step();
-  }
-
- private:
-  Context context_;
-  Model model_;
-  Tensor images_, labels_;
-  std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<Optimizer> optimizer_;
-};
-
-int default_steps(const Case& c) {
-  return c.network == "lenet5" ? 400 : c.network == "resnet20" ? 30 : 8;
-}
-
-Json measure(const Case& c, const Options& o) {
-  ContextOptions options;
-  options.threads = o.threads;
-  const Context context(options);
-  Step step(context, c);
-  const int steps = o.steps > 0 ? o.steps : default_steps(c);
-  for (int i = 0; i < 3; ++i) step.run();
-  const uint64_t before = context.memory().stats().heap_allocations;
-  std::vector<double> times;
-  for (int i = 0; i < steps; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    step.run();
-    times.push_back(milliseconds_since(start));
-  }
-  const uint64_t allocations = context.memory().stats().heap_allocations - before;
-  std::sort(times.begin(), times.end());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return {{"ms", times[times.size() / 2]},
-          {"best_ms", times[0]},
-          {"peak_bytes", int64_t{1024} * usage.ru_maxrss},
-          {"allocations", allocations}};
-}
 
 // What a command printed: its JSON object (null when there was none), and the last line that was
 // not JSON.
@@ -144,23 +63,26 @@ Outcome run_command(const std::string& command) {
   return outcome;
 }
 
-Json run_torch(const Case& c, const Options& o, const std::string& form) {
+Json run_torch(const BenchNetwork& n, const std::string& quantizer, const Options& o,
+               const std::string& form) {
   // Without these two, glibc gives large blocks back to the system after every step: up to three
   // times slower.
   const std::string tunables =
       "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
       "8589934592";
-  const int steps = std::max(8, (o.steps > 0 ? o.steps : default_steps(c)) / 2);
-  const Outcome outcome = run_command(fmt::format("{} {} {} {} {} {} {} {}", tunables,
-                                                  quoted(o.python), quoted(o.script), c.network,
-                                                  c.batch, o.threads, steps, quoted(form)));
+  const int steps = o.steps > 0 ? o.steps : n.steps / 2;
+  const Outcome outcome = run_command(
+      fmt::format("{} {} {} {} {} {} {} {} {}", tunables, quoted(o.python), quoted(o.script),
+                  n.name, n.batch, o.threads, std::max(8, steps), quoted(form), quantizer));
   if (!outcome.result.is_null()) return outcome.result;
   return {{"form", form}, {"error", outcome.last_line}};
 }
 
-Json run_ours(const Case& c, const Options& o, const std::string& program) {
-  const Outcome outcome = run_command(fmt::format("{} --child {} --threads {} --steps {}",
-                                                  quoted(program), c.network, o.threads, o.steps));
+Json run_ours(const BenchNetwork& n, const std::string& quantizer, const Options& o,
+              const std::string& program) {
+  const Outcome outcome =
+      run_command(fmt::format("{} --child {} {} --threads {} --steps {}", quoted(program), n.name,
+                              quantizer, o.threads, o.steps));
   if (outcome.result.is_null()) {
     throw HALFTONE_ERROR("bench_train")
         .expected("a result of the measuring process")
@@ -169,36 +91,52 @@ Json run_ours(const Case& c, const Options& o, const std::string& program) {
   return outcome.result;
 }
 
-Json compare(const Case& c, const Options& o, const std::string& program) {
-  const Json first = run_ours(c, o, program);
-  Json torch = Json::array();
-  for (const std::string& form : o.forms) torch.push_back(run_torch(c, o, form));
-  const Json second = run_ours(c, o, program);
-  const double ours = (first["ms"].get<double>() + second["ms"].get<double>()) / 2;
-  Json row = {{"network", c.network},
-              {"batch", c.batch},
-              {"threads", o.threads},
-              {"ms_per_step", ours},
-              {"images_per_second", 1000.0 * c.batch / ours},
-              {"peak_bytes", first["peak_bytes"]},
-              {"allocations_in_steady_state", second["allocations"]},
-              {"torch", torch}};
+// Adds PyTorch's fastest form, and the ratio.
+void add_torch(const Json& torch, Json& row) {
   const Json* fastest = nullptr;
   for (const Json& t : torch) {
     if (t.contains("ms") && (!fastest || t["ms"] < (*fastest)["ms"])) fastest = &t;
   }
-  if (fastest) {
-    row["torch_ms"] = (*fastest)["ms"], row["torch_form"] = (*fastest)["form"],
-    row["torch_peak_bytes"] = (*fastest)["peak_bytes"];
-    row["ratio"] = (*fastest)["ms"].get<double>() / ours;
-  }
+  row["torch"] = torch;
+  if (!fastest) return;
+  row["torch_ms"] = (*fastest)["ms"], row["torch_form"] = (*fastest)["form"];
+  row["torch_peak_bytes"] = (*fastest)["peak_bytes"];
+  row["ratio"] = (*fastest)["ms"].get<double>() / row["ms_per_step"].get<double>();
+}
+
+Json compare(const BenchNetwork& n, const std::string& quantizer, const Options& o,
+             const std::string& program) {
+  const Json first = run_ours(n, quantizer, o, program);
+  Json torch = Json::array();
+  for (const std::string& form : o.forms) torch.push_back(run_torch(n, quantizer, o, form));
+  const Json second = run_ours(n, quantizer, o, program);
+  const double ours = (first["ms"].get<double>() + second["ms"].get<double>()) / 2;
+  Json row = {{"network", n.name},
+              {"quantizer", quantizer},
+              {"batch", n.batch},
+              {"threads", o.threads},
+              {"ms_per_step", ours},
+              {"images_per_second", 1000.0 * n.batch / ours},
+              {"peak_bytes", first["peak_bytes"]},
+              {"allocations_in_steady_state", second["allocations"]},
+              {"float_layers", second["float_layers"]}};
+  add_torch(torch, row);
   return row;
 }
 
+// How many times the float step of the same side the step takes.
+void add_overhead(const Json& float_row, Json& row) {
+  for (const std::string side : {"ms_per_step", "torch_ms"}) {
+    if (!row.contains(side) || !float_row.contains(side)) continue;
+    row[side == "torch_ms" ? "torch_x_float" : "x_float"] =
+        row[side].get<double>() / float_row[side].get<double>();
+  }
+}
+
 void print_header() {
-  fmt::print("{:<10} {:>5} {:>10} {:>10} {:>9} {:>8}   {:>10} {:>9} {:<22} {:>6}\n", "network",
-             "batch", "ms/step", "images/s", "peak MB", "allocs", "torch ms", "peak MB",
-             "fastest form", "ratio");
+  fmt::print("{:<9} {:<14} {:>5} {:>9} {:>9} {:>8} {:>6} {:>7}  {:>9} {:>8} {:>7} {:<22} {:>6}\n",
+             "network", "quantizer", "batch", "ms/step", "images/s", "peak MB", "allocs", "x float",
+             "torch ms", "peak MB", "x float", "fastest form", "ratio");
 }
 
 // Forms that failed, beneath the row; a Python without torch is said once.
@@ -214,52 +152,84 @@ void print_failures(const Json& torch) {
   }
 }
 
+// Layers that stay on floats, beneath the row, by reason.
+void print_float_layers(const Json& layers) {
+  std::map<std::string, int> reasons;
+  for (const auto& [layer, why] : layers.items()) ++reasons[why.get<std::string>()];
+  for (const auto& [why, count] : reasons) fmt::print("  {} on floats: {}\n", count, why);
+}
+
 void print_row(const Json& r) {
-  fmt::print("{:<10} {:>5} {:>10.3f} {:>10.0f} {:>9.0f} {:>8}   ", r["network"].get<std::string>(),
+  fmt::print("{:<9} {:<14} {:>5} {:>9.3f} {:>9.0f} {:>8.0f} {:>6} {:>6.2f}x  ",
+             r["network"].get<std::string>(), r["quantizer"].get<std::string>(),
              r["batch"].get<int>(), r["ms_per_step"].get<double>(),
              r["images_per_second"].get<double>(), r["peak_bytes"].get<double>() / 1e6,
-             r["allocations_in_steady_state"].get<int64_t>());
+             r["allocations_in_steady_state"].get<int64_t>(), r["x_float"].get<double>());
   if (r.contains("ratio")) {
-    fmt::print("{:>10.3f} {:>9.0f} {:<22} {:>5.2f}x\n", r["torch_ms"].get<double>(),
-               r["torch_peak_bytes"].get<double>() / 1e6, r["torch_form"].get<std::string>(),
-               r["ratio"].get<double>());
+    fmt::print("{:>9.3f} {:>8.0f} {:>6.2f}x {:<22} {:>5.2f}x\n", r["torch_ms"].get<double>(),
+               r["torch_peak_bytes"].get<double>() / 1e6, r["torch_x_float"].get<double>(),
+               r["torch_form"].get<std::string>(), r["ratio"].get<double>());
   } else {
-    fmt::print("{:>10}\n", "-");
+    fmt::print("{:>9}\n", "-");
   }
+  print_float_layers(r["float_layers"]);
   print_failures(r["torch"]);
   std::fflush(stdout);
 }
 
-bool wanted(const Case& c, const Options& o) {
-  return o.networks.empty() ||
-         std::find(o.networks.begin(), o.networks.end(), c.network) != o.networks.end();
+// What was asked for, or everything; float first, as the others are measured against it.
+std::vector<std::string> chosen_quantizers(const Options& o) {
+  std::vector<std::string> chosen = {"float"};
+  for (const std::string& name : o.quantizers) {
+    if (name == "all") return tools::bench_quantizers();
+    if (name != "float") chosen.push_back(name);
+  }
+  return chosen;
 }
 
 int run(const Options& o, const std::string& program) {
   if (!o.json) print_header();
   Json rows = Json::array();
-  for (const Case& c : kCases) {
-    if (!wanted(c, o)) continue;
-    rows.push_back(compare(c, o, program));
-    if (!o.json) print_row(rows.back());
+  for (const BenchNetwork& n : tools::bench_networks()) {
+    if (!o.networks.empty() && std::count(o.networks.begin(), o.networks.end(), n.name) == 0)
+      continue;
+    const size_t base = rows.size();
+    for (const std::string& quantizer : chosen_quantizers(o)) {
+      Json row = compare(n, quantizer, o, program);
+      add_overhead(rows.size() == base ? Json(row) : rows[base], row);
+      rows.push_back(std::move(row));
+      if (!o.json) print_row(rows.back());
+    }
   }
   if (o.json) fmt::print("{}\n", Json{{"bench_train", rows}}.dump());
   return 0;
 }
 
 int run_child(const Options& o) {
-  for (const Case& c : kCases) {
-    if (c.network == o.child) fmt::print("{}\n", measure(c, o).dump());
-  }
+  fmt::print("{}\n", tools::measure_steps({o.child[0], o.child[1], o.threads, o.steps}).dump());
   return 0;
 }
 
-}  // namespace
+std::vector<std::string> network_names() {
+  std::vector<std::string> names;
+  for (const BenchNetwork& n : tools::bench_networks()) names.push_back(n.name);
+  return names;
+}
 
-int main(int argc, char** argv) {
-  Options o;
-  CLI::App app{"Training steps per second beside PyTorch's fastest form, float32, in one run"};
-  app.add_option("networks", o.networks, "lenet5, resnet20, bnn_vgg; none: all three");
+std::vector<std::string> quantizer_words() {
+  std::vector<std::string> words = tools::bench_quantizers();
+  words.push_back("all");
+  return words;
+}
+
+void add_options(CLI::App& app, Options& o) {
+  app.add_option("networks", o.networks, "None: all of them")
+      ->check(CLI::IsMember(network_names()));
+  app.add_option("--quantizers", o.quantizers,
+                 "Quantized networks too, beside PyTorch's simulation: names with commas, or all")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(quantizer_words()));
   app.add_option("--threads", o.threads, "For both sides; 0: all cores");
   app.add_option("--steps", o.steps, "Measured steps; 0: 400, 30, 8");
   app.add_option("--python", o.python, "A Python that has torch")
@@ -269,7 +239,17 @@ int main(int argc, char** argv) {
   app.add_option("--forms", o.forms,
                  "Forms of PyTorch to try: eager, channels_last, compile, channels_last+compile");
   app.add_flag("--json", o.json, "One JSON object instead of the table");
-  app.add_option("--child", o.child, "Measures one network, for the program itself")->group("");
+  app.add_option("--child", o.child, "Network and quantizer: measures, for the program itself")
+      ->expected(2)
+      ->group("");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"Training steps per second beside PyTorch's fastest form, in one run"};
+  add_options(app, o);
   try {
     app.parse(argc, argv);
     if (o.threads == 0) o.threads = Context().threads();

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""One network's fp32 training step in PyTorch: the reference of //tools:bench_train.
+"""One network's training step in PyTorch: the reference of //tools:bench_train.
 
-usage: bench_train_torch.py NETWORK BATCH THREADS STEPS FORM
+usage: bench_train_torch.py NETWORK BATCH THREADS STEPS FORM QUANTIZER
 
 NETWORK is lenet5, resnet20 or bnn_vgg, built as bench_train builds it: LeNet-5 without batch norm, ResNet-20 with option A,
 the BNN VGG as conv - batch norm - Hardtanh - pool. FORM is eager, channels_last, compile or channels_last+compile: one per
-process, so that the peak is its own. Every step is forward, cross-entropy, backward and fused Adam. Prints one JSON object:
-median milliseconds and peak RSS, or the error that the form ended in.
+process, so that the peak is its own. QUANTIZER is float or one of bench_train_torch_quantizers. Every step is forward,
+cross-entropy, backward and fused Adam. Prints one JSON object: median milliseconds and peak RSS, or the error that the form
+ended in.
 """
 import json
 import resource
@@ -17,6 +18,8 @@ import time
 import torch
 from torch import nn
 import torch.nn.functional as F
+
+import bench_train_torch_quantizers as quantizers
 
 
 def lenet5():
@@ -64,10 +67,11 @@ def bnn_vgg():
     return nn.Sequential(*layers, nn.Linear(1024, 10, bias=False), nn.BatchNorm1d(10)), (3, 32, 32)
 
 
-def measure(network, batch, steps, form):
+def measure(network, batch, steps, form, quantizer):
     torch.manual_seed(0)
     model, shape = {"lenet5": lenet5, "resnet20": resnet20, "bnn_vgg": bnn_vgg}[network]()
     x, labels = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
+    after_step = quantizers.quantize(model, quantizer) if quantizer != "float" else lambda: None
     if "channels_last" in form:
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -78,6 +82,7 @@ def measure(network, batch, steps, form):
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(run(x), labels).backward()
         optimizer.step()
+        after_step()
 
     for _ in range(3):
         step()
@@ -92,9 +97,9 @@ def measure(network, batch, steps, form):
 def main():
     network, batch, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(threads)
-    form = sys.argv[5]
+    form, quantizer = sys.argv[5], sys.argv[6]
     try:
-        median, best = measure(network, batch, steps, form)
+        median, best = measure(network, batch, steps, form, quantizer)
     except Exception as error:  # torch.compile needs a C++ compiler, for one
         text = (str(error).splitlines() or [""])[0][:200]
         print(json.dumps({"form": form, "error": "%s: %s" % (type(error).__name__, text)}))

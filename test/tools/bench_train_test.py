@@ -9,9 +9,9 @@ import tool_case
 
 BENCH = tool_case.binary("tools/bench_train")
 
-# Stands for Python: writes down its arguments; $6 is the form.
+# Stands for Python: writes down its arguments; $6 is the form, $7 the quantizer.
 PYTHON = """#!/bin/sh
-echo "$6 $#" >> "$(dirname "$0")/calls"
+echo "$6 $7 $#" >> "$(dirname "$0")/calls"
 case $6 in
   eager) echo "a warning" >&2; echo '{"form": "eager", "ms": 3.0, "peak_bytes": 7000000}' ;;
   compile) echo "Traceback" >&2; echo "OSError: no C++ compiler" >&2; exit 1 ;;
@@ -37,7 +37,7 @@ class BenchTrainTest(unittest.TestCase):
     def test_every_form_has_a_process_of_its_own(self):
         rows = json.loads(self.bench("--forms", "eager", "compile", "--json"))["bench_train"]
         with open(os.path.join(self.folder, "calls")) as f:
-            self.assertEqual(f.read(), "eager 6\ncompile 6\n")
+            self.assertEqual(f.read(), "eager float 7\ncompile float 7\n")
         self.assertEqual(rows[0]["torch_peak_bytes"], 7000000)
         self.assertEqual(rows[0]["torch"][1], {"form": "compile", "error": "OSError: no C++ compiler"})
 
@@ -51,6 +51,28 @@ class BenchTrainTest(unittest.TestCase):
         out = self.bench("--forms", "channels_last")
         self.assertIn("no PyTorch: give --python a Python that has torch", out)
         self.assertNotIn("failed", out)
+
+    def test_quantized_steps_are_measured_beside_the_float_ones(self):
+        rows = json.loads(self.bench("--quantizers", "qat8,bnn", "--forms", "eager", "--json"))["bench_train"]
+        with open(os.path.join(self.folder, "calls")) as f:
+            self.assertEqual(f.read(), "eager float 7\neager qat8 7\neager bnn 7\n")
+        self.assertEqual([r["quantizer"] for r in rows], ["float", "qat8", "bnn"])
+        for row in rows:
+            self.assertAlmostEqual(row["x_float"], row["ms_per_step"] / rows[0]["ms_per_step"])
+            self.assertEqual(row["torch_x_float"], 1)
+        self.assertEqual(rows[1]["float_layers"], {})
+        self.assertEqual(list(rows[2]["float_layers"]), ["conv1"])  # images stay as they are
+
+    def test_every_network_takes_every_quantizer_without_allocations(self):
+        rows = json.loads(self.bench("--quantizers", "all", "--forms", "eager", "--json"))["bench_train"]
+        self.assertEqual(len(rows), 6)
+        for row in rows:
+            self.assertEqual((row["quantizer"], row["allocations_in_steady_state"]), (row["quantizer"], 0))
+
+    def test_an_unknown_quantizer_is_refused(self):
+        run = subprocess.run([BENCH, "--quantizers", "qat9"], stderr=subprocess.PIPE, universal_newlines=True)
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("qat9", run.stderr)
 
 
 if __name__ == "__main__":
