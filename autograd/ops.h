@@ -1,5 +1,5 @@
 // Differentiable operations. Images NHWC; formulas and defaults are PyTorch's.
-// max_pool2d, flatten, reshape, pad and concat keep codes where their inputs hold them; the others
+// max_pool2d, flatten, reshape, pad, subsample_pad and concat keep codes where theirs do; others
 // see dequantized values. The gradient of codes is with respect to the dequantized value.
 #pragma once
 

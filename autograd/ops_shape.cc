@@ -89,21 +89,25 @@ Variable pad(const Variable& x, int pad_h, int pad_w, float value) {
 }
 
 Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_after) {
-  const Tensor& xv = x.value();
-  if (xv.rank() != 4 || stride < 1 || pad_before < 0 || pad_after < 0) {
+  const Shape& from = x.shape();
+  if (from.rank() != 4 || stride < 1 || pad_before < 0 || pad_after < 0) {
     throw HALFTONE_ERROR("subsample_pad")
         .expected("an image batch of rank 4, stride >= 1, padding >= 0")
-        .found("input " + xv.shape().str() + " (NHWC), stride " + std::to_string(stride) +
-               ", padding " + std::to_string(pad_before) + " and " + std::to_string(pad_after));
+        .found("input " + from.str() + " (NHWC), stride " + std::to_string(stride) + ", padding " +
+               std::to_string(pad_before) + " and " + std::to_string(pad_after));
   }
   const auto every = [stride](int64_t n) { return (n + stride - 1) / stride; };
-  const int64_t channels = xv.dim(3) + pad_before + pad_after;
-  Tensor y = Tensor::empty(xv.context(), {xv.dim(0), every(xv.dim(1)), every(xv.dim(2)), channels});
-  kernels::subsample_pad(xv, stride, pad_before, y);
+  const Shape to{from.dim(0), every(from.dim(1)), every(from.dim(2)),
+                 from.dim(3) + pad_before + pad_after};
+  const int fill = x.codes() != nullptr ? x.codes()->params.zero_point : 0;
   auto backward = [stride, pad_before](const Tensor& dy, GradSink& sink) {
     kernels::subsample_pad_backward(dy, stride, pad_before, sink.out(0));
   };
-  return make_result({"subsample_pad", {x}, std::move(backward)}, std::move(y));
+  return moved({"subsample_pad", {x}, std::move(backward)}, x, [&](const Tensor& t) {
+    Tensor y = Tensor::empty(t.context(), to, t.dtype());
+    kernels::subsample_pad(t, stride, pad_before, y, fill);
+    return y;
+  });
 }
 
 }  // namespace halftone

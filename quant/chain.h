@@ -65,6 +65,9 @@ std::vector<ChainPtr> find_chains(Module& model, const Graph& graph);
 // Without a graph: every Conv2d and Linear alone.
 std::vector<ChainPtr> lone_chains(Module& model);
 
+// Whether an operation moves codes and changes none.
+bool passes_codes(const std::string& op);
+
 // The (module, value) at the ends of what consumes the tail's output, seen through operations that
 // codes pass unchanged (max pooling, flatten, reshape). A null module: something that is no Conv2d
 // or Linear, or the network's output.

@@ -44,10 +44,6 @@ ChainPtr start_chain(Module* module) {
   return chain;
 }
 
-bool passes_codes(const std::string& op) {
-  return op == "max_pool2d" || op == "flatten" || op == "reshape" || op == "identity";
-}
-
 void collect(const ModulesByPath& modules, const Graph& graph, int value,
              std::vector<Module*>& ends) {
   const std::vector<int> consumers = graph.consumers(value);
@@ -65,6 +61,11 @@ void collect(const ModulesByPath& modules, const Graph& graph, int value,
 }
 
 }  // namespace
+
+bool passes_codes(const std::string& op) {
+  return op == "max_pool2d" || op == "flatten" || op == "reshape" || op == "identity" ||
+         op == "subsample_pad";
+}
 
 Module& Chain::tail() const {
   if (activation != nullptr) return *activation;

@@ -148,6 +148,7 @@ void Quantizer::prepare() {
   check_options();
   create_chains();
   prepare_points();
+  if (graph_.has_value() && !options_.nni) group_edges();
   if (graph_.has_value()) share_edges();
   fill_slots();
   tree_ = std::make_shared<TreeWatch>(model_);
@@ -163,6 +164,11 @@ void Quantizer::prepare() {
     chain->tree = tree_;
     held_.push_back(chain->anchor->weak_from_this().lock());
     install_unfused(chain);
+  }
+  for (const SumPtr& sum : sums_) {
+    sum->tree = tree_;
+    held_.push_back(sum->add->weak_from_this().lock());
+    if (options_.integer) install(sum);
   }
   if (options_.integer) install_code_dropout(model_);
   refresh_paths(model_);
@@ -268,7 +274,8 @@ void Quantizer::create_chains() {
     if (why.empty() && options_.integer) {
       chain->gradient =
           std::dynamic_pointer_cast<DorefaGradient>(quantizer_of(path, QuantType::kGradient));
-      place_outputs(*chain);
+      chain->output = last_output(
+          {chain->anchor, chain->pool.get(), chain->norm.get(), chain->activation.get()});
       chains_.push_back(chain);
     } else if (chain->norm != nullptr) {
       folds_.push_back(chain);
@@ -276,55 +283,23 @@ void Quantizer::create_chains() {
   }
 }
 
-// One output quantizer per chain, behind its last member: the last one that the configuration
-// names.
-void Quantizer::place_outputs(Chain& chain) {
+// One output quantizer for modules computed as one, behind the last: the last one that the
+// configuration names. Null where it names none.
+std::shared_ptr<FakeQuantize> Quantizer::last_output(const std::vector<Module*>& members) {
   std::shared_ptr<FakeQuantize> last;
-  for (Module* member :
-       {static_cast<Module*>(chain.anchor), static_cast<Module*>(chain.pool.get()),
-        static_cast<Module*>(chain.norm.get()), static_cast<Module*>(chain.activation.get())}) {
-    QuantPoint* point =
-        member == nullptr ? nullptr : find_point(member->path(), QuantType::kOutput);
-    if (point == nullptr) continue;
+  for (Module* member : members) {
+    const auto named =
+        member == nullptr ? nullptr : quantizer_of(member->path(), QuantType::kOutput);
+    if (named == nullptr) continue;
     if (last != nullptr) {
       warnings_.push_back("the output quantizer before " + member->path() +
-                          " is left out: one quantizer stands behind the whole chain");
+                          " is left out: one quantizer stands behind what is computed together");
       points_.erase(std::find_if(points_.begin(), points_.end(),
                                  [&](const QuantPoint& p) { return p.quantizer == last; }));
-      point = find_point(member->path(), QuantType::kOutput);
     }
-    last = point->quantizer;
+    last = named;
   }
-  chain.output = last;
-}
-
-// The input quantizers of a chain's consumers become its output quantizer where all of them agree:
-// max pooling and flattening commute with rounding (but not with drawing signs).
-void Quantizer::share_edges() {
-  std::map<Module*, ChainPtr> by_anchor;
-  for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
-  for (const ChainPtr& chain : chains_) {
-    std::vector<ChainPtr> consumers;
-    bool agree = !chain->tail().output_transform();
-    for (Module* end : consumers_of(model_, *graph_, *chain)) {
-      const auto found = by_anchor.find(end);
-      agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
-              graph_->only_node(end->path()) >= 0;
-      if (agree) consumers.push_back(found->second);
-    }
-    if (!agree || consumers.empty()) continue;
-    std::shared_ptr<FakeQuantize> shared =
-        chain->output != nullptr ? chain->output : consumers[0]->input;
-    agree = std::all_of(consumers.begin(), consumers.end(), [&](const ChainPtr& c) {
-      return c->input->spec() == shared->spec() && !shared->spec().stochastic;
-    });
-    if (!agree) continue;
-    chain->output = shared;
-    for (const ChainPtr& consumer : consumers) {
-      consumer->input = nullptr;
-      find_point(consumer->anchor->path(), QuantType::kInput)->quantizer = shared;
-    }
-  }
+  return last;
 }
 
 void Quantizer::fill_slots() {
@@ -336,19 +311,29 @@ void Quantizer::fill_slots() {
     placed.insert(chain->output.get());
     if (!chain->output->fits_epilogue()) chain->output = nullptr;  // it stands behind the chain
   }
-  for (const QuantPoint& point : points_) {
-    if (!placed.insert(point.quantizer.get()).second) continue;
-    Module& module = *model_.find(point.module);
-    if (point.type == QuantType::kOutput) {
-      place(module.output_transform(), "activation_post_process", module, point.quantizer);
-      continue;
-    }
-    auto& layer = dynamic_cast<WeightLayer&>(module);
-    Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
-                 : point.type == QuantType::kGradient ? layer.gradient_transform()
-                                                      : layer.input_transform();
-    place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
+  for (const SumPtr& sum : sums_) {
+    Module& tail = sum->tail();
+    place(tail.output_transform(), "activation_post_process", tail, sum->output);
+    placed.insert(sum->output.get());
   }
+  // An edge's quantizer stands where its value is made: outputs come first.
+  for (const bool outputs : {true, false}) {
+    for (const QuantPoint& point : points_) {
+      if ((point.type == QuantType::kOutput) != outputs) continue;
+      if (placed.insert(point.quantizer.get()).second) fill_slot(point);
+    }
+  }
+}
+
+void Quantizer::fill_slot(const QuantPoint& point) {
+  Module& module = *model_.find(point.module);
+  if (point.type == QuantType::kOutput)
+    return place(module.output_transform(), "activation_post_process", module, point.quantizer);
+  auto& layer = dynamic_cast<WeightLayer&>(module);
+  Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
+               : point.type == QuantType::kGradient ? layer.gradient_transform()
+                                                    : layer.input_transform();
+  place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
 }
 
 int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quantizer->steps(); }
@@ -370,6 +355,9 @@ std::string Quantizer::integer_obstacle(const std::string& module) const {
   for (const ChainPtr& chain : chains_) {
     if (chain->anchor->path() != module) continue;
     return chain->grid != nullptr ? "" : "no quantized input reaches it";
+  }
+  for (const SumPtr& sum : sums_) {
+    if (sum->add->path() == module) return "";
   }
   return "its weight is not quantized";
 }

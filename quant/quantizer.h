@@ -14,6 +14,7 @@
 #include "quant/chain.h"
 #include "quant/config.h"
 #include "quant/fake_quantize.h"
+#include "quant/sum.h"
 
 namespace halftone {
 
@@ -101,6 +102,7 @@ class Quantizer {
 
   const std::vector<QuantPoint>& points() const { return points_; }
   const std::vector<ChainPtr>& chains() const { return chains_; }
+  const std::vector<SumPtr>& sums() const { return sums_; }  // additions of codes
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::optional<Graph>& graph() const { return graph_; }
   Module& model() const { return model_; }
@@ -129,9 +131,16 @@ class Quantizer {
   void create_points();
   void create_chains();
   std::string chain_obstacle(const Chain& chain) const;
-  void place_outputs(Chain& chain);
+  std::shared_ptr<FakeQuantize> last_output(const std::vector<Module*>& members);
+  void find_sums(std::vector<Module*>& concats);
+  std::string group_obstacle(const EdgeGroup& group);
+  std::shared_ptr<FakeQuantize> output_of(const Module& user);
+  void group_edges();
+  void make_group(const EdgeGroup& group);
+  void give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member);
   void share_edges();
   void fill_slots();
+  void fill_slot(const QuantPoint& point);
   void join_optimizer();
   void check_options() const;
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
@@ -149,6 +158,7 @@ class Quantizer {
   QuantConfig config_;
   std::vector<QuantPoint> points_;
   std::vector<ChainPtr> chains_;
+  std::vector<SumPtr> sums_;
   std::vector<ChainPtr> folds_;  // layers without an integer form that fold their batch norm
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
   std::shared_ptr<TreeWatch> tree_;

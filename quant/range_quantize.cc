@@ -34,7 +34,7 @@ void RangeQuantize::observe(const std::vector<kernels::Range>& seen) {
   const ObserverRule rule{spec().observer, spec().ema_decay, type() == QuantType::kWeight,
                           spec().nni};
   track_ranges(rule, initialised(), seen, tracked);
-  set_ranges(tracked);
+  keep(tracked);
 }
 
 std::vector<kernels::Range> RangeQuantize::ranges() const {

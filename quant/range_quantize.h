@@ -19,6 +19,8 @@ class RangeQuantize : public FakeQuantize {
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
 
  protected:
+  // What becomes of the ranges that observe() has tracked.
+  virtual void keep(const std::vector<kernels::Range>& ranges) { set_ranges(ranges); }
   virtual quant_math::Grid grid_of(const kernels::Range& range) const;
   // What set_ranges() writes, without `initialised`.
   void store(const std::vector<kernels::Range>& ranges, const std::vector<quant_math::Grid>& grids);

@@ -1,0 +1,163 @@
+// Quantizer: quantizers of edges that several layers share.
+#include <algorithm>
+#include <set>
+#include <typeinfo>
+
+#include "quant/quantizer.h"
+#include "quant/scale_group.h"
+
+namespace halftone {
+namespace {
+
+bool is_plain(const FakeQuantize& q) { return typeid(q) == typeid(RangeQuantize); }
+
+bool in_group(const std::shared_ptr<FakeQuantize>& q) {
+  return dynamic_cast<const GroupQuantize*>(q.get()) != nullptr;
+}
+
+}  // namespace
+
+// The sum's output quantizer stands behind its activation: the last one that the configuration
+// names.
+void Quantizer::find_sums(std::vector<Module*>& concats) {
+  std::vector<std::string> paths;
+  for (const QuantPoint& point : points_) {
+    if (point.type == QuantType::kOutput && graph_->only_node(point.module) >= 0)
+      paths.push_back(point.module);
+  }
+  for (const std::string& path : paths) {
+    Module& module = *model_.find(path);
+    if (dynamic_cast<Concat*>(&module) != nullptr) concats.push_back(&module);
+    auto* add = dynamic_cast<Add*>(&module);
+    if (add == nullptr) continue;
+    const SumPtr sum = find_sum(model_, *graph_, *add);
+    sum->output = last_output({add, sum->activation.get()});
+    sums_.push_back(sum);
+  }
+}
+
+std::string Quantizer::group_obstacle(const EdgeGroup& group) {
+  if (!group.obstacle.empty()) return group.obstacle;
+  const FakeQuantize* first = nullptr;
+  for (const Module* user : group.users) {
+    const FakeQuantize& q = *output_of(*user);
+    if (!is_plain(q)) return "the ranges of " + name() + " are not shared between edges";
+    const std::string why = activation_obstacle(q.spec());
+    if (!why.empty()) return why;
+    if (first == nullptr) first = &q;
+    if (q.spec().bits != first->spec().bits) return "edges of one scale have different bits";
+  }
+  for (const Edge& edge : group.edges) {
+    const auto own = quantizer_of(edge.maker->path(), QuantType::kOutput);
+    if (own != nullptr && own->spec().bits != first->spec().bits)
+      return "edges of one scale have different bits";
+  }
+  return "";
+}
+
+// What the configuration gives the result of an Add or Concat.
+std::shared_ptr<FakeQuantize> Quantizer::output_of(const Module& user) {
+  for (const SumPtr& sum : sums_) {
+    if (sum->add == &user) return sum->output;
+  }
+  return quantizer_of(user.path(), QuantType::kOutput);
+}
+
+// The inputs of a sum are quantized with its output, on the same scale.
+void Quantizer::group_edges() {
+  std::vector<Module*> concats;
+  find_sums(concats);
+  const auto is_quantized = [this](const std::string& path) {
+    return find_point(path, QuantType::kOutput) != nullptr;
+  };
+  for (const EdgeGroup& group : find_edge_groups(model_, *graph_, sums_, concats, is_quantized)) {
+    const std::string why = group_obstacle(group);
+    if (why.empty()) {
+      make_group(group);
+      continue;
+    }
+    for (const Module* user : group.users) {
+      sums_.erase(std::remove_if(sums_.begin(), sums_.end(),
+                                 [&](const SumPtr& s) { return s->add == user; }),
+                  sums_.end());
+      if (options_.integer) reject(user->path(), why);
+    }
+  }
+}
+
+void Quantizer::make_group(const EdgeGroup& group) {
+  const auto shared = std::make_shared<ScaleGroup>();
+  FakeQuantizeArgs args;
+  args.spec = output_of(*group.users[0])->spec();
+  args.spec.is_signed = false;
+  args.emits_codes = options_.integer;
+  for (const Edge& edge : group.edges) {
+    args.spec.symmetric = !edge.non_negative;
+    auto member = make<GroupQuantize>(model_.context(), args, shared, edge.concatenated);
+    member->train(edge.maker->training());
+    shared->members.push_back(member);
+    give_edge(edge, member);
+  }
+}
+
+void Quantizer::give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member) {
+  bool known = false;
+  for (const SumPtr& sum : sums_) {
+    if (&sum->tail() != edge.maker) continue;
+    for (QuantPoint& point : points_) {
+      if (point.quantizer == sum->output) point.quantizer = member, known = true;
+    }
+    sum->output = member;
+  }
+  QuantPoint* own = known ? nullptr : find_point(edge.maker->path(), QuantType::kOutput);
+  if (own != nullptr) own->quantizer = member;
+  if (!known && own == nullptr) points_.push_back({edge.maker->path(), QuantType::kOutput, member});
+  for (const ChainPtr& chain : chains_) {
+    if (&chain->tail() == edge.maker) chain->output = member;
+  }
+  const auto is_quantized = [this](const std::string& path) {
+    return find_point(path, QuantType::kOutput) != nullptr;
+  };
+  for (QuantPoint& point : points_) {
+    if (point.type != QuantType::kInput || !is_plain(*point.quantizer)) continue;
+    const int node = graph_->only_node(point.module);
+    const QuantSpec& spec = point.quantizer->spec();
+    if (node < 0 || spec.bits != member->spec().bits || spec.per_channel) continue;
+    if (maker_of(*graph_, graph_->nodes()[node].inputs.at(0), is_quantized) != edge.node) continue;
+    point.quantizer = member;
+    for (const ChainPtr& chain : chains_) {
+      if (chain->anchor->path() == point.module) chain->input = nullptr;
+    }
+  }
+}
+
+// The input quantizers of a chain's consumers become its output quantizer where all of them agree:
+// max pooling and flattening commute with rounding (but not with drawing signs).
+void Quantizer::share_edges() {
+  std::map<Module*, ChainPtr> by_anchor;
+  for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
+  for (const ChainPtr& chain : chains_) {
+    std::vector<ChainPtr> consumers;
+    bool agree = !chain->tail().output_transform() && !in_group(chain->output);
+    for (Module* end : consumers_of(model_, *graph_, *chain)) {
+      const auto found = by_anchor.find(end);
+      agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
+              graph_->only_node(end->path()) >= 0;
+      if (agree) consumers.push_back(found->second);
+    }
+    if (!agree || consumers.empty()) continue;
+    std::shared_ptr<FakeQuantize> shared =
+        chain->output != nullptr ? chain->output : consumers[0]->input;
+    agree = std::all_of(consumers.begin(), consumers.end(), [&](const ChainPtr& c) {
+      return c->input->spec() == shared->spec() && !shared->spec().stochastic;
+    });
+    if (!agree) continue;
+    chain->output = shared;
+    for (const ChainPtr& consumer : consumers) {
+      consumer->input = nullptr;
+      find_point(consumer->anchor->path(), QuantType::kInput)->quantizer = shared;
+    }
+  }
+}
+
+}  // namespace halftone

@@ -1,0 +1,112 @@
+#include "quant/sum.h"
+
+#include <cmath>
+
+#include "kernels/add_codes.h"
+#include "quant/range_quantize.h"
+
+namespace halftone {
+namespace {
+
+constexpr float kFar = 1 << 20;  // steps, past every sum of two codes
+
+struct Bounds {
+  float low = -INFINITY, high = INFINITY;
+};
+
+Bounds bounds_of(const Sum& sum) {
+  if (sum.activation == nullptr) return {};
+  const ActivationOptions& o = sum.activation->options();
+  if (o.kind == Activation::kHardtanh) return {o.low, o.high};
+  return {0.0f, o.kind == Activation::kReLU6 ? 6.0f : INFINITY};
+}
+
+int32_t whole(float steps) { return static_cast<int32_t>(std::min(std::max(steps, -kFar), kFar)); }
+
+kernels::CodeSum rule_of(const Sum& sum, const QuantParams& a, const QuantParams& b,
+                         const QuantParams& y) {
+  kernels::CodeSum r{a.zero_point, b.zero_point, y.zero_point};
+  const Bounds act = bounds_of(sum);
+  const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
+  r.low = std::max(low, whole(std::rint(act.low / y.scale)));
+  r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));
+  r.pass_low = std::max(low, whole(std::floor(act.low / y.scale)) + 1);
+  r.pass_high = std::min(high, whole(std::ceil(act.high / y.scale)) - 1);
+  return r;
+}
+
+// Codes of the scale that the output has: else null.
+const Codes* fitting(const Variable& x, float scale) {
+  const Codes* codes = x.codes();
+  return codes != nullptr && codes->params.scale == scale ? codes : nullptr;
+}
+
+void observe(Sum& sum, const kernels::SumRange& t, float scale) {
+  if (!sum.output->observes()) return;
+  const Bounds act = bounds_of(sum);
+  const auto real = [&](int32_t steps) {
+    return std::min(std::max(scale * static_cast<float>(steps), act.low), act.high);
+  };
+  dynamic_cast<RangeQuantize&>(*sum.output).observe({{real(t.low), real(t.high)}});
+}
+
+Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
+  sum.tree->check();
+  sum.produced.reset();
+  const FakeQuantize& output = *sum.output;
+  const bool ready = inputs.size() == 2 && output.will_quantize() && output.initialised() &&
+                     inputs[0].shape() == inputs[1].shape();
+  if (!ready) return sum.add->forward(inputs);
+  const QuantParams y = output.params();
+  const Codes *a = fitting(inputs[0], y.scale), *b = fitting(inputs[1], y.scale);
+  if (a == nullptr || b == nullptr) return sum.add->forward(inputs);
+  const kernels::CodeSum rule = rule_of(sum, a->params, b->params, y);
+  Tensor codes = Tensor::empty(inputs[0].context(), inputs[0].shape(), DType::kUInt8);
+  const kernels::SumRange range = kernels::add_codes(a->values, b->values, rule, codes);
+  if (codes.numel() > 0) observe(sum, range, y.scale);
+  auto backward = [qa = a->values, qb = b->values, rule](const Tensor& dy, GradSink& sink) {
+    Tensor dt = Tensor::empty(dy.context(), dy.shape());
+    kernels::add_codes_backward(dy, qa, qb, rule, dt);
+    sink.put(0, dt);
+    sink.put(1, dt);
+  };
+  const Variable result =
+      make_result({"quant_add", inputs, std::move(backward)}, Codes{std::move(codes), y});
+  sum.produced = result.watch();
+  return result;
+}
+
+}  // namespace
+
+Module& Sum::tail() const {
+  if (activation != nullptr) return *activation;
+  return *add;
+}
+
+SumPtr find_sum(Module& model, const Graph& graph, Add& add) {
+  auto sum = std::make_shared<Sum>();
+  sum->add = &add;
+  const int consumer = graph.only_consumer(graph.only_node(add.path()));
+  if (add.output_transform() || consumer < 0) return sum;
+  const std::string& path = graph.nodes()[consumer].module_path;
+  auto* layer = dynamic_cast<ActivationLayer*>(model.find(path));
+  if (layer == nullptr || graph.only_node(path) < 0 || !is_clamp(layer->options().kind)) return sum;
+  sum->activation = std::dynamic_pointer_cast<ActivationLayer>(layer->weak_from_this().lock());
+  return sum;
+}
+
+void install(const SumPtr& sum) {
+  sum->add->set_executor(
+      [sum](Module&, const std::vector<Variable>& inputs) { return run_sum(*sum, inputs); });
+  if (sum->activation == nullptr) return;
+  // Weak: the sum holds the activation.
+  sum->activation->set_executor(
+      [weak = std::weak_ptr<Sum>(sum)](Module& self, const std::vector<Variable>& inputs) {
+        const SumPtr sum = weak.lock();
+        const auto produced = sum == nullptr ? nullptr : sum->produced.lock();
+        const bool done = produced != nullptr && inputs.at(0).id() == produced.get();
+        return done ? inputs[0] : self.forward(inputs);
+      });
+}
+
+}  // namespace halftone

@@ -1,0 +1,60 @@
+// Additions of codes, and the edges of the graph that share a scale for them. Inside //quant only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quant/chain.h"
+
+namespace halftone {
+
+// add - [activation] - output quantizer, computed on codes of one scale:
+//   code = clamp((q_a - z_a) + (q_b - z_b), lo - z, hi - z) + z
+struct Sum {
+  Add* add = nullptr;  // owns this through its executor
+  std::shared_ptr<ActivationLayer> activation;
+  std::shared_ptr<FakeQuantize> output;
+  std::shared_ptr<TreeWatch> tree;
+  // The result of the last call: what the activation recognises and passes on.
+  std::weak_ptr<const void> produced;
+
+  Module& tail() const;
+};
+using SumPtr = std::shared_ptr<Sum>;
+
+// Of an Add that runs once; an activation that is no clamp stays behind it.
+SumPtr find_sum(Module& model, const Graph& graph, Add& add);
+
+// Sets the executors. Inputs that are no codes of the output's scale are added as floats.
+void install(const SumPtr& sum);
+
+// Values that share a scale.
+struct Edge {
+  int node = -1;            // that makes the value; -1: the network's input
+  Module* maker = nullptr;  // whose result it is
+  bool non_negative = false;
+  bool concatenated = false;  // made of other edges of the group
+};
+struct EdgeGroup {
+  std::vector<Edge> edges;     // as they run
+  std::vector<Module*> users;  // the Add and Concat modules behind it
+  std::string obstacle;        // why it cannot be; "" when it can
+};
+
+// Whether a module has an output quantizer of its own.
+using IsQuantized = std::function<bool(const std::string& path)>;
+
+// Inputs and output of every sum and of every one of `concats` (modules that run once), united
+// where they meet (union-find), seen through operations that codes pass unchanged.
+std::vector<EdgeGroup> find_edge_groups(Module& model, const Graph& graph,
+                                        const std::vector<SumPtr>& sums,
+                                        const std::vector<Module*>& concats,
+                                        const IsQuantized& is_quantized);
+
+// The node that makes a value, seen through operations that codes pass unchanged; -1: the network's
+// input.
+int maker_of(const Graph& graph, int value, const IsQuantized& is_quantized);
+
+}  // namespace halftone
