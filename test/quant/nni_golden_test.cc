@@ -421,3 +421,23 @@ TEST_CASE("NNI's fold, later steps: true statistics, where NNI's are not") {
   }
   REQUIRE(variance[1] == Approx(20.0 / 3).epsilon(1e-9));  // not its root
 }
+
+// G11, N: NNI masks the upstream gradient in place, so that the other input of a residual sum gets
+// (1, 2, 0, 0) (its bug B3). Ours is (1, 2, 3, 4).
+TEST_CASE("residual: the gradient of the other input is the untouched upstream") {
+  const Context context;
+  QuantSpec spec;
+  spec.bits = 4;
+  spec.nni = true;
+  RangeQuantize q(context, FakeQuantizeArgs{QuantType::kOutput, spec, 1, false});
+  q.set_ranges({{0, 1}});
+  q.eval();
+  const Variable x(Tensor::from<float>(context, {4}, {0.2f, 0.6f, 1.5f, 2.5f}), true);
+  const Variable r(Tensor::from<float>(context, {4}, {0, 0, 0, 0}), true);
+  const Tensor up = Tensor::from<float>(context, {4}, {1, 2, 3, 4});
+  Variable y = add(q({relu(x)}), r);
+  y.backward(up);
+  REQUIRE(r.grad().to_vector<float>() == std::vector<float>{1, 2, 3, 4});
+  REQUIRE(x.grad().to_vector<float>() == std::vector<float>{1, 2, 0, 0});
+  REQUIRE(up.to_vector<float>() == std::vector<float>{1, 2, 3, 4});
+}
