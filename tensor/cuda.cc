@@ -73,6 +73,17 @@ void* Stream::scratch(size_t bytes) {
   return scratch_.data();
 }
 
+uint32_t* Stream::counters(int64_t count) {
+  const size_t bytes = static_cast<size_t>(count < 1024 ? 1024 : count) * sizeof(uint32_t);
+  if (counters_.bytes() < bytes) {
+    synchronize();
+    counters_ = Memory();
+    counters_ = Memory(bytes);
+    HALFTONE_CUDA(cudaMemsetAsync(counters_.data(), 0, bytes, stream_));
+  }
+  return static_cast<uint32_t*>(counters_.data());
+}
+
 Event::Event() { HALFTONE_CUDA(cudaEventCreate(&event_)); }
 
 Event::~Event() {

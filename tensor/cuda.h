@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -44,10 +45,12 @@ class Stream {
   // At least this many bytes, until the next call. Growing waits for the stream, so a captured
   // graph needs one step before it.
   void* scratch(size_t bytes);
+  // At least this many zeros, for kernels that leave zeros; growing waits as well.
+  uint32_t* counters(int64_t count);
 
  private:
   cudaStream_t stream_ = nullptr;
-  Memory scratch_;
+  Memory scratch_, counters_;
 };
 
 // A point in a stream's work, with a time.

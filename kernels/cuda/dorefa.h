@@ -1,6 +1,7 @@
 // The ops of dorefa_cuda.h, for any launcher.
 #pragma once
 
+#include "kernels/cuda/divide.h"
 #include "kernels/cuda/random.h"
 #include "kernels/cuda/range.h"
 #include "kernels/dorefa_cuda.h"
@@ -31,15 +32,26 @@ struct KeepLargestTanh {
   float* largest;
 };
 
+// quant_math::dorefa_weight(dorefa_weight_code(t, m, n), n), with shared divisions: m lies between
+// its floor and 1, n between 3 and 65535.
+struct DorefaWeightRuleOfLayer {
+  Divider twice_largest, levels;
+  HALFTONE_HD float value(float t) const {
+    const float code = quant_math::dorefa_code(twice_largest(t) + 0.5f, levels.s);
+    return 2.0f * levels(code) - 1.0f;
+  }
+};
+
 template <class T>
 struct DorefaWeightsOp : MapOp<T> {
   using Base = MapOp<T>;
-  using Constants = float;
-  HALFTONE_HD float constants(int64_t) const { return dorefa_at_least_floor(*largest); }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, float m, typename Base::Output& out,
-                         Nothing&) const {
-    const float t = quant_math::dorefa_tanh(to_float(in.x.v[j]));
-    from_float(quant_math::dorefa_weight(quant_math::dorefa_weight_code(t, m, n), n), out.y.v[j]);
+  using Constants = DorefaWeightRuleOfLayer;
+  HALFTONE_HD Constants constants(int64_t) const {
+    return {Divider::by(2.0f * dorefa_at_least_floor(*largest)), Divider::by(n)};
+  }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
+                         typename Base::Output& out, Nothing&) const {
+    from_float(c.value(quant_math::dorefa_tanh(to_float(in.x.v[j]))), out.y.v[j]);
   }
   const float* largest;
   float n;
@@ -130,11 +142,12 @@ void launch_dorefa_weights_backward(Launcher& launcher, const DorefaWeightsBackw
 template <class T>
 struct DorefaActivationsOp : MapOp<T> {
   using Base = MapOp<T>;
-  using Constants = Nothing;
-  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Nothing&,
+  using Constants = Divider;
+  HALFTONE_HD Divider constants(int64_t) const { return Divider::by(n); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Divider& levels,
                          typename Base::Output& out, Nothing&) const {
-    from_float(quant_math::dorefa_activation(to_float(in.x.v[j]), n), out.y.v[j]);
+    const float size = clamp_fast(to_float(in.x.v[j]) * levels.s, 0.0f, levels.s);
+    from_float(levels(round_whole(size)), out.y.v[j]);
   }
   float n;
 };
@@ -181,25 +194,44 @@ struct KeepMagnitude {
   float* largest;
 };
 
+// quant_math::dorefa_gradient with shared divisions where m allows them. A quotient below 2^-3 that
+// is off in its last bit does not show in its sum with 1/2 for |g| < 2^-103 and m > 2^-60.
+struct DorefaGradientRule {
+  Divider largest, levels;
+  bool usual;
+  HALFTONE_HD float value(float g, float uniform) const {
+    const float m = largest.s, n = levels.s;
+    if (!usual) return quant_math::dorefa_gradient(g, m, n, uniform);
+    const float size = largest(clamp_fast(g, -m, m));
+    const float r = size * 0.5f + 0.5f + levels(uniform - 0.5f);
+    const float code = round_whole(clamp_fast(r * n, 0.0f, n));
+    const float y = (2.0f * levels(code) - 1.0f) * m;
+    return g == g ? y : g;
+  }
+};
+
 template <class T>
 struct DorefaGradientsOp : MapOp<T> {
   using Base = MapOp<T>;
-  using Constants = float;
+  using Constants = DorefaGradientRule;
   static constexpr int kUnroll = 1;  // a draw is long enough to hide its load
   struct Input {
     Pack<T, Base::kWidth> x;
     RandomWords<Base::kWidth> random;
   };
-  HALFTONE_HD float constants(int64_t sample) const { return largest[sample]; }
+  HALFTONE_HD Constants constants(int64_t sample) const {
+    const float m = largest[sample];
+    return {Divider::by(m), Divider::by(n), m >= 0x1p-60f && m <= 0x1p100f};
+  }
   template <class Place>
   HALFTONE_HD void load(const Place& at, Input& in) const {
     at.load(this->x, in.x);
     in.random.draw(noise, at.i);
   }
-  HALFTONE_HD void apply(int j, const Input& in, float m, typename Base::Output& out,
+  HALFTONE_HD void apply(int j, const Input& in, const Constants& c, typename Base::Output& out,
                          Nothing&) const {
     const float uniform = Philox::uniform_of(in.random.word[j]);
-    from_float(quant_math::dorefa_gradient(to_float(in.x.v[j]), m, n, uniform), out.y.v[j]);
+    from_float(c.value(to_float(in.x.v[j]), uniform), out.y.v[j]);
   }
   const float* largest;
   float n;

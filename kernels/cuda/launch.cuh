@@ -15,10 +15,12 @@ struct DeviceThread {
   __device__ T* shared() const {
     return reinterpret_cast<T*>(memory);
   }
-  __device__ void add(uint32_t* count, uint32_t n) const { atomicAdd(count, n); }
-  __device__ void add(uint64_t* count, uint64_t n) const {
-    atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(n));
+  __device__ uint32_t add(uint32_t* count, uint32_t n) const { return atomicAdd(count, n); }
+  __device__ uint64_t add(uint64_t* count, uint64_t n) const {
+    return atomicAdd(reinterpret_cast<unsigned long long*>(count),
+                     static_cast<unsigned long long>(n));
   }
+  __device__ void fence() const { __threadfence(); }
 };
 
 template <class Body>
@@ -39,6 +41,7 @@ class StreamLauncher {
     HALFTONE_CUDA(cudaGetLastError());
   }
   void* scratch(size_t bytes) { return stream_.scratch(bytes); }
+  uint32_t* counters(int64_t count) { return stream_.counters(count); }
 
  private:
   halftone::cuda::Stream& stream_;

@@ -88,8 +88,9 @@ struct HistogramBody {
     op.thread = &t;
     op.counts = mine;
     if (p.any) {
+      Nothing nothing;
       walk_packs<1>(op, p.first, static_cast<int64_t>(g.lanes) * kWidth, p.begin, p.end,
-                    g.lead >= 0, &parts, [](const Nothing*) {});
+                    g.lead >= 0, &parts, &nothing);
     }
     t.sync();
     for (int b = t.index(); b < bins; b += kThreads) {

@@ -22,13 +22,17 @@ HALFTONE_HD float to_float(Bf16 v) {
   return out;
 }
 
-// Nearest, ties to even; NaN keeps its sign and leading payload (tensor/dtype.cc).
+// Nearest, ties to even; NaN keeps its sign and leading payload on the host (tensor/dtype.cc).
 HALFTONE_HD void from_float(float v, Bf16& out) {
+#if defined(__CUDA_ARCH__)
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(v));
+#else
   uint32_t word;
   memcpy(&word, &v, sizeof word);
   const uint32_t rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
   const uint32_t nan = (word >> 16) | 0x0040u;
   out.bits = static_cast<uint16_t>(v == v ? rounded : nan);
+#endif
 }
 
 HALFTONE_HD void from_float(float v, float& out) { out = v; }

@@ -1,15 +1,20 @@
-// One pass of an op over an array by either walk, and the second launch that finishes its sums.
+// One pass of an op over an array by either walk; where the op reduces, the block that finishes
+// last merges what the blocks left.
 #pragma once
 
-#include <type_traits>
-
-#include "kernels/cuda/reduce.h"
 #include "kernels/cuda/walk.h"
 
 namespace halftone::kernels::cuda {
 
 template <class Op>
 constexpr bool kReduces = !std::is_same_v<typename Op::Total, Nothing>;
+
+// Where the blocks of a pass leave their totals, and count themselves.
+template <class Total>
+struct Partials {
+  Total* totals = nullptr;
+  uint32_t* counters = nullptr;
+};
 
 template <class Op>
 struct RowsBody {
@@ -23,53 +28,44 @@ struct RowsBody {
     if (p.any) {
       const typename Op::Constants constants = op.constants(p.channel);
       walk_packs<1>(op, p.first, static_cast<int64_t>(g.lanes) * Op::kWidth, p.begin, p.end,
-                    g.lead >= 0, &constants,
-                    [&](const typename Op::Tile* tile) { total.take(*tile); });
+                    g.lead >= 0, &constants, &total);
     }
     if constexpr (kReduces<Op>) {
       Total* mine = t.template shared<Total>() + t.index();
       *mine = total;
       merge_places(t, mine, p.lane, g.lanes, 1);
-      if (p.any && p.lane == 0) partials[p.unit] = *mine;
+      if (p.any && p.lane == 0) partials.totals[p.unit] = *mine;
+      finish(t);
     }
   }
-
-  Op op;
-  RowsGeometry g;
-  Total* partials = nullptr;
-};
-
-// One block per channel, over the units of its rows.
-template <class Op>
-struct FinishRows {
-  using Total = typename Op::Total;
-  static constexpr int kShared = kThreads * static_cast<int>(sizeof(Total));
 
   template <class Thread>
-  HALFTONE_HD void operator()(const Thread& t) const {
-    const int64_t channel = t.block();
-    const int64_t count = static_cast<int64_t>(g.rows / g.channels) * g.segments;
-    Total total{};
-    for (int64_t k = t.index(); k < count; k += kThreads) {
-      const int64_t outer = k / g.segments, segment = k % g.segments;
-      total.merge(partials[(outer * g.channels + channel) * g.segments + segment]);
-    }
-    Total* mine = t.template shared<Total>() + t.index();
-    *mine = total;
-    merge_places(t, mine, t.index(), kThreads, 1);
-    if (t.index() == 0) op.finish(channel, *mine);
+  HALFTONE_HD void finish(const Thread& t) const {
+    uint32_t* flag = t.template shared<uint32_t>();
+    if (!is_last_block(t, partials.counters, static_cast<uint32_t>(g.blocks()), flag)) return;
+    const uint32_t outer = g.rows / g.channels;
+    gather(
+        t, t.template shared<Total>(), g.channels, static_cast<int64_t>(outer) * g.segments,
+        [&](int64_t channel, int64_t k) {
+          const uint32_t row = static_cast<uint32_t>(k) / g.segments;
+          const uint32_t segment = static_cast<uint32_t>(k) - row * g.segments;
+          return partials.totals[(row * g.channels + channel) * g.segments + segment];
+        },
+        [&](int64_t channel, const Total& total) { op.finish(channel, total); });
   }
 
   Op op;
   RowsGeometry g;
-  const Total* partials;
+  Partials<Total> partials;
 };
 
 template <class Op>
 struct ColumnsBody {
   using Total = typename Op::Total;
   static constexpr int kWidth = Op::kWidth;
-  static constexpr int kShared = kReduces<Op> ? kThreads * static_cast<int>(sizeof(Total)) : 0;
+  // A stage for gather, and the totals of all threads.
+  static constexpr int kShared =
+      kReduces<Op> ? (1 + kWidth) * kThreads * static_cast<int>(sizeof(Total)) : 0;
 
   template <class Thread>
   HALFTONE_HD void operator()(const Thread& t) const {
@@ -77,98 +73,94 @@ struct ColumnsBody {
     Total totals[kWidth] = {};
     if (p.any) walk(p, totals);
     if constexpr (kReduces<Op>) {
-      for (int j = 0; j < kWidth; ++j) {
-        t.sync();  // the values of j - 1 have been read
-        Total* mine = t.template shared<Total>() + t.index();
-        *mine = totals[j];
-        merge_places(t, mine, p.any ? p.row : -1, g.rows, g.period);
-        if (p.any && p.row == 0) {
-          partials[p.row_block * g.slots(kWidth) + p.column * kWidth + j] = *mine;
-        }
-      }
+      leave(t, p, totals);
+      finish(t, p);
     }
   }
 
   HALFTONE_HD void walk(const ColumnsPlace& p, Total* totals) const {
     typename Op::Constants constants[kWidth];
+    HALFTONE_UNROLL
     for (int j = 0; j < kWidth; ++j) {
-      constants[j] = op.constants(column_channel(g, kWidth, p.column, j));
+      constants[j] = op.constants(column_channel(g, p.column * kWidth + j));
     }
-    walk_packs<kWidth>(op, p.first, p.stride, int64_t{0}, g.numel, g.aligned, constants,
-                       [&](const typename Op::Tile* tiles) {
-                         for (int j = 0; j < kWidth; ++j) totals[j].take(tiles[j]);
-                       });
+    walk_packs<kWidth>(op, p.first, p.stride, int64_t{0}, p.end, g.aligned, constants, totals);
   }
 
-  Op op;
-  ColumnsGeometry g;
-  Total* partials = nullptr;
-};
-
-// A block finishes 32 channels side by side; 8 threads share the partial results of one.
-template <class Op>
-struct FinishColumns {
-  using Total = typename Op::Total;
-  static constexpr int kSide = 32, kLanes = kThreads / kSide;
-  static constexpr int kShared = kThreads * static_cast<int>(sizeof(Total));
-
+  // The totals of the block's rows, per slot.
   template <class Thread>
-  HALFTONE_HD void operator()(const Thread& t) const {
-    const int lane = t.index() / kSide;
-    const int64_t channel = t.block() * kSide + t.index() % kSide;
-    Total total{};
-    if (channel < g.channels) merge_slots(channel, lane, total);
-    Total* mine = t.template shared<Total>() + t.index();
-    *mine = total;
-    merge_places(t, mine, lane, kLanes, kSide);
-    if (channel < g.channels && lane == 0) op.finish(channel, *mine);
+  HALFTONE_HD void leave(const Thread& t, const ColumnsPlace& p, const Total* totals) const {
+    Total* stage = t.template shared<Total>();
+    Total* all = stage + kThreads;
+    const int width = g.columns * kWidth;  // slots of a tile
+    if (p.any) {
+      const int at = p.row * width + (p.column - p.tile * g.columns) * kWidth;
+      HALFTONE_UNROLL
+      for (int j = 0; j < kWidth; ++j) all[at + j] = totals[j];
+    }
+    t.sync();
+    Total* mine = partials.totals + p.row_block * g.slots(kWidth) + p.tile * width;
+    gather(
+        t, stage, tile_slots(p), g.rows, [&](int64_t f, int64_t k) { return all[k * width + f]; },
+        [&](int64_t f, const Total& total) { mine[f] = total; });
   }
 
-  // The channel stands in every channels-th slot of a row block.
-  HALFTONE_HD void merge_slots(int64_t channel, int lane, Total& total) const {
-    const int64_t slots = g.slots(Op::kWidth), turns = slots / g.channels;
-    const int64_t shift = channel - g.start;  // start <= 0
-    const int64_t first = shift % g.channels;
-    for (int64_t k = lane; k < g.row_blocks * turns; k += kLanes) {
-      total.merge(partials[k / turns * slots + first + k % turns * g.channels]);
-    }
+  HALFTONE_HD int tile_slots(const ColumnsPlace& p) const {
+    return smaller(g.columns, g.period - p.tile * g.columns) * kWidth;
+  }
+
+  // A channel stands in every channels-th slot of a row block.
+  template <class Thread>
+  HALFTONE_HD void finish(const Thread& t, const ColumnsPlace& p) const {
+    const bool alone = g.turns == 1;  // the tile has its channels for itself
+    const uint32_t blocks = static_cast<uint32_t>(alone ? g.row_blocks : g.blocks());
+    uint32_t* flag = t.template shared<uint32_t>();
+    if (!is_last_block(t, partials.counters + (alone ? p.tile : 0), blocks, flag)) return;
+    const int slots = g.slots(kWidth), first = alone ? p.tile * g.columns * kWidth : 0;
+    gather(
+        t, t.template shared<Total>(), alone ? tile_slots(p) : g.channels, g.row_blocks * g.turns,
+        [&](int64_t f, int64_t k) {
+          const uint32_t block = static_cast<uint32_t>(k) / static_cast<uint32_t>(g.turns);
+          const uint32_t turn = static_cast<uint32_t>(k) - block * g.turns;
+          return partials
+              .totals[static_cast<int64_t>(block) * slots + first + f + turn * g.channels];
+        },
+        [&](int64_t f, const Total& total) {
+          op.finish(column_channel(g, first + static_cast<int>(f)), total);
+        });
   }
 
   Op op;
   ColumnsGeometry g;
-  const Total* partials;
+  Partials<Total> partials;
 };
+
+template <class Total, class Launcher>
+Partials<Total> room_for_partials(Launcher& launcher, int64_t totals, int64_t counters) {
+  return {static_cast<Total*>(launcher.scratch(totals * sizeof(Total))),
+          launcher.counters(counters)};
+}
 
 template <class Launcher, class Op>
 void pass_rows(Launcher& launcher, const Op& op, const ChannelLayout& layout, int lead) {
   const RowsGeometry g =
       rows_geometry(layout, {Op::kWidth, Op::kUnroll}, lead, kReduces<Op> ? kReduceBlocks : 0);
-  RowsBody<Op> body{op, g, nullptr};
+  RowsBody<Op> body{op, g, {}};
   if constexpr (kReduces<Op>) {
-    using Total = typename Op::Total;
-    body.partials = static_cast<Total*>(launcher.scratch(g.units() * sizeof(Total)));
-    launcher.run(g.blocks(), body);
-    launcher.run(layout.channels, FinishRows<Op>{op, g, body.partials});
-  } else {
-    launcher.run(g.blocks(), body);
+    body.partials = room_for_partials<typename Op::Total>(launcher, g.units(), 1);
   }
+  launcher.run(g.blocks(), body);
 }
 
 template <class Launcher, class Op>
 void pass_columns(Launcher& launcher, const Op& op, const ChannelLayout& layout, int lead) {
-  const ColumnsGeometry g = columns_geometry(layout, {Op::kWidth, Op::kUnroll}, lead,
-                                             kReduces<Op> ? kReduceBlocks : kColumnBlocks);
-  ColumnsBody<Op> body{op, g, nullptr};
+  const ColumnsGeometry g = columns_geometry(layout, {Op::kWidth, Op::kUnroll}, lead, kReduces<Op>);
+  ColumnsBody<Op> body{op, g, {}};
   if constexpr (kReduces<Op>) {
-    using Total = typename Op::Total;
-    const int64_t count = g.row_blocks * g.slots(Op::kWidth);
-    body.partials = static_cast<Total*>(launcher.scratch(count * sizeof(Total)));
-    launcher.run(g.blocks(), body);
-    launcher.run(divide_up(g.channels, FinishColumns<Op>::kSide),
-                 FinishColumns<Op>{op, g, body.partials});
-  } else {
-    launcher.run(g.blocks(), body);
+    body.partials = room_for_partials<typename Op::Total>(
+        launcher, g.row_blocks * g.slots(Op::kWidth), g.groups());
   }
+  launcher.run(g.blocks(), body);
 }
 
 // op.arrays() lists what it reads and writes element by element.

@@ -7,41 +7,25 @@
 
 namespace halftone::kernels::cuda {
 
-// Where the zero point is added: after rounding, or before it.
-struct OnnxRule {
-  static HALFTONE_HD float value(float x, const quant_math::Grid& g) {
-    const float z = static_cast<float>(g.zero_point);
-    return quant_math::fake_quantize(x, g.scale, g.qmin - z, g.qmax - z);
-  }
-  static HALFTONE_HD int32_t code(float x, const quant_math::Grid& g) {
-    return quant_math::quantize(x, g);
-  }
-  static HALFTONE_HD bool mask(float x, const quant_math::Grid& g) {
-    return quant_math::ste_mask(x, g);
-  }
-};
-
-struct NniRule {
-  static HALFTONE_HD float value(float x, const quant_math::Grid& g) {
-    return quant_math::dequantize(quant_math::quantize_nni(x, g), g);
-  }
-  static HALFTONE_HD int32_t code(float x, const quant_math::Grid& g) {
-    return quant_math::quantize_nni(x, g);
-  }
-  static HALFTONE_HD bool mask(float x, const quant_math::Grid& g) {
-    return quant_math::ste_mask_nni(x, g);
-  }
+// SharedGrid and the zero point as a float (values, masks) or an integer (codes).
+template <class Zero>
+struct GridConstants {
+  SharedGrid grid;
+  Zero z;
+  HALFTONE_HD explicit GridConstants(const quant_math::Grid& g)
+      : grid(g), z(static_cast<Zero>(g.zero_point)) {}
+  GridConstants() = default;
 };
 
 template <class T, class Rule>
 struct FakeQuantizeOp : MapOp<T> {
   using Base = MapOp<T>;
-  using Constants = quant_math::Grid;
+  using Constants = GridConstants<float>;
 
-  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+  HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Nothing&) const {
-    from_float(Rule::value(to_float(in.x.v[j]), g), out.y.v[j]);
+    from_float(Rule::value(to_float(in.x.v[j]), c.grid, c.z), out.y.v[j]);
   }
 
   DeviceGrids grids;
@@ -50,12 +34,12 @@ struct FakeQuantizeOp : MapOp<T> {
 template <class T, class Code, class Rule>
 struct QuantizeOp : MapOp<T, Code> {
   using Base = MapOp<T, Code>;
-  using Constants = quant_math::Grid;
+  using Constants = GridConstants<int32_t>;
 
-  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+  HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Nothing&) const {
-    out.y.v[j] = static_cast<Code>(Rule::code(to_float(in.x.v[j]), g));
+    out.y.v[j] = static_cast<Code>(Rule::code(to_float(in.x.v[j]), c.grid, c.z));
   }
 
   DeviceGrids grids;
@@ -64,12 +48,12 @@ struct QuantizeOp : MapOp<T, Code> {
 template <class T, class Rule>
 struct FakeQuantizeBackwardOp : GradientOp<T> {
   using Base = GradientOp<T>;
-  using Constants = quant_math::Grid;
+  using Constants = GridConstants<float>;
 
-  HALFTONE_HD Constants constants(int64_t channel) const { return grids.at(channel); }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& g,
+  HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Nothing&) const {
-    const bool pass = Rule::mask(to_float(in.x.v[j]), g);
+    const bool pass = Rule::mask(to_float(in.x.v[j]), c.grid, c.z);
     out.dx.v[j] = pass ? in.dy.v[j] : T{};
   }
 
@@ -80,18 +64,16 @@ struct FakeQuantizeBackwardOp : GradientOp<T> {
 template <class T, quant_math::LsqEdge kEdge, bool kOffset>
 struct LsqBackwardOp : GradientOp<T> {
   using Base = GradientOp<T>;
-  using Constants = quant_math::LsqRule;
+  using Constants = GridConstants<float>;
   static constexpr int kSums = kOffset ? 2 : 1;
   using Tile = SumTile<kSums>;
   using Total = SumTotal<kSums>;
 
-  HALFTONE_HD Constants constants(int64_t channel) const {
-    const quant_math::Grid g = grids.at(channel);
-    return kOffset ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g);
-  }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& rule,
+  HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Tile& tile) const {
-    const quant_math::LsqShare share = quant_math::lsq_share(to_float(in.x.v[j]), rule, kEdge);
+    const quant_math::LsqShare share =
+        shared_lsq_share<kEdge>(to_float(in.x.v[j]), c.grid, kOffset ? c.z : 0.0f);
     const float up = to_float(in.dy.v[j]);
     out.dx.v[j] = share.pass ? in.dy.v[j] : T{};
     tile.sum[0] += up * share.scale;

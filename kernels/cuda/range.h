@@ -7,35 +7,27 @@
 
 namespace halftone::kernels::cuda {
 
-// NaN fits no comparison, so it is counted apart.
+// Smallest and largest; `taint` is zero as long as everything was finite.
 struct RangeTotal {
-  float low = INFINITY, high = -INFINITY;
-  int32_t nan = 0;
+  float low = INFINITY, high = -INFINITY, taint = 0.0f;
   HALFTONE_HD void see(float x) {
-    low = x < low ? x : low;
-    high = x > high ? x : high;
-    nan |= x != x;
+    low = fminf(low, x);
+    high = fmaxf(high, x);
+    taint += x * 0.0f;
   }
   HALFTONE_HD void merge(const RangeTotal& other) {
-    low = other.low < low ? other.low : low;
-    high = other.high > high ? other.high : high;
-    nan |= other.nan;
+    low = fminf(low, other.low);
+    high = fmaxf(high, other.high);
+    taint += other.taint;
   }
-  HALFTONE_HD void take(const RangeTotal& other) { merge(other); }
-  HALFTONE_HD bool finite() const {  // of nothing: not
-    return (nan == 0) & (low >= -3.402823466e38f) & (high <= 3.402823466e38f);
-  }
+  HALFTONE_HD bool finite() const { return (taint == 0.0f) & (low <= high); }  // of nothing: not
 };
 
 // Largest magnitude, NaN left out; 0 of nothing.
 struct MagnitudeTotal {
   float most = 0.0f;
-  HALFTONE_HD void see(float x) {
-    const float size = fabsf(x);
-    most = size > most ? size : most;
-  }
+  HALFTONE_HD void see(float x) { most = fmaxf(most, fabsf(x)); }
   HALFTONE_HD void merge(const MagnitudeTotal& other) { see(other.most); }
-  HALFTONE_HD void take(const MagnitudeTotal& other) { see(other.most); }
 };
 
 // Finish: void operator()(int64_t channel, const Sum&).

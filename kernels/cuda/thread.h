@@ -8,10 +8,14 @@
 //   int64_t block();  int index();                            of blocks, of kThreads
 //   void sync();                                              all threads of the block
 //   template <class T> T* shared();                           the block's shared memory
-//   void add(T* count, T n);                                  atomic; uint32_t and uint64_t only
+//   T add(T* count, T n);                                     atomic, returns what was there;
+//                                                             uint32_t and uint64_t only
+//   void fence();                                             memory writes before it are seen by
+//                                                             whoever sees those after it
 // A launcher has
 //   template <class Body> void run(int64_t blocks, const Body&);
 //   void* scratch(size_t bytes);                              until the next call
+//   uint32_t* counters(int64_t count);                        zeros; zeros again after a launch
 #pragma once
 
 #include <stdint.h>

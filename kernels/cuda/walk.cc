@@ -18,7 +18,7 @@ RowsGeometry rows_geometry(const ChannelLayout& layout, PackShape pack, int lead
   g.length = layout.inner;
   g.lead = lead;
   while (g.lanes > 1 && (g.lanes / 2) * pack.width >= g.length) g.lanes /= 2;
-  const int64_t rows = g.length > 0 ? layout.outer * layout.channels : 0;
+  const int64_t rows = layout.outer * layout.channels;
   const int64_t cuts = most > 0 && rows > 0 ? std::max<int64_t>(1, most / rows) : g.length;
   g.segment = std::max(turn, round_up(divide_up(g.length, std::max<int64_t>(1, cuts)), turn));
   const int64_t segments = std::max<int64_t>(1, divide_up(g.length, g.segment));
@@ -34,25 +34,35 @@ RowsGeometry rows_geometry(const ChannelLayout& layout, PackShape pack, int lead
 }
 
 ColumnsGeometry columns_geometry(const ChannelLayout& layout, PackShape pack, int lead,
-                                 int64_t most_blocks) {
-  ColumnsGeometry g;
-  g.numel = layout.numel();
-  g.aligned = lead >= 0;
-  g.start = lead > 0 ? lead - pack.width : 0;
+                                 bool reduces) {
   if (layout.channels > (1 << 30)) {
     throw HALFTONE_ERROR("cuda")
         .expected("at most 2^30 channels")
         .found(std::to_string(layout.channels));
   }
+  ColumnsGeometry g;
+  g.numel = layout.numel();
+  g.aligned = lead >= 0;
+  g.start = lead > 0 ? lead - pack.width : 0;
   g.channels = static_cast<int>(layout.channels);
   g.period = g.channels / std::gcd(g.channels, pack.width);
-  g.rows = std::max(1, kThreads / g.period);
-  g.tiles = static_cast<int>(divide_up(g.period, kThreads));
-  const int64_t packs = divide_up(g.numel - g.start, pack.width);
-  const int64_t turns =
-      divide_up(divide_up(packs, g.period), static_cast<int64_t>(g.rows) * pack.unroll);
-  g.row_blocks = std::min(turns, std::max<int64_t>(1, most_blocks / g.tiles));
-  if (g.numel == 0) g.row_blocks = 0;
+  g.turns = g.slots(pack.width) / g.channels;
+  // Sums over many rows, of few columns: 8 packs are a cache line.
+  g.columns = reduces && g.turns == 1 && g.period > 16 ? 8 : std::min(g.period, kThreads);
+  g.rows = kThreads / g.columns;
+  const int step = 8 / std::gcd(g.columns, 8);  // rows that end where a cache line does
+  if (g.rows > step) g.rows -= g.rows % step;
+  g.tiles = static_cast<int>(divide_up(g.period, g.columns));
+  const int64_t row_elements = static_cast<int64_t>(g.period) * pack.width;
+  const int64_t rows = divide_up(g.numel - g.start, row_elements);
+  const int64_t turn = static_cast<int64_t>(g.rows) * pack.unroll;
+  int64_t most = (reduces ? kReduceColumnBlocks : kColumnBlocks) / g.tiles;
+  if (reduces) {
+    const int64_t partials = kGroupPartials * (g.turns == 1 ? 1 : 4);  // all tiles are one group
+    most = std::min(most, partials / (row_elements / g.groups()));
+  }
+  g.chunk = divide_up(divide_up(rows, std::max<int64_t>(1, most)), turn) * turn;
+  g.row_blocks = g.numel == 0 ? int64_t{reduces} : divide_up(rows, g.chunk);
   return g;
 }
 

@@ -3,8 +3,10 @@
 // innermost, as in NHWC activations). Element indices are 64-bit throughout.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/pack.h"
-#include "kernels/cuda/thread.h"
+#include "kernels/cuda/reduce.h"
 
 namespace halftone::kernels::cuda {
 
@@ -18,8 +20,11 @@ struct PackShape {
   int width = 4, unroll = 4;
 };
 
-constexpr int kReduceBlocks = 1024;  // fixed: sums do not depend on the device's size
-constexpr int kColumnBlocks = 4096;  // enough to fill any device, few enough to keep constants
+// Fixed, so that sums do not depend on the device's size; enough to fill any.
+constexpr int kReduceBlocks = 4096;        // that walk rows
+constexpr int kReduceColumnBlocks = 2048;  // that walk columns
+constexpr int kColumnBlocks = 4096;        // without sums: few enough to keep constants
+constexpr int kGroupPartials = 16384;      // that the last block of a group merges
 
 // A pass over one pack with the constants of its elements. Op:
 //   kWidth, kUnroll               elements of a pack; packs that a thread loads ahead
@@ -73,20 +78,29 @@ struct Step {
 };
 
 // Packs i, i + stride, ... of [begin, end): whole ones where they are aligned, else by element.
-// take() empties the tiles after Op::kUnroll packs.
-template <int kPerElement, class Op, class Take>
+// Totals (kPerElement of them) take the tiles after Op::kUnroll packs, or are the tiles.
+template <int kPerElement, class Op, class Total>
 HALFTONE_HD void walk_packs(const Op& op, int64_t i, int64_t stride, int64_t begin, int64_t end,
-                            bool aligned, const typename Op::Constants* constants,
-                            const Take& take) {
+                            bool aligned, const typename Op::Constants* constants, Total* totals) {
+  constexpr bool kDirect = std::is_same_v<typename Op::Tile, Total>;
   for (; i < end; i += Op::kUnroll * stride) {
-    typename Op::Tile tiles[kPerElement];
+    std::conditional_t<kDirect, Nothing, typename Op::Tile> fresh[kPerElement];
+    typename Op::Tile* tiles;
+    if constexpr (kDirect) {
+      tiles = totals;
+    } else {
+      tiles = fresh;
+    }
     const int64_t last = i + (Op::kUnroll - 1) * stride + Op::kWidth;
     if (aligned && i >= begin && last <= end) {
       Step<Op, true, kPerElement, kPerElement>::run(op, i, stride, begin, end, constants, tiles);
     } else {
       Step<Op, false, kPerElement, kPerElement>::run(op, i, stride, begin, end, constants, tiles);
     }
-    take(tiles);
+    if constexpr (!kDirect) {
+      HALFTONE_UNROLL
+      for (int j = 0; j < kPerElement; ++j) totals[j].take(fresh[j]);
+    }
   }
 }
 
@@ -99,8 +113,11 @@ struct RowsGeometry {
   uint32_t rows = 1, channels = 1, segments = 1;
   int lanes = kThreads;
   int lead = 0;  // of the first aligned element; -1: none
-  int64_t units() const { return static_cast<int64_t>(rows) * segments; }
-  int64_t blocks() const { return divide_up(units(), kThreads / lanes); }
+  HALFTONE_HD int64_t units() const { return static_cast<int64_t>(rows) * segments; }
+  HALFTONE_HD int64_t blocks() const {  // one of nothing: a sum of nothing is written, too
+    const int side_by_side = kThreads / lanes;
+    return units() == 0 ? 1 : (units() + side_by_side - 1) / side_by_side;
+  }
 };
 
 // `most`: units at most, as far as rows allow (of reductions, whose partial results are kept); 0:
@@ -138,47 +155,49 @@ HALFTONE_HD RowsPlace rows_place(const Thread& t, const RowsGeometry& g, int wid
 
 // Elements are seen as packs from `start` (at most 0) on; pack v stands in column v % period, where
 // the period is the least number of packs that is a whole number of channels' turns. So a thread
-// that stays in its column meets the same channels again and again.
+// that stays in its column meets the same channels again and again. A block takes `columns` columns
+// of `chunk` rows, `rows` side by side.
 struct ColumnsGeometry {
-  int64_t numel = 0, start = 0, row_blocks = 0;
-  int channels = 1, period = 1;
-  int rows = 1;   // rows of packs that a block takes side by side
-  int tiles = 1;  // blocks that share a row of packs
+  int64_t numel = 0, start = 0, row_blocks = 0, chunk = 0;
+  int channels = 1, period = 1, turns = 1;  // turns: of the channels in a period
+  int columns = 1, rows = 1;
+  int tiles = 1;  // blocks that share a row
   bool aligned = true;
-  int64_t blocks() const { return row_blocks * tiles; }
-  HALFTONE_HD int slots(int width) const {
-    return period * width;
-  }  // column and element of the pack
+  HALFTONE_HD int64_t blocks() const { return row_blocks * tiles; }
+  // Blocks that hold shares of the same channels: those of a tile, or all.
+  HALFTONE_HD int groups() const { return turns == 1 ? tiles : 1; }
+  HALFTONE_HD int slots(int width) const { return period * width; }  // elements of a row
 };
 
 ColumnsGeometry columns_geometry(const ChannelLayout& layout, PackShape pack, int lead,
-                                 int64_t most_blocks);
+                                 bool reduces);
 
 struct ColumnsPlace {
   bool any;
-  int column, row;  // row: within the block
-  int64_t row_block, first, stride;
+  int tile, column, row;  // column: within the period; row: within the block
+  int64_t row_block, first, stride, end;
 };
 
 template <class Thread>
 HALFTONE_HD ColumnsPlace columns_place(const Thread& t, const ColumnsGeometry& g, int width) {
   ColumnsPlace p;
-  const int64_t tile = g.tiles == 1 ? 0 : t.block() % g.tiles;
+  p.tile = g.tiles == 1 ? 0 : static_cast<int>(t.block() % g.tiles);
   p.row_block = g.tiles == 1 ? t.block() : t.block() / g.tiles;
-  p.row = g.tiles == 1 ? t.index() / g.period : 0;
-  p.column = static_cast<int>(tile * kThreads) + t.index() - p.row * g.period;
+  p.row = t.index() / g.columns;
+  p.column = p.tile * g.columns + t.index() - p.row * g.columns;
   p.any = p.row < g.rows && p.column < g.period;
-  const int64_t pack_row = p.row_block * g.rows + p.row;
-  const int64_t packs = static_cast<int64_t>(width) * g.period;
-  p.first = g.start + pack_row * packs + static_cast<int64_t>(p.column) * width;
-  p.stride = g.row_blocks * g.rows * packs;
+  const int64_t row_elements = static_cast<int64_t>(width) * g.period;
+  p.first = g.start + (p.row_block * g.chunk + p.row) * row_elements +
+            static_cast<int64_t>(p.column) * width;
+  p.stride = g.rows * row_elements;
+  p.end = smaller(g.numel, g.start + (p.row_block + 1) * g.chunk * row_elements);
   return p;
 }
 
-// Channel of element j of the packs in a column. start > -width.
-HALFTONE_HD int column_channel(const ColumnsGeometry& g, int width, int column, int j) {
-  const int64_t i = g.start + static_cast<int64_t>(column) * width + j;
-  return static_cast<int>((i + static_cast<int64_t>(width) * g.channels) % g.channels);
+// Channel of an element of a row.
+HALFTONE_HD int64_t column_channel(const ColumnsGeometry& g, int slot) {
+  const int64_t channel = (g.start + slot) % g.channels;
+  return channel < 0 ? channel + g.channels : channel;
 }
 
 }  // namespace halftone::kernels::cuda

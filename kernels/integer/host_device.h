@@ -12,6 +12,8 @@
 // Before a loop over registers, whose indices must be constants.
 #if defined(__CUDA_ARCH__)
 #define HALFTONE_UNROLL _Pragma("unroll")
+#define HALFTONE_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #define HALFTONE_UNROLL
+#define HALFTONE_UNROLL_BY_4
 #endif

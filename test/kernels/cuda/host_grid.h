@@ -76,9 +76,12 @@ class HostThread {
     return reinterpret_cast<T*>(shared_);
   }
   template <class T>
-  void add(T* count, T n) const {
+  T add(T* count, T n) const {
+    const T old = *count;
     *count += n;
+    return old;
   }
+  void fence() const {}
 
  private:
   int64_t block_;
@@ -104,6 +107,10 @@ class HostLauncher {
     scratch_.assign(bytes / sizeof(double) + 1, -1e300);
     return scratch_.data();
   }
+  uint32_t* counters(int64_t count) {
+    if (static_cast<int64_t>(counters_.size()) < count) counters_.resize(count);
+    return counters_.data();
+  }
 
  private:
   template <class Body>
@@ -121,6 +128,7 @@ class HostLauncher {
   std::function<void(int)> task_;
   Fibers fibers_{[this](int t) { task_(t); }};
   std::vector<double> scratch_, shared_;
+  std::vector<uint32_t> counters_;
   bool backwards_ = true;
 };
 
