@@ -251,7 +251,7 @@ void launch_dorefa_gradients(Launcher& launcher, const DorefaGradientsArgs& a) {
     op.largest = a.largest;
     op.n = n;
     op.noise = a.noise;
-    pass(launcher, op, layout);
+    pass_rows(launcher, op, layout, common_lead(op.arrays(), op.kWidth));
   });
 }
 

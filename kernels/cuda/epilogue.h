@@ -33,7 +33,7 @@ void launch_epilogue_op(Launcher& launcher, Op op, const Args& a) {
   op.channels = a.constants;
   op.low = a.low;
   op.high = a.high;
-  pass(launcher, op, ChannelLayout{a.rows, a.channels, 1});
+  pass<Op, Op>(launcher, {a.rows, a.channels, 1}, [&](Op& filled) { filled = op; });
 }
 
 template <class Launcher>

@@ -6,10 +6,16 @@
 
 namespace halftone::kernels::cuda {
 
+// Elements of a pack: 16 bytes, but 4 elements where a thread keeps the constants of each
+// (columns).
+template <class T>
+constexpr int kRowWidth = 16 / sizeof(T);
+constexpr int kColumnWidth = 4;
+
 // One input and one output, no sums.
-template <class T, class Out = T>
+template <class T, class Out = T, int kPack = kRowWidth<T>>
 struct MapOp {
-  static constexpr int kWidth = 16 / sizeof(T), kUnroll = 4;
+  static constexpr int kWidth = kPack, kUnroll = 4;
   using Tile = Nothing;
   using Total = Nothing;
   struct Input {
@@ -34,9 +40,9 @@ struct MapOp {
 };
 
 // Two inputs, dy and x.
-template <class T>
+template <class T, int kPack = kRowWidth<T>>
 struct GradientOp {
-  static constexpr int kWidth = 16 / sizeof(T), kUnroll = sizeof(T) < 4 ? 2 : 4;
+  static constexpr int kWidth = kPack, kUnroll = kPack > 4 ? 2 : 4;
   using Tile = Nothing;
   using Total = Nothing;
   struct Input {
@@ -63,9 +69,9 @@ struct GradientOp {
 };
 
 // One input, sums only.
-template <class T>
+template <class T, int kPack = kRowWidth<T>>
 struct ReduceOp {
-  static constexpr int kWidth = 16 / sizeof(T), kUnroll = 4;
+  static constexpr int kWidth = kPack, kUnroll = 4;
   struct Input {
     Pack<T, kWidth> x;
   };

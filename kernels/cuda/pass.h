@@ -163,17 +163,20 @@ void pass_columns(Launcher& launcher, const Op& op, const ChannelLayout& layout,
   launcher.run(g.blocks(), body);
 }
 
+// The ops of the two walks differ in the width of their packs; fill(op) sets the members of either.
 // op.arrays() lists what it reads and writes element by element.
-template <class Launcher, class Op>
-void pass(Launcher& launcher, const Op& op, const ChannelLayout& layout) {
-  const int lead = common_lead(op.arrays(), Op::kWidth);
-  if (layout.channels == 1) {
-    pass_rows(launcher, op, ChannelLayout{1, 1, layout.numel()}, lead);
-  } else if (layout.inner == 1) {
-    pass_columns(launcher, op, layout, lead);
-  } else {
-    pass_rows(launcher, op, layout, lead);
+template <class RowsOp, class ColumnsOp, class Launcher, class Fill>
+void pass(Launcher& launcher, const ChannelLayout& layout, const Fill& fill) {
+  if (layout.channels > 1 && layout.inner == 1) {
+    ColumnsOp op{};
+    fill(op);
+    return pass_columns(launcher, op, layout, common_lead(op.arrays(), ColumnsOp::kWidth));
   }
+  RowsOp op{};
+  fill(op);
+  const bool flat = layout.channels == 1;
+  pass_rows(launcher, op, flat ? ChannelLayout{1, 1, layout.numel()} : layout,
+            common_lead(op.arrays(), RowsOp::kWidth));
 }
 
 // An op without channels over n elements.

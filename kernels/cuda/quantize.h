@@ -17,9 +17,9 @@ struct GridConstants {
   GridConstants() = default;
 };
 
-template <class T, class Rule>
-struct FakeQuantizeOp : MapOp<T> {
-  using Base = MapOp<T>;
+template <class T, class Rule, int kPack = kRowWidth<T>>
+struct FakeQuantizeOp : MapOp<T, T, kPack> {
+  using Base = MapOp<T, T, kPack>;
   using Constants = GridConstants<float>;
 
   HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
@@ -31,9 +31,9 @@ struct FakeQuantizeOp : MapOp<T> {
   DeviceGrids grids;
 };
 
-template <class T, class Code, class Rule>
-struct QuantizeOp : MapOp<T, Code> {
-  using Base = MapOp<T, Code>;
+template <class T, class Code, class Rule, int kPack = kRowWidth<T>>
+struct QuantizeOp : MapOp<T, Code, kPack> {
+  using Base = MapOp<T, Code, kPack>;
   using Constants = GridConstants<int32_t>;
 
   HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
@@ -45,9 +45,9 @@ struct QuantizeOp : MapOp<T, Code> {
   DeviceGrids grids;
 };
 
-template <class T, class Rule>
-struct FakeQuantizeBackwardOp : GradientOp<T> {
-  using Base = GradientOp<T>;
+template <class T, class Rule, int kPack = kRowWidth<T>>
+struct FakeQuantizeBackwardOp : GradientOp<T, kPack> {
+  using Base = GradientOp<T, kPack>;
   using Constants = GridConstants<float>;
 
   HALFTONE_HD Constants constants(int64_t channel) const { return Constants(grids.at(channel)); }
@@ -61,9 +61,9 @@ struct FakeQuantizeBackwardOp : GradientOp<T> {
 };
 
 // Sums: of the scale's gradient, and of the offset's where kOffset.
-template <class T, quant_math::LsqEdge kEdge, bool kOffset>
-struct LsqBackwardOp : GradientOp<T> {
-  using Base = GradientOp<T>;
+template <class T, quant_math::LsqEdge kEdge, bool kOffset, int kPack = kRowWidth<T>>
+struct LsqBackwardOp : GradientOp<T, kPack> {
+  using Base = GradientOp<T, kPack>;
   using Constants = GridConstants<float>;
   static constexpr int kSums = kOffset ? 2 : 1;
   using Tile = SumTile<kSums>;
@@ -101,10 +101,12 @@ void launch_fake_quantize(Launcher& launcher, const FakeQuantizeArgs& a) {
   with_float_type("fake_quantize", a.dtype, [&](auto type) {
     using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
-      FakeQuantizeOp<T, decltype(rule)> op{};
-      set_map(op, a);
-      op.grids = a.grids;
-      pass(launcher, op, a.layout);
+      using Rule = decltype(rule);
+      pass<FakeQuantizeOp<T, Rule>, FakeQuantizeOp<T, Rule, kColumnWidth>>(launcher, a.layout,
+                                                                           [&](auto& op) {
+                                                                             set_map(op, a);
+                                                                             op.grids = a.grids;
+                                                                           });
     });
   });
 }
@@ -112,11 +114,14 @@ void launch_fake_quantize(Launcher& launcher, const FakeQuantizeArgs& a) {
 template <class Launcher>
 void launch_fake_quantize_backward(Launcher& launcher, const FakeQuantizeBackwardArgs& a) {
   with_float_type("fake_quantize_backward", a.dtype, [&](auto type) {
+    using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
-      FakeQuantizeBackwardOp<decltype(type), decltype(rule)> op{};
-      set_gradient(op, a);
-      op.grids = a.grids;
-      pass(launcher, op, a.layout);
+      using Rule = decltype(rule);
+      pass<FakeQuantizeBackwardOp<T, Rule>, FakeQuantizeBackwardOp<T, Rule, kColumnWidth>>(
+          launcher, a.layout, [&](auto& op) {
+            set_gradient(op, a);
+            op.grids = a.grids;
+          });
     });
   });
 }
@@ -126,11 +131,13 @@ void launch_quantize_to(Launcher& launcher, const QuantizeArgs& a) {
   with_float_type("quantize", a.dtype, [&](auto type) {
     using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
-      QuantizeOp<T, Code, decltype(rule)> op{};
-      op.x = static_cast<const T*>(a.x);
-      op.y = static_cast<Code*>(a.codes);
-      op.grids = a.grids;
-      pass(launcher, op, a.layout);
+      using Rule = decltype(rule);
+      pass<QuantizeOp<T, Code, Rule>, QuantizeOp<T, Code, Rule, kColumnWidth>>(
+          launcher, a.layout, [&](auto& op) {
+            op.x = static_cast<const T*>(a.x);
+            op.y = static_cast<Code*>(a.codes);
+            op.grids = a.grids;
+          });
     });
   });
 }
@@ -150,22 +157,22 @@ void launch_quantize(Launcher& launcher, const QuantizeArgs& a) {
   is_signed ? launch_quantize_to<int8_t>(launcher, a) : launch_quantize_to<uint8_t>(launcher, a);
 }
 
-template <class T, bool kOffset, class Launcher>
+template <class T, quant_math::LsqEdge kEdge, bool kOffset, class Launcher>
 void launch_lsq_backward_of(Launcher& launcher, const LsqBackwardArgs& a) {
-  const auto go = [&](auto op) {
-    set_gradient(op, a);
-    op.grids = a.grids;
-    op.gradient_scale = a.gradient_scale;
-    op.dscale = a.dscale;
-    op.doffset = a.doffset;
-    pass(launcher, op, a.layout);
-  };
-  using quant_math::LsqEdge;
-  if (a.edge == LsqEdge::kInclusive) {
-    go(LsqBackwardOp<T, LsqEdge::kInclusive, kOffset>{});
-  } else {
-    go(LsqBackwardOp<T, LsqEdge::kPaper, kOffset>{});
-  }
+  pass<LsqBackwardOp<T, kEdge, kOffset>, LsqBackwardOp<T, kEdge, kOffset, kColumnWidth>>(
+      launcher, a.layout, [&](auto& op) {
+        set_gradient(op, a);
+        op.grids = a.grids;
+        op.gradient_scale = a.gradient_scale;
+        op.dscale = a.dscale;
+        op.doffset = a.doffset;
+      });
+}
+
+template <class T, quant_math::LsqEdge kEdge, class Launcher>
+void launch_lsq_backward_with(Launcher& launcher, const LsqBackwardArgs& a) {
+  a.grids.offset != nullptr ? launch_lsq_backward_of<T, kEdge, true>(launcher, a)
+                            : launch_lsq_backward_of<T, kEdge, false>(launcher, a);
 }
 
 template <class Launcher>
@@ -178,8 +185,9 @@ void launch_lsq_backward(Launcher& launcher, const LsqBackwardArgs& a) {
   }
   with_float_type("lsq_backward", a.dtype, [&](auto type) {
     using T = decltype(type);
-    offset ? launch_lsq_backward_of<T, true>(launcher, a)
-           : launch_lsq_backward_of<T, false>(launcher, a);
+    using quant_math::LsqEdge;
+    a.edge == LsqEdge::kInclusive ? launch_lsq_backward_with<T, LsqEdge::kInclusive>(launcher, a)
+                                  : launch_lsq_backward_with<T, LsqEdge::kPaper>(launcher, a);
   });
 }
 

@@ -31,9 +31,9 @@ struct MagnitudeTotal {
 };
 
 // Finish: void operator()(int64_t channel, const Sum&).
-template <class T, class Sum, class Finish>
-struct SeeOp : ReduceOp<T> {
-  using Base = ReduceOp<T>;
+template <class T, class Sum, class Finish, int kPack = kRowWidth<T>>
+struct SeeOp : ReduceOp<T, kPack> {
+  using Base = ReduceOp<T, kPack>;
   using Constants = Nothing;
   using Tile = Sum;
   using Total = Sum;
@@ -50,10 +50,10 @@ struct SeeOp : ReduceOp<T> {
 template <class T, class Sum, class Launcher, class Finish>
 void reduce_values(Launcher& launcher, const T* x, const ChannelLayout& layout,
                    const Finish& finish) {
-  SeeOp<T, Sum, Finish> op{};
-  op.x = x;
-  op.last = finish;
-  pass(launcher, op, layout);
+  pass<SeeOp<T, Sum, Finish>, SeeOp<T, Sum, Finish, kColumnWidth>>(launcher, layout, [&](auto& op) {
+    op.x = x;
+    op.last = finish;
+  });
 }
 
 }  // namespace halftone::kernels::cuda
