@@ -11,6 +11,7 @@ template <class T>
 struct SignOp : MapOp<T> {
   using Base = MapOp<T>;
   using Constants = Nothing;
+  static constexpr int kUnroll = 2;
   HALFTONE_HD Nothing constants(int64_t) const { return {}; }
   HALFTONE_HD void apply(int j, const typename Base::Input& in, const Nothing&,
                          typename Base::Output& out, Nothing&) const {
