@@ -1,5 +1,5 @@
 // Kernel bodies are functions of a thread, so that the same body runs on a device (launch.cuh) and,
-// one host thread per device thread, in the tests of its indexing (test/kernels/host_grid.h).
+// one fiber per device thread, in the tests of its indexing (test/kernels/cuda/host_grid.h).
 //
 // A body is a struct, copied to the device, with
 //   static constexpr int kShared;                             bytes of shared memory of a block
