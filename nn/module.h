@@ -154,6 +154,18 @@ void refresh_paths(Module& root);
 // that the graph does not depend on what has been fused); no state is touched.
 Graph trace(Module& model, const Variable& dummy_input);
 
+// Puts a model into evaluation mode, and every module back into its own at the end.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& model);
+  ~EvaluationMode();
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
+
 // An indented listing like PyTorch's print(model).
 std::string to_string(Module& root);
 

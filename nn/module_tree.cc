@@ -80,6 +80,16 @@ void refresh_paths(Module& root) {
   }
 }
 
+EvaluationMode::EvaluationMode(Module& model) {
+  for (auto& [name, module] : model.named_modules())
+    before_.emplace_back(module, module->training());
+  model.eval();
+}
+
+EvaluationMode::~EvaluationMode() {  // parents come before their children
+  for (auto& [module, training] : before_) module->train(training);
+}
+
 std::string to_string(Module& root) {
   std::string body;
   for (Slot* slot : root.slots()) {

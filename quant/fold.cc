@@ -1,5 +1,6 @@
 #include "quant/fold.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/batch_norm.h"
@@ -131,13 +132,18 @@ Variable run_nni(Chain& chain, const Variable& x) {
 }  // namespace
 
 std::vector<double> fold_factors(const BatchNorm& norm) {
+  constexpr double kDead = 0x1p-20;
   std::vector<double> factors;
+  double largest = 0;
   for (int c = 0; c < norm.features(); ++c) {
     const double gamma = norm.weight.defined() ? norm.weight.value().data<float>()[c] : 1.0;
     const double variance = norm.running_var->data<float>()[c];
     const double f = gamma / std::sqrt(variance + static_cast<double>(norm.args().eps));
-    factors.push_back(std::fabs(f) >= 0x1p-20 ? f : f < 0 ? -1.0 : 1.0);
+    factors.push_back(f);
+    largest = std::max(largest, std::fabs(f));
   }
+  const double stand_in = largest >= kDead ? largest : 1.0;
+  for (double& f : factors) f = std::fabs(f) >= kDead ? f : f < 0 ? -stand_in : stand_in;
   return factors;
 }
 

@@ -7,8 +7,9 @@
 
 namespace halftone {
 
-// gamma / sqrt(running_var + eps) per channel. +-1 stands in for factors below 2^-20 (gamma 0): the
-// factor divides out again, so that any other one of its sign is as good.
+// gamma / sqrt(running_var + eps) per channel. For factors below 2^-20 (gamma 0) the largest of the
+// others stands in, with their sign: it divides out again, and a range of the whole tensor is no
+// wider for it.
 std::vector<double> fold_factors(const BatchNorm& norm);
 
 // What the chain's weight quantizer gets to see: raw weights, or each row times its factor.

@@ -1,6 +1,7 @@
 // Quantizer::fold_report and reestimate_statistics.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "quant/chain_step.h"
 #include "quant/fold.h"
@@ -9,20 +10,16 @@
 namespace halftone {
 namespace {
 
-// Puts a model into evaluation without gradients, and back.
-class EvaluationGuard {
+// Runs when a scope ends, by an error too.
+class AtEnd {
  public:
-  explicit EvaluationGuard(Module& model) : model_(model), training_(model.training()) {
-    model_.eval();
-  }
-  ~EvaluationGuard() { model_.train(training_); }
-  EvaluationGuard(const EvaluationGuard&) = delete;
-  EvaluationGuard& operator=(const EvaluationGuard&) = delete;
+  explicit AtEnd(std::function<void()> work) : work_(std::move(work)) {}
+  ~AtEnd() { work_(); }
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
 
  private:
-  Module& model_;
-  bool training_;
-  NoGrad no_grad_;
+  std::function<void()> work_;
 };
 
 void compare(double apart, double folded, FoldReport& report) {
@@ -69,10 +66,14 @@ void compare_floats(const Chain& chain, const Variable& x, FoldReport& report) {
 
 std::vector<FoldReport> Quantizer::fold_report(const Tensor& batch) const {
   check_tree("fold_report");
-  const EvaluationGuard evaluation(model_);
+  const EvaluationMode evaluation(model_);
+  const NoGrad no_grad;
   std::vector<ChainPtr> all = chains_;
   all.insert(all.end(), folds_.begin(), folds_.end());
   std::vector<FoldReport> reports(all.size());
+  const AtEnd no_probes([&all] {
+    for (const ChainPtr& chain : all) chain->probe = nullptr;
+  });
   for (size_t i = 0; i < all.size(); ++i) {
     Chain& chain = *all[i];
     if (chain.norm == nullptr) continue;
@@ -85,7 +86,6 @@ std::vector<FoldReport> Quantizer::fold_report(const Tensor& batch) const {
     };
   }
   model_(Variable(batch));
-  for (const ChainPtr& chain : all) chain->probe = nullptr;
   reports.erase(std::remove_if(reports.begin(), reports.end(),
                                [](const FoldReport& r) { return r.layer.empty(); }),
                 reports.end());
@@ -96,8 +96,12 @@ void Quantizer::reestimate_statistics(const std::vector<Tensor>& batches) const 
   check_tree("reestimate_statistics");
   if (batches.empty())
     throw HALFTONE_ERROR("reestimate_statistics").expected("at least one batch").found("none");
-  const EvaluationGuard evaluation(model_);
+  const EvaluationMode evaluation(model_);
+  const NoGrad no_grad;
   std::vector<std::pair<BatchNorm*, float>> norms;
+  const AtEnd own_momentum([&norms] {
+    for (auto& [norm, momentum] : norms) norm->set_momentum(momentum);
+  });
   for (auto& [path, module] : model_.named_modules()) {
     auto* norm = dynamic_cast<BatchNorm*>(module);
     if (norm == nullptr) continue;
@@ -116,7 +120,6 @@ void Quantizer::reestimate_statistics(const std::vector<Tensor>& batches) const 
       }
     }
   }
-  for (auto& [norm, momentum] : norms) norm->set_momentum(momentum);
 }
 
 }  // namespace halftone

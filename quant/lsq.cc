@@ -42,6 +42,7 @@ bool ends_with(const std::string& name, const std::string& end) {
 
 ConfigRules LsqQuantizer::rules() const {
   ConfigRules rules;
+  rules.keys = {"quant_dtype", "quant_scheme", "axis"};  // nothing is observed beyond a first scale
   rules.fold = true;
   for (const QuantType type : rules.types) {
     QuantSpec& spec = rules.defaults[type];

@@ -4,28 +4,6 @@
 #include "tensor/memory.h"
 
 namespace halftone {
-namespace {
-
-// Every module in evaluation mode; at the end each is as it was, frozen ones too.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(Module& model) {
-    for (auto& [name, module] : model.named_modules())
-      before_.emplace_back(module, module->training());
-    model.eval();
-  }
-  ~EvaluationMode() {  // parents come before their children
-    for (auto& [module, training] : before_) module->train(training);
-  }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  std::vector<std::pair<Module*, bool>> before_;
-};
-
-}  // namespace
-
 Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
                     int64_t batch_size, const Loss& loss, const OnProgress& progress) {
   const EvaluationMode mode(model);

@@ -131,6 +131,15 @@ double accuracy_of(Network& network, const Recipe& recipe,
 
 Network quantized_network(const Context& context, const Recipe& recipe) {
   Network network = build_network(context, recipe, 1, NetworkUse::kEvaluation);
+  for (const QuantPoint& p : network.quantizer->points()) {
+    if (!p.quantizer->warm_up()) continue;
+    throw HALFTONE_ERROR("quantize")
+        .at(recipe.quantizer.where)
+        .expected("no float_epochs and no quant_start_step: nothing is trained here")
+        .found("a quantizer of " + p.module + " that waits for step " +
+               std::to_string(p.quantizer->spec().start_step))
+        .fix("take them out of the configuration");
+  }
   if (!network.quantizer->needs_training()) return network;
   throw HALFTONE_ERROR("quantize")
       .at(recipe.quantizer.where)

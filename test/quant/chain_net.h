@@ -197,7 +197,13 @@ inline LayerOracle oracle_of(const Case& c, Net& net) {
   o.pool = c.pool;
   for (int64_t k = 0; k < o.channels() && c.fold != "scale"; ++k) {
     const double f = o.gamma[k] / std::sqrt(o.running_var[k] + static_cast<double>(o.eps));
-    o.factor.push_back(std::fabs(f) >= std::ldexp(1.0, -20) ? f : f < 0 ? -1.0 : 1.0);
+    o.factor.push_back(f);
+  }
+  // A dead channel takes the largest factor of the others.
+  double most = 0;
+  for (const double f : o.factor) most = std::max(most, std::fabs(f));
+  for (double& f : o.factor) {
+    if (std::fabs(f) < std::ldexp(1.0, -20)) f = std::copysign(most > 0 ? most : 1.0, f);
   }
   o.bits = c.weight_bits;
   o.per_channel = c.per_channel;

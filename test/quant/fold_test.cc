@@ -486,3 +486,32 @@ TEST_CASE("export: float master weights, batch norm apart, and the folded layer"
     }
   }
 }
+
+TEST_CASE("a dead channel does not widen a range of the whole tensor") {
+  const char* per_tensor = R"([{"quant_types": ["weight"], "quant_bits": 8, "op_types": ["Conv2d"],
+    "quant_dtype": "int", "quant_scheme": "per_tensor_symmetric", "fold": "batch"}])";
+  ConvNorm alive(per_tensor), dead(per_tensor);
+  for (ConvNorm* n : {&alive, &dead}) n->norm->running_var->fill(100.0f);  // factors of a tenth
+  dead.conv->weight.mutable_value().copy_from(alive.conv->weight.value());
+  dead.norm->weight.mutable_value().data<float>()[1] = 0.0f;
+  for (ConvNorm* n : {&alive, &dead}) (*n->net)(Variable(spread(n->c, {2, 4, 4, 2}, -1, 1)));
+  const auto scale = [](const ConvNorm& n) {
+    return n.q->points().at(0).quantizer->grids(4).list.at(0).scale;
+  };
+  // Each channel's variance has moved by its own batch: a little more than the channel's own
+  // factor.
+  REQUIRE(scale(dead) <= 1.01f * scale(alive));
+}
+
+TEST_CASE("after a forward that throws fold_report and reestimate_statistics leave no trace") {
+  ConvNorm n(config_of("batch"));
+  n.norm->eval();  // frozen by its owner
+  const Tensor good = spread(n.c, {2, 4, 4, 2}, -1, 1), bad = Tensor::zeros(n.c, {2, 4, 4, 5});
+  const float momentum = n.norm->args().momentum;
+  REQUIRE_THROWS(n.q->fold_report(bad));
+  REQUIRE_THROWS(n.q->reestimate_statistics({good, bad}));
+  CHECK(n.norm->args().momentum == momentum);
+  CHECK_FALSE(n.norm->training());
+  CHECK(n.net->training());
+  for (const ChainPtr& chain : n.q->chains()) CHECK_FALSE(chain->probe);
+}
