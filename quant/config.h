@@ -13,8 +13,9 @@ namespace halftone {
 
 // One entry of the list. Keys of the JSON form:
 //   quant_types      ["weight", "input", "output", "gradient", "bias"], as far as the algorithm
-//   goes quant_bits       8, or {"weight": 4, "input": 8} first_layer_bits, last_layer_bits   of
-//   the first and the last Conv2d or Linear of the model, in
+//                    goes; a bias (QAT) is int32, whatever quant_bits says for all types
+//   quant_bits       8, or {"weight": 4, "input": 8}
+//   first_layer_bits, last_layer_bits   of the first and the last Conv2d or Linear of the model, in
 //                    the order in which they run, where the entry is about them
 //   op_types         class names; "default" stands for every layer with a weight
 //   op_names         dotted names; *, ? and [..] match as in a shell

@@ -150,7 +150,9 @@ void check_use(const Json& item, size_t number, const ConfigRules& rules,
   }
 }
 
+// A number for all types leaves the bias its 32 bits.
 int read_bits(const Field& f, const ConfigRules& rules) {
+  if (f.key == "quant_bits.bias") return static_cast<int>(whole_number(f, 32, 32));
   return static_cast<int>(whole_number(f, rules.min_bits, rules.max_bits));
 }
 
@@ -247,6 +249,22 @@ void read_spec_key(const Field& f, const ConfigRules& rules,
   }
 }
 
+// A bias is int32, in steps of its input's times its weight's: nothing of it can be chosen.
+void settle_bias(const Json& item, size_t number, std::map<QuantType, QuantSpec>& specs) {
+  const auto bias = specs.find(QuantType::kBias);
+  if (bias == specs.end()) return;
+  for (const char* key :
+       {"quant_dtype", "quant_scheme", "axis", "observer", "first_layer_bits", "last_layer_bits"}) {
+    if (item.contains(key) && item[key].is_object() && item[key].contains("bias"))
+      Field{number, std::string(key) + ".bias", item[key]["bias"]}.fail("no such key: it is int32");
+  }
+  QuantSpec fixed;
+  fixed.bits = 32;
+  fixed.is_signed = fixed.symmetric = fixed.per_channel = true;
+  fixed.start_step = bias->second.start_step;
+  bias->second = fixed;
+}
+
 [[noreturn]] void fail_entry(size_t number, const std::string& text, const std::string& fix) {
   throw HALFTONE_ERROR("config")
       .at("config_list entry " + std::to_string(number))
@@ -306,6 +324,7 @@ ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules
   }
   for (const auto& [key, value] : item.items())
     read_spec_key({number, key, value}, rules, entry.specs.empty() ? unused : entry.specs);
+  settle_bias(item, number, entry.specs);
   check_use(item, number, rules, entry.specs.empty() ? unused : entry.specs);
   return entry;
 }

@@ -3,6 +3,7 @@
 #include <set>
 #include <typeinfo>
 
+#include "quant/bias_quantize.h"
 #include "quant/quantizer.h"
 #include "quant/scale_group.h"
 
@@ -128,6 +129,47 @@ void Quantizer::give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>&
     for (const ChainPtr& chain : chains_) {
       if (chain->anchor->path() == point.module) chain->input = nullptr;
     }
+  }
+}
+
+// Why there is no bias of a layer to simulate; "" where there is.
+std::string Quantizer::bias_obstacle(const std::string& module) {
+  if (!dynamic_cast<WeightLayer&>(*model_.find(module)).bias.defined()) return "it has none";
+  for (const auto* list : {&chains_, &folds_}) {
+    for (const ChainPtr& chain : *list) {
+      if (chain->anchor->path() == module && chain->norm != nullptr)
+        return "it is folded into the batch norm behind it";
+    }
+  }
+  return "";
+}
+
+// A bias takes its scale from its layer's input and weight.
+void Quantizer::bind_biases() {
+  for (size_t i = 0; i < points_.size();) {
+    const QuantPoint point = points_[i];
+    if (point.type != QuantType::kBias) {
+      ++i;
+      continue;
+    }
+    const std::string why = bias_obstacle(point.module);
+    if (!why.empty()) {
+      warnings_.push_back("the bias of " + point.module + " is not quantized: " + why);
+      points_.erase(points_.begin() + static_cast<std::ptrdiff_t>(i));
+      continue;
+    }
+    const auto input = quantizer_of(point.module, QuantType::kInput);
+    const auto weight = quantizer_of(point.module, QuantType::kWeight);
+    if (input == nullptr || weight == nullptr || input->spec().per_channel) {
+      throw HALFTONE_ERROR("config")
+          .at(point.module)
+          .expected("weight and a per-tensor input among quant_types, for bias")
+          .found(input == nullptr    ? "no input"
+                 : weight == nullptr ? "no weight"
+                                     : "a scale per channel");
+    }
+    dynamic_cast<BiasQuantize&>(*point.quantizer).bind(input, weight);
+    ++i;
   }
 }
 

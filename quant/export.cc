@@ -124,7 +124,8 @@ void add_calibration(const QuantPoint& point, Json& layer) {
   const FakeQuantize& q = *point.quantizer;
   const std::string type = name_of(point.type);
   layer[type + "_bits"] = q.spec().bits;
-  if (!q.initialised() || point.type == QuantType::kGradient) return;
+  if (!q.initialised() || point.type == QuantType::kGradient || point.type == QuantType::kBias)
+    return;
   if (point.type != QuantType::kWeight) {
     layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
     layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });

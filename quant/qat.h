@@ -15,6 +15,10 @@ class QatQuantizer : public Quantizer {
   using Quantizer::Quantizer;
   std::string name() const override { return "QAT_Quantizer"; }
   ConfigRules rules() const override;
+
+ protected:
+  std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
+                                                   const FakeQuantizeArgs& args) const override;
 };
 
 }  // namespace halftone

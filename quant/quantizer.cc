@@ -35,7 +35,7 @@ FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec,
     const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
     args.channels = shape[memory_axis(spec.axis, shape.rank())];
   }
-  args.emits_codes = integer && type != QuantType::kWeight;
+  args.emits_codes = integer && type != QuantType::kWeight && type != QuantType::kBias;
   return args;
 }
 
@@ -150,6 +150,7 @@ void Quantizer::prepare() {
   prepare_points();
   if (graph_.has_value() && !options_.nni) group_edges();
   if (graph_.has_value()) share_edges();
+  bind_biases();
   fill_slots();
   tree_ = std::make_shared<TreeWatch>(model_);
   for (const ChainPtr& chain : chains_) {
@@ -332,6 +333,7 @@ void Quantizer::fill_slot(const QuantPoint& point) {
   auto& layer = dynamic_cast<WeightLayer&>(module);
   Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
                : point.type == QuantType::kGradient ? layer.gradient_transform()
+               : point.type == QuantType::kBias     ? layer.bias_transform()
                                                     : layer.input_transform();
   place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
 }

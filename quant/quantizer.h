@@ -139,6 +139,8 @@ class Quantizer {
   void make_group(const EdgeGroup& group);
   void give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member);
   void share_edges();
+  void bind_biases();
+  std::string bias_obstacle(const std::string& module);
   void fill_slots();
   void fill_slot(const QuantPoint& point);
   void join_optimizer();
