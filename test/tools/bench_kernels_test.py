@@ -54,4 +54,4 @@ class BenchKernelsTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    tool_case.main()
