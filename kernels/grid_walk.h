@@ -36,6 +36,23 @@ struct GridWalk {
   int64_t piece = 1, parts = 1, pieces;  // elements of a piece, pieces of a run, pieces of all
 };
 
+// Reduces every piece of x by itself: partial.set(p, block) names where the results of piece p go.
+template <class Partial>
+void reduce_pieces(const Tensor& x, const GridWalk& walk, void (*body)(const ReduceBlock&),
+                   Partial& partial) {
+  ReduceBlock block{};
+  block.x = x.data<float>();
+  block.stream = streams(block.x, x.numel() * 4);
+  block.period = walk.tiled ? walk.width : 0;
+  walk.for_pieces(x.context(), [&](int64_t p, int64_t, int64_t begin, int64_t end) {
+    ReduceBlock b = block;
+    b.begin = begin;
+    b.end = end;
+    partial.set(p, b);
+    body(b);
+  });
+}
+
 // Constants of grids as QuantBlock wants them: by channel, or by column of a tile.
 class GridColumns {
  public:

@@ -35,18 +35,7 @@ std::vector<Moments> moments(const Tensor& x, int axis) {
   const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
   const GridWalk walk("moments", x, axis, channels);
   Partial partial(walk);
-  ReduceBlock block{};
-  block.x = x.data<float>();
-  block.stream = streams(block.x, x.numel() * 4);
-  block.period = walk.tiled ? walk.width : 0;
-  const auto body = quant_bodies().moments;
-  walk.for_pieces(x.context(), [&](int64_t p, int64_t, int64_t begin, int64_t end) {
-    ReduceBlock b = block;
-    b.begin = begin;
-    b.end = end;
-    partial.set(p, b);
-    body(b);
-  });
+  reduce_pieces(x, walk, quant_bodies().moments, partial);
   std::vector<Moments> out(channels);
   for (Moments& m : out) m.count = x.numel() / static_cast<int64_t>(channels);
   for (int64_t i = 0; i < walk.pieces * partial.columns; ++i) {

@@ -76,18 +76,7 @@ std::vector<Range> observe_ranges(const Tensor& x, int axis) {
   const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
   const GridWalk walk("observe_ranges", x, axis, channels);
   Ranges ranges(walk);
-  ReduceBlock block{};
-  block.x = x.data<float>();
-  block.stream = streams(block.x, x.numel() * 4);
-  block.period = walk.tiled ? walk.width : 0;
-  const auto body = quant_bodies().range;
-  walk.for_pieces(x.context(), [&](int64_t p, int64_t, int64_t begin, int64_t end) {
-    ReduceBlock b = block;
-    b.begin = begin;
-    b.end = end;
-    ranges.set(p, b);
-    body(b);
-  });
+  reduce_pieces(x, walk, quant_bodies().range, ranges);
   std::vector<Range> out(channels, Range{kInfinity, -kInfinity});
   ranges.merge(walk, out);
   return out;

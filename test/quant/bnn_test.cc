@@ -158,7 +158,7 @@ TEST_CASE("weights: sign, the whole gradient, and clipped after the step, after 
   Variable w(vector_of(c, kEdges), true);
   const auto q = weights_of(w);
   REQUIRE(values(*q, w) == Floats{-1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1});
-  const Floats dy = golden(static_cast<int64_t>(kEdges.size()), -1, 1, 7);
+  const Floats dy = inputs(static_cast<int64_t>(kEdges.size()), -1, 1, 7);
   REQUIRE(backward(*q, w, dy) == dy);
   REQUIRE(w.value().to_vector<float>() == kEdges);
   q->after_step();
@@ -234,7 +234,7 @@ TEST_CASE("stochastic signs: in training alone, with the right frequency, from t
     REQUIRE(std::fabs(sum / n - want) <= 5 / std::sqrt(n));
     if (std::fabs(v) >= 1) REQUIRE(sum / n == want);
   }
-  const Variable x(vector_of(c, golden(64, -1, 1, 3)), true);
+  const Variable x(vector_of(c, inputs(64, -1, 1, 3)), true);
   c.random().next = 9;
   const Floats once = values(*q, x);
   REQUIRE(values(*q, x) != once);
@@ -267,7 +267,7 @@ TEST_CASE("padding with 0, -1 and 1: sums and gradients, on codes as on floats")
     CAPTURE(padding);
     BinaryConv a(padding, true), b(padding, false);
     REQUIRE((a.quantizer->chains().size() == 1 && b.quantizer->chains().empty()));
-    const Floats pixels = golden(60, -1.5, 1.5, 3);
+    const Floats pixels = inputs(60, -1.5, 1.5, 3);
     const Variable x(Tensor::from(a.context, Shape{1, 4, 5, 3}, pixels), true);
     const Variable z(Tensor::from(b.context, Shape{1, 4, 5, 3}, pixels), true);
     Variable y = (*a.net)(x), v = (*b.net)(z);
@@ -292,7 +292,7 @@ TEST_CASE("padding with 0, -1 and 1: sums and gradients, on codes as on floats")
       }
     }
     // The same sums of the same numbers, in another order.
-    const Floats dy = golden(80, -1, 1, 7);
+    const Floats dy = inputs(80, -1, 1, 7);
     y.backward(Tensor::from(a.context, Shape{1, 4, 5, 4}, dy));
     v.backward(Tensor::from(b.context, Shape{1, 4, 5, 4}, dy));
     const Floats dx = x.grad().to_vector<float>(), dz = z.grad().to_vector<float>();

@@ -93,7 +93,7 @@ TEST_CASE("weights of 2, 3, 4 and 8 bits are NNI's (case G19)") {
        {0.46666669845581055f, -0.8274509906768799f, 0.9450980424880981f, -0.11372548341751099f,
         -0.9843137264251709f, 0.7254902124404907f, -0.6392157077789307f, 1, 0.2549020051956177f,
         -0.9058823585510254f}}};
-  const Variable w(vector_of(c, golden(10, -2, 2, 1)), true);
+  const Variable w(vector_of(c, inputs(10, -2, 2, 1)), true);
   for (const auto& [bits, values] : wanted) {
     const Floats got = (*weights_of(w, bits))({w}).value().to_vector<float>();
     // Another tanh may be two units off; the codes are NNI's all the same.
@@ -104,7 +104,7 @@ TEST_CASE("weights of 2, 3, 4 and 8 bits are NNI's (case G19)") {
 // N: NNI's one bit gives +-1 without E|w|, and -1 for a zero (its bug D3).
 TEST_CASE("weights of one bit: sign times E|w|, gradient whole") {
   const Context c;
-  const Floats w = golden(10, -2, 2, 1);
+  const Floats w = inputs(10, -2, 2, 1);
   double mean = 0;
   for (const float v : w) mean += std::fabs(static_cast<double>(v)) / 10;
   const Variable x(vector_of(c, w), true);
@@ -124,7 +124,7 @@ TEST_CASE("weights of one bit: sign times E|w|, gradient whole") {
 TEST_CASE("weights' gradient goes through tanh and the max") {
   const Context c;
   for (const int bits : {2, 4, 8}) {
-    const Floats w = golden(10, -2, 2, 1);
+    const Floats w = inputs(10, -2, 2, 1);
     const Variable x(vector_of(c, w), true);
     const Floats dw = backward(*weights_of(x, bits), x, kUpstream);
     for (size_t i = 0; i < w.size(); ++i) {
@@ -155,7 +155,7 @@ TEST_CASE("weights: zeros, one element, NaN and infinities, denormals") {
 
 TEST_CASE("weights' codes are 2 i - n; more than 7 bits have no integer form, and say so") {
   const Context c;
-  const Variable w(vector_of(c, golden(10, -2, 2, 1)), true);
+  const Variable w(vector_of(c, inputs(10, -2, 2, 1)), true);
   REQUIRE(weights_of(w, 2)->codes(w.value()).to_vector<int32_t>() ==
           std::vector<int32_t>{1, -3, 3, -1, -3, 3, -1, 3, 1, -3});
   for (const int bits : {3, 7, 8, 16}) {
@@ -247,7 +247,7 @@ TEST_CASE("gradients are unbiased: the mean over many draws is the gradient") {
 }
 
 TEST_CASE("gradients: the same key gives the same bits, another key others") {
-  const Floats dy = golden(60, -1, 1, 3);
+  const Floats dy = inputs(60, -1, 1, 3);
   const auto run = [&](uint64_t seed, uint64_t stream, int threads) {
     ContextOptions options;
     options.seed = seed;
@@ -315,8 +315,8 @@ TEST_CASE("a layer on codes has the quantized gradient, as one on floats") {
                               nullptr, Tensor::zeros(c, {1, 6}), options);
     quantizer.compress();
     REQUIRE(quantizer.chains().size() == (integer ? 1 : 0));
-    Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 6}, golden(6, 0, 1, 1))));
-    const Floats dy = golden(9, -2, 1, 5);
+    Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 6}, inputs(6, 0, 1, 1))));
+    const Floats dy = inputs(9, -2, 1, 5);
     y.backward(Tensor::from(c, Shape{1, 9}, dy));
     float m = 0;
     for (const float v : dy) m = std::max(m, std::fabs(v));
@@ -345,17 +345,17 @@ TEST_CASE("a layer computes the same on integers as on floats, backward too") {
       auto net = make<Sequential>(c);
       auto fc = make<Linear>(c, 40, 9);
       net->append("fc", fc);
-      fc->weight.mutable_value() = Tensor::from(c, Shape{9, 40}, golden(360, -1.2, 0.9, 3));
-      fc->bias.mutable_value() = vector_of(c, golden(9, -1, 1, 5));
+      fc->weight.mutable_value() = Tensor::from(c, Shape{9, 40}, inputs(360, -1.2, 0.9, 3));
+      fc->bias.mutable_value() = vector_of(c, inputs(9, -1, 1, 5));
       QuantizerOptions options;
       options.integer = integer;
       DorefaQuantizer quantizer(*net, config, nullptr, Tensor::zeros(c, {1, 40}), options);
       quantizer.compress();
       REQUIRE(quantizer.chains().size() == (integer ? 1 : 0));
-      const Variable x(Tensor::from(c, Shape{5, 40}, golden(200, -0.3, 1.3, 7)), true);
+      const Variable x(Tensor::from(c, Shape{5, 40}, inputs(200, -0.3, 1.3, 7)), true);
       Variable out = (*net)(x);
       y[integer] = out.value().to_vector<float>();
-      out.backward(Tensor::from(c, Shape{5, 9}, golden(45, -1, 1, 11)));
+      out.backward(Tensor::from(c, Shape{5, 9}, inputs(45, -1, 1, 11)));
       dx[integer] = x.grad().to_vector<float>();
       dw[integer] = fc->weight.grad().to_vector<float>();
       const float s_w = quantizer.points()[0].quantizer->grids(2).list[0].scale;
@@ -421,7 +421,7 @@ TEST_CASE("a layer shared by two paths is quantized at both") {
                             nullptr, Tensor::zeros(c, {1, 4}));
   quantizer.compress();
   REQUIRE(quantizer.points().size() == 3);
-  Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 4}, golden(4, 0, 1, 1))));
+  Variable y = (*net)(Variable(Tensor::from(c, Shape{1, 4}, inputs(4, 0, 1, 1))));
   y.backward(Tensor::full(c, {1, 4}, 1.0f));
   REQUIRE(shared->weight.grad().defined());
   REQUIRE(c.random().next >= 2);  // noise for each use

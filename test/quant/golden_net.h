@@ -1,7 +1,6 @@
 // The network and the training steps of the loss traces that NNI recorded (its case G25).
 #pragma once
 
-#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,18 +9,11 @@
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
 #include "quant/quantizer.h"
+#include "test/golden/inputs.h"
 
 namespace halftone::test {
 
-// lo + (hi - lo) * frac((i + 1) * 0.6180339887498949 * k), in double, then float; PyTorch's order.
-inline std::vector<float> golden(int64_t n, double lo, double hi, int k) {
-  std::vector<float> v;
-  for (int64_t i = 0; i < n; ++i) {
-    const double t = static_cast<double>(i + 1) * 0.6180339887498949 * k;
-    v.push_back(static_cast<float>(lo + (hi - lo) * (t - std::floor(t))));
-  }
-  return v;
-}
+using golden::inputs;
 
 // Convolution(1, 4, 3) ReLU6 MaxPool Convolution(4, 6, 3) ReLU6 Linear(54, 5), with its optimizer.
 struct GoldenNet {
@@ -53,13 +45,13 @@ struct GoldenNet {
 
   static void initialise(Tensor& value, int k) {
     const Tensor flat =
-        Tensor::from(value.context(), value.shape(), golden(value.numel(), -0.3, 0.3, k));
+        Tensor::from(value.context(), value.shape(), inputs(value.numel(), -0.3, 0.3, k));
     if (value.rank() != 4) return value.copy_from(flat);
     const Shape oihw{value.dim(0), value.dim(3), value.dim(1), value.dim(2)};
     kernels::nchw_to_nhwc(flat.reshape(oihw), value);
   }
   Tensor images(int64_t n, int k) const {
-    return Tensor::from(context, Shape{n, 12, 12, 1}, golden(n * 144, -1, 1, k));
+    return Tensor::from(context, Shape{n, 12, 12, 1}, inputs(n * 144, -1, 1, k));
   }
   float step(int i) {
     std::vector<int64_t> labels;

@@ -8,9 +8,11 @@
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
 #include "quant/lsq_quantize.h"
+#include "test/golden/inputs.h"
 #include "test/quant/chain_oracle.h"
 
 using namespace halftone;
+using golden::inputs;
 using namespace halftone::test;
 
 namespace {
@@ -29,7 +31,7 @@ struct GoldenStep {
 };
 
 // bits, and three steps. The last digits are the file's.
-const std::vector<std::pair<int, std::vector<GoldenStep>>>& golden() {
+const std::vector<std::pair<int, std::vector<GoldenStep>>>& recorded() {
   static const std::vector<std::pair<int, std::vector<GoldenStep>>> kGolden = {
       {2,
        {{0.9213106036186218f,
@@ -122,16 +124,6 @@ const std::vector<std::pair<int, std::vector<GoldenStep>>>& golden() {
   return kGolden;
 }
 
-// lo + (hi - lo) * frac((i + 1) * 0.618... * k), in double, then float.
-std::vector<float> inputs(int n, double lo, double hi, int k) {
-  std::vector<float> v;
-  for (int i = 0; i < n; ++i) {
-    const double t = static_cast<double>(i + 1) * 0.6180339887498949 * k;
-    v.push_back(static_cast<float>(lo + (hi - lo) * (t - std::floor(t))));
-  }
-  return v;
-}
-
 struct GoldenNet {
   explicit GoldenNet(int bits) : model(make<Sequential>(c)), fc(make<Linear>(c, 4, 3, false)) {
     model->append("fc", fc);
@@ -193,7 +185,7 @@ float gradient_of(const Variable& v) { return v.grad().defined() ? v.grad().data
 }  // namespace
 
 TEST_CASE("G21: three steps as NNI, whose weights stand still") {
-  for (const auto& [bits, steps] : golden()) {
+  for (const auto& [bits, steps] : recorded()) {
     GoldenNet net(bits);
     net.fc->weight.set_requires_grad(false);
     for (int i = 0; i < 3; ++i) {

@@ -7,21 +7,13 @@
 #include "autograd/ops.h"
 #include "quant/quantizer.h"
 #include "quant/range_quantize.h"
+#include "test/golden/inputs.h"
 
 using namespace halftone;
+using golden::inputs;
 using quant_math::Grid;
 
 namespace {
-
-// lo + (hi - lo) * frac((i + 1) * 0.6180339887498949 * k), in double, then float.
-std::vector<float> inputs(int n, double lo, double hi, int k) {
-  std::vector<float> v;
-  for (int i = 0; i < n; ++i) {
-    const double t = static_cast<double>(i + 1) * 0.6180339887498949 * k;
-    v.push_back(static_cast<float>(lo + (hi - lo) * (t - std::floor(t))));
-  }
-  return v;
-}
 
 struct Row {
   int bits;

@@ -7,22 +7,15 @@
 #include "quant/naive.h"
 #include "quant/observer_quantizer.h"
 #include "tensor/safetensors.h"
+#include "test/golden/inputs.h"
 #include "test/tensor/temp_folder.h"
 
 using namespace halftone;
+using golden::inputs;
 using namespace halftone::test;
 using Json = nlohmann::json;
 
 namespace {
-
-std::vector<float> inputs(int64_t n, double lo, double hi, int k) {
-  std::vector<float> v;
-  for (int64_t i = 0; i < n; ++i) {
-    const double t = static_cast<double>(i + 1) * 0.6180339887498949 * k;
-    v.push_back(static_cast<float>(lo + (hi - lo) * (t - std::floor(t))));
-  }
-  return v;
-}
 
 // Conv2d(1, 2, 3) - ReLU6 - Flatten - Linear(18, 3); one channel, so memory is PyTorch's order.
 struct Net {

@@ -47,10 +47,10 @@ struct Layer {
     v.mutable_value() = Tensor::from(v.context(), v.shape(), values);
   }
   Variable input() const {
-    return Variable(Tensor::from(context, Shape{7, 6, 5, 3}, golden(630, -1.3, 1.2, 5)), true);
+    return Variable(Tensor::from(context, Shape{7, 6, 5, 3}, inputs(630, -1.3, 1.2, 5)), true);
   }
   static Tensor upstream(const Variable& y) {
-    return Tensor::from(y.context(), y.shape(), golden(y.value().numel(), -1, 1, 7));
+    return Tensor::from(y.context(), y.shape(), inputs(y.value().numel(), -1, 1, 7));
   }
 
   Context context;
@@ -206,7 +206,7 @@ TEST_CASE("random signs and ApproxSign stand behind the chain") {
     REQUIRE(quantizer.chains().size() == 2);
     REQUIRE(quantizer.chains()[0]->output == nullptr);
     REQUIRE(quantizer.integer_obstacle("b").empty());
-    const Variable x(Tensor::from(c, Shape{5, 4}, golden(20, -1, 1, 3)), true);
+    const Variable x(Tensor::from(c, Shape{5, 4}, inputs(20, -1, 1, 3)), true);
     Variable y = (*net)(x);
     y.backward(Tensor::full(c, {5, 4}, 1.0f));
     REQUIRE(x.grad().defined());

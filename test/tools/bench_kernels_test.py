@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import tempfile
 import unittest
 
 import tool_case
@@ -20,13 +19,7 @@ echo '{"version": "9.9", "fake_quantize nhwc": 1e9}'
 
 class BenchKernelsTest(unittest.TestCase):
     def setUp(self):
-        temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        self.addCleanup(temp.cleanup)
-        self.folder = os.path.join(temp.name, "it's")
-        os.mkdir(self.folder)
-        with open(os.path.join(self.folder, "python"), "w") as f:
-            f.write(PYTHON)
-        os.chmod(f.name, 0o755)
+        self.folder = tool_case.stand_in_python(self, PYTHON)
 
     def bench(self, *args):
         return subprocess.run([BENCH, "--rounds", "2", "--pixels", "3", "--threads", "1", *args],

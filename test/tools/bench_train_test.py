@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import tempfile
 import unittest
 
 import tool_case
@@ -22,13 +21,7 @@ esac
 
 class BenchTrainTest(unittest.TestCase):
     def setUp(self):
-        temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        self.addCleanup(temp.cleanup)
-        self.folder = os.path.join(temp.name, "it's")
-        os.mkdir(self.folder)
-        with open(os.path.join(self.folder, "python"), "w") as f:
-            f.write(PYTHON)
-        os.chmod(f.name, 0o755)
+        self.folder = tool_case.stand_in_python(self, PYTHON)
 
     def bench(self, *args):
         return subprocess.run([BENCH, "lenet5", "--steps", "1", "--threads", "1", "--python", self.folder + "/python", *args],

@@ -3,6 +3,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -21,6 +22,18 @@ def load(name):
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     loader.exec_module(module)
     return module
+
+
+def stand_in_python(case, script):
+    """A folder of the test's own, with an apostrophe in its name, and SCRIPT in it as the program "python"."""
+    temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
+    case.addCleanup(temp.cleanup)
+    folder = os.path.join(temp.name, "it's")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "python"), "w") as f:
+        f.write(script)
+    os.chmod(f.name, 0o755)
+    return folder
 
 
 def main():
