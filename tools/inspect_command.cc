@@ -14,7 +14,9 @@ void add_inspect(CLI::App& app, int& code) {
       ->required();
   c->add_flag("--clipped", request->clipped,
               "Also what share of a batch of test images' values each quantizer clips");
-  c->add_option("--data", request->data, "Folder of the data set, for --clipped");
+  c->add_flag("--folds", request->folds,
+              "Also the largest difference that folding its batch norm makes to a layer's output");
+  c->add_option("--data", request->data, "Folder of the data set, for --clipped and --folds");
   c->add_flag("--json", *json, "One JSON object on standard output");
   c->callback([=, &code] {
     const auto report = inspect_file(*request);

@@ -80,7 +80,7 @@ Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
 // The first test images, where they are asked for.
 std::vector<Tensor> probe_batch(const Context& context, const Recipe& recipe,
                                 const InspectRequest& request) {
-  if (!request.clipped) return {};
+  if (!request.clipped && !request.folds) return {};
   DataRecipe data = recipe.data;
   if (!request.data.empty()) data.dir = request.data;
   LoaderOptions options;
@@ -90,14 +90,31 @@ std::vector<Tensor> probe_batch(const Context& context, const Recipe& recipe,
   return {loader.next().images};
 }
 
+// The largest difference of a layer's outputs, batch norm apart and folded.
+Json describe_folds(const Network& network, const Tensor& images) {
+  Json rows = Json::array();
+  if (network.quantizer == nullptr) return rows;
+  for (const FoldReport& r : network.quantizer->fold_report(images)) {
+    rows.push_back({{"layer", r.layer},
+                    {"norm", r.norm},
+                    {"fold", name_of(r.fold)},
+                    {"difference", r.difference},
+                    {"magnitude", r.magnitude}});
+  }
+  return rows;
+}
+
 Json describe_run(const Context& context, const Checkpoint& c, const std::string& path,
-                  const InspectRequest& request, Json& quantizers) {
+                  const InspectRequest& request, Json& quantizers, Json& folds) {
   const Recipe recipe = parse_recipe(c.recipe, path);
   Recipe shape = recipe;
   shape.model.weights.clear();
   Network network = build_network(context, shape, c.steps_per_epoch, NetworkUse::kEvaluation);
   network.model->load_state_dict(c.model);
-  quantizers = describe_quantizers(*network.model.module, probe_batch(context, recipe, request));
+  const std::vector<Tensor> probe = probe_batch(context, recipe, request);
+  if (request.folds) folds = describe_folds(network, probe.at(0));
+  quantizers =
+      describe_quantizers(*network.model.module, request.clipped ? probe : std::vector<Tensor>());
   return {{"name", recipe.name},
           {"model", recipe.model.name},
           {"dataset", recipe.data.name},
@@ -175,13 +192,15 @@ Json inspect_file(const InspectRequest& request) {
   Json j = {{"file", file}, {"tensors", Json::array()}};
   for (const auto& [name, tensor] : tensors.tensors)
     j["tensors"].push_back(describe_tensor(name, tensor));
-  Json quantizers = Json::array();
+  Json quantizers = Json::array(), folds;
   if (is_checkpoint(tensors)) {
-    j["run"] = describe_run(context, to_checkpoint(tensors, file), file, request, quantizers);
-  } else if (request.clipped) {
+    j["run"] =
+        describe_run(context, to_checkpoint(tensors, file), file, request, quantizers, folds);
+  } else if (request.clipped || request.folds) {
     throw HALFTONE_ERROR("inspect")
         .at(file)
-        .expected("a run for --clipped: it knows its network and data")
+        .expected(std::string("a run for ") + (request.clipped ? "--clipped" : "--folds") +
+                  ": it knows its network and data")
         .found("a file of tensors");
   } else {
     j["metadata"] = tensors.metadata;
@@ -192,6 +211,7 @@ Json inspect_file(const InspectRequest& request) {
     }
   }
   if (!quantizers.empty()) j["quantizers"] = quantizers;
+  if (request.folds) j["folds"] = folds;
   return j;
 }
 
@@ -212,7 +232,16 @@ std::string inspect_table(const Json& j) {
                        t["shape"].dump(), t["bytes"].get<int64_t>(), number(t, "min"),
                        number(t, "max"), number(t, "mean"));
   }
-  return j.contains("quantizers") ? out + quantizer_table(j["quantizers"]) : out;
+  if (j.contains("quantizers")) out += quantizer_table(j["quantizers"]);
+  if (!j.contains("folds")) return out;
+  out += fmt::format("\n{:<36} {:<36} {:<8} {:>20} {:>12}\n", "layer", "folded batch norm", "fold",
+                     "largest difference", "magnitude");
+  for (const Json& f : j["folds"]) {
+    out += fmt::format("{:<36} {:<36} {:<8} {:>20} {:>12}\n", f["layer"].get<std::string>(),
+                       f["norm"].get<std::string>(), f["fold"].get<std::string>(),
+                       number(f, "difference"), number(f, "magnitude"));
+  }
+  return out;
 }
 
 std::string quantizer_table(const Json& quantizers) {

@@ -12,11 +12,13 @@ namespace halftone {
 struct InspectRequest {
   std::string path;      // run folder, checkpoint, or any safetensors file
   bool clipped = false;  // of a run: what each quantizer clips of a batch of test images
+  bool folds = false;    // of a run: what folding changes, per layer, on a batch of test images
   std::string data;      // folder of the data set's files
 };
 
 // {"file", "tensors": [{name, dtype, shape, bytes, min, max, mean}], "metadata", for a checkpoint
-// "run": {model, dataset, step, epoch, ...}, and for a quantized run or its export "quantizers"}.
+// "run": {model, dataset, step, epoch, ...}, and for a quantized run or its export "quantizers";
+// with folds "folds": [{layer, norm, fold, difference, magnitude}]}.
 nlohmann::ordered_json inspect_file(const InspectRequest& request);
 std::string inspect_table(const nlohmann::ordered_json& report);
 

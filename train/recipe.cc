@@ -116,6 +116,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   f.get("name", r.name);
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   f.get("scale_lr", r.scale_lr, 0.0, 1e6);
+  f.get("reestimate_batches", r.reestimate_batches, 0, kMany);
   const YAML::Node list = f.raw("config_list");
   if (list.IsDefined()) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
@@ -123,7 +124,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
     r.where = f.location("config_list");
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
-  for (const char* key : {"config_list", "float_epochs", "scale_lr"}) {
+  for (const char* key : {"config_list", "float_epochs", "scale_lr", "reestimate_batches"}) {
     if (r.name.empty() && f.has(key)) {
       throw f.error(key, "nothing without quantizer.name (halftone list quantizers)");
     }

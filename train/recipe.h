@@ -65,6 +65,9 @@ struct QuantizerRecipe {
   std::string name;   // "" trains in float; `halftone list quantizers`
   double float_epochs =
       0.0;  // quantization starts after so many epochs: NNI's quant_start_step in epochs
+  // After the last step, batch norm's running statistics anew from so many training batches,
+  // without augmentation, as the quantized network computes them; 0: as training left them.
+  int reestimate_batches = 0;
   double scale_lr = 1.0;  // learned scales: their learning rate, as a factor of the optimizer's
   std::string config_list = "[]";  // JSON, NNI's form
 };

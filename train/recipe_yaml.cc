@@ -87,6 +87,7 @@ YAML::Node quantizer_node(const QuantizerRecipe& r) {
   n["name"] = r.name;
   n["float_epochs"] = number(r.float_epochs);
   n["scale_lr"] = number(r.scale_lr);
+  n["reestimate_batches"] = r.reestimate_batches;
   n["config_list"] = YAML::Load(r.config_list);  // JSON is YAML
   return n;
 }

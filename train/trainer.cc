@@ -222,7 +222,21 @@ void Trainer::add_row(const Evaluation* test) {
   window_start_ = Clock::now();
 }
 
+// quantizer.reestimate_batches: the first batches of epoch 0, as the images are.
+void Trainer::reestimate() {
+  const int wanted = recipe_.quantizer.reestimate_batches;
+  if (step_ < total_steps() || wanted == 0) return;
+  LoaderOptions options = loader_->options();
+  options.augmentation = {};
+  Loader loader(context_, data_.train, options);
+  std::vector<Tensor> batches;
+  for (int64_t k = 0; k < std::min<int64_t>(wanted, loader.batches_per_epoch()); ++k)
+    batches.push_back(loader.next().images);
+  network_.quantizer->reestimate_statistics(batches);
+}
+
 void Trainer::end_of_epoch() {
+  labelled([this] { reestimate(); });
   labelled([this] {
     test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
   });

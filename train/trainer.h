@@ -57,6 +57,7 @@ class Trainer {
   void accumulate_batch(const Batch& batch, int64_t parts);
   void check_finite(float loss, const Batch& batch);
   void end_of_epoch();
+  void reestimate();
   void add_row(const Evaluation* test);
   void save();
   double seconds() const;

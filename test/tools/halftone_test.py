@@ -188,6 +188,11 @@ class HalftoneTest(unittest.TestCase):
                              sorted((q["where"], q["scale"]) for q in report["quantizers"]))
             self.assertEqual([q for q in rows if "clipped" in q], rows if flags else [])
         self.assertIn("clipped", self.call("inspect", self.path("q"), "--clipped").stdout)
+        folds = json.loads(self.call("inspect", self.path("q"), "--folds", "--json").stdout)["folds"]
+        self.assertEqual([f["norm"] for f in folds], ["bn1", "bn2", "bn3", "bn4"])
+        for f in folds:
+            self.assertLess(f["difference"], 1e-3 * f["magnitude"])
+        self.assertIn("folded batch norm", self.call("inspect", self.path("q"), "--folds").stdout)
         with open(self.path("q/calibration.json")) as f:
             self.assertEqual(json.load(f)["fc3"]["tracked_qmax_input"], 255)
         # The export is a start for training, and its ranges one for QAT.

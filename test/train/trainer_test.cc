@@ -76,6 +76,28 @@ TEST_CASE("a run stopped in mid-epoch and resumed gives the same bits, with accu
   CHECK(bytes_of(*rest.network().model.module) == bytes_of(*whole.network().model.module));
 }
 
+TEST_CASE("statistics are re-estimated behind the last step, and nothing else changes") {
+  const test::TempFolder f;
+  const auto state_after = [&](const std::string& batches) {
+    const Recipe recipe =
+        parse_recipe(kRecipe, "r.yaml", {"epochs=1", "quantizer.reestimate_batches=" + batches});
+    Trainer trainer(recipe, quiet(f.path() + "/" + batches));
+    trainer.run();
+    CHECK(to_yaml(parse_recipe(to_yaml(recipe), "again.yaml")) == to_yaml(recipe));
+    return bytes_of(*trainer.network().model.module);
+  };
+  const auto plain = state_after("0"), anew = state_after("5");
+  for (const auto& [name, bytes] : plain) {
+    CAPTURE(name);
+    const bool statistics =
+        name.rfind("bn", 0) == 0 &&
+        (name.find("running") != std::string::npos || name.find("tracked") != std::string::npos);
+    CHECK((bytes == anew.at(name)) == !statistics);
+  }
+  CHECK_THROWS_WITH(parse_recipe("quantizer: {reestimate_batches: 3}", "r.yaml"),
+                    Catch::Contains("reestimate_batches"));
+}
+
 TEST_CASE("gradients of a short last step are averaged over its own batches") {
   const test::TempFolder f;
   Recipe recipe = parse_recipe(kRecipe, "r.yaml",
