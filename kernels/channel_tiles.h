@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "kernels/parallel.h"
@@ -12,20 +13,20 @@ namespace halftone::kernels {
 // Rows are taken together until a tile is wide enough to fill vectors: column j of a tile belongs
 // to channel j % channels. Per-channel constants are repeated to the tile's width once.
 struct ChannelTiles {
-  static constexpr int64_t kEnough = 64;
-  static constexpr int64_t kChunk = 32768;  // elements, about: fixed, so that reductions are too
-
-  ChannelTiles(int64_t numel, int64_t channels)
+  // No chunk has more than `most_rows` rows of a tile's width.
+  ChannelTiles(int64_t numel, int64_t channels, int64_t most_rows = INT64_MAX)
       : numel(numel),
         channels(channels),
-        width(channels * std::max<int64_t>(1, (kEnough + channels - 1) / channels)),
-        chunk(width * std::max<int64_t>(1, kChunk / width)),
+        width(width_for(channels)),
+        chunk(width * std::min(most_rows, std::max<int64_t>(1, wanted(numel) / width))),
         chunks((numel + chunk - 1) / chunk) {}
 
   template <class T>
   std::vector<T> repeat(const std::vector<T>& per_channel) const {
-    std::vector<T> out(width);
-    for (int64_t j = 0; j < width; ++j) out[j] = per_channel[j % channels];
+    std::vector<T> out;
+    out.reserve(width);
+    while (static_cast<int64_t>(out.size()) < width)
+      out.insert(out.end(), per_channel.begin(), per_channel.end());
     return out;
   }
 
@@ -37,16 +38,30 @@ struct ChannelTiles {
     });
   }
 
-  int64_t numel, channels, width, chunk, chunks;
-};
-
-// body(i, j): element i, which stands in column j of its tile.
-template <class Body>
-inline void for_elements(const ChannelTiles& tiles, int64_t begin, int64_t end, Body body) {
-  for (int64_t i = begin; i < end; i += tiles.width) {
-    const int64_t n = std::min(tiles.width, end - i);
-    for (int64_t j = 0; j < n; ++j) body(i + j, j);
+  // body(c, j) for every column j of a tile, c its channel.
+  template <class Body>
+  void for_columns(Body body) const {
+    for (int64_t at = 0; at < width; at += channels) {
+      for (int64_t c = 0; c < channels; ++c) body(c, at + c);
+    }
   }
-}
+
+  int64_t numel, channels, width, chunk, chunks;
+
+ private:
+  // Elements of a chunk, about: fixed by the size, so that reductions are too. Small tensors still
+  // make chunks enough for several threads.
+  static int64_t wanted(int64_t numel) {
+    constexpr int64_t kLeast = 8192, kMost = 32768, kChunks = 16;
+    return std::min(kMost, std::max(kLeast, numel / kChunks));
+  }
+  // A multiple of the vectors' lanes too, unless that is far away.
+  static int64_t width_for(int64_t channels) {
+    constexpr int64_t kEnough = 256, kLanes = 16;
+    const int64_t whole = channels * (kLanes / std::gcd(channels, kLanes));
+    const int64_t unit = whole <= 2 * kEnough ? whole : channels;
+    return unit * std::max<int64_t>(1, kEnough / unit);
+  }
+};
 
 }  // namespace halftone::kernels

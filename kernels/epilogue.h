@@ -23,6 +23,8 @@ struct AccumulatorStatistics {
 
 // bound: no |acc| is larger. Throws on an empty batch.
 AccumulatorStatistics accumulator_statistics(const Tensor& acc, int64_t bound);
+// acc holds floats in the bytes of its int32: they become those integers, in the same pass.
+AccumulatorStatistics to_accumulators(Tensor& acc, int64_t bound);
 
 using Channels = std::vector<quant_math::Channel>;
 

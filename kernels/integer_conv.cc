@@ -115,9 +115,14 @@ int64_t checked_bound(const Codes& x, const Tensor& w, const char* op) {
 // and then its low part, |16 high| <= 2 |w|, so that twice the bound, below 2^31, holds at every
 // point.
 template <class Multiply>
-void accumulate_terms(const std::vector<Term>& terms, Tensor& acc, Multiply multiply) {
+void accumulate_terms(const std::vector<Term>& terms, int64_t bound, Tensor& acc,
+                      AccumulatorStatistics* statistics, Multiply multiply) {
   Tensor first = Tensor::view_of(acc.context(), acc.shape(), DType::kFloat32, acc.raw(), nullptr);
   multiply(terms[0].w, first);
+  if (statistics != nullptr && terms.size() == 1) {
+    *statistics = to_accumulators(acc, bound);
+    return;
+  }
   to_int32_in_place(acc);
   if (terms[0].factor != 1) scale_in_place(acc, terms[0].factor);
   for (size_t k = 1; k < terms.size(); ++k) {
@@ -125,6 +130,7 @@ void accumulate_terms(const std::vector<Term>& terms, Tensor& acc, Multiply mult
     multiply(terms[k].w, y);
     add_term(y, terms[k].factor, acc);
   }
+  if (statistics != nullptr) *statistics = accumulator_statistics(acc, bound);
 }
 
 }  // namespace
@@ -144,21 +150,23 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
   return bounds;
 }
 
-int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc) {
+int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
+                       AccumulatorStatistics* statistics) {
   const int64_t bound = checked_bound(x, w, "integer_conv2d");
   Tensor integers = Tensor::empty(acc.context(), x.values.shape());
   codes_to_integers(x.values, x.params.zero_point, integers);
   accumulate_terms(
-      exact_terms(w, bound, largest_operand(x.params)), acc,
+      exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
       [&](const Tensor& term, Tensor& y) { conv2d(integers, term, nullptr, options, y); });
   return bound;
 }
 
-int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc) {
+int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
+                       AccumulatorStatistics* statistics) {
   const int64_t bound = checked_bound(x, w, "integer_linear");
   Tensor integers = Tensor::empty(acc.context(), x.values.shape());
   codes_to_integers(x.values, x.params.zero_point, integers);
-  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), acc,
+  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
                    [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
   return bound;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/conv.h"
+#include "kernels/epilogue.h"
 #include "tensor/codes.h"
 
 namespace halftone::kernels {
@@ -17,9 +18,12 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w);
 constexpr int64_t kAccumulatorLimit = int64_t{1} << 30;
 
 // x uint8 (N, H, W, C), w int8 (O, kh, kw, C/groups), acc int32. Returns a bound of |acc|, the
-// largest of the channels'; throws where it is not below kAccumulatorLimit.
-int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc);
+// largest of the channels'; throws where it is not below kAccumulatorLimit. `statistics`, where
+// given, are those of acc.
+int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
+                       AccumulatorStatistics* statistics = nullptr);
 // x uint8 (N, in), w int8 (out, in), acc int32 (N, out).
-int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc);
+int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
+                       AccumulatorStatistics* statistics = nullptr);
 
 }  // namespace halftone::kernels

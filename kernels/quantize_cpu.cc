@@ -19,6 +19,13 @@ int64_t row_grain(int64_t length) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(length, 1));
 }
 
+// By value, so that the bytes written cannot be any of the constants.
+void quantize_row(const float* w, int64_t length, const Grid grid, const int32_t factor,
+                  int8_t* codes) {
+  for (int64_t i = 0; i < length; ++i)
+    codes[i] = static_cast<int8_t>(quant_math::quantize(w[i], grid) * factor);
+}
+
 // One body over all elements; dy may be null.
 void for_blocks(const char* op, const Tensor& x, const Tensor* dy, const Grids& grids,
                 QuantBodies::Body body, Tensor& out) {
@@ -144,9 +151,7 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
       const Grid g = options.grids[per_row ? r : 0];
       const bool negated = !options.negated.empty() && options.negated[r];
       const int32_t factor = (1 << options.shift) * (negated ? -1 : 1);
-      for (int64_t i = r * length; i < (r + 1) * length; ++i) {
-        out[i] = static_cast<int8_t>(quant_math::quantize(in[i], g) * factor);
-      }
+      quantize_row(in + r * length, length, g, factor, out + r * length);
     }
   });
 }

@@ -135,7 +135,8 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
   const bool quantizes = s.gradient_noise.has_value();
   const bool needs_dv = quantizes && sink.needs(kBias);
   if (!needs_dv && !sink.needs(kX) && !needs_weight(s, sink)) return;
-  Tensor dv = Tensor::empty(dy.context(), s.acc.shape());
+  // In place where nobody else sees dy, which is used up here.
+  Tensor dv = dy.unique() ? dy : Tensor::empty(dy.context(), s.acc.shape());
   kernels::epilogue_backward_apply(dy, s.acc, s.channels, s.pass, k.table, dv);
   if (s.pool_taps.defined()) {
     Tensor spread = Tensor::empty(dy.context(), s.conv_shape);

@@ -83,23 +83,26 @@ void pool_accumulators(const Chain& chain, ChainStep& step) {
 }
 
 // Returns a bound of |acc|.
-int64_t convolve(const Chain& chain, ChainStep& step) {
+int64_t convolve(const Chain& chain, kernels::AccumulatorStatistics* statistics, ChainStep& step) {
   const Context& context = step.weight.context();
   if (chain.conv != nullptr) {
     const Conv2dOptions& options = chain.conv->options();
     const Shape shape = conv2d_shape(step.x.values.shape(), step.weight.shape(), options);
     step.acc = Tensor::empty(context, shape, DType::kInt32);
-    return kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc);
+    return kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc, statistics);
   }
   step.acc = Tensor::empty(context, {step.x.values.dim(0), step.out_channels()}, DType::kInt32);
-  return kernels::integer_linear(step.x, step.weight_codes, step.acc);
+  return kernels::integer_linear(step.x, step.weight_codes, step.acc, statistics);
 }
 
-int64_t accumulate(const Chain& chain, ChainStep& step) {
-  const int64_t bound = convolve(chain, step);
+// The accumulator, behind the pooling if there is one, and its statistics where they are wanted.
+void accumulate(const Chain& chain, bool wants_statistics, ChainStep& step) {
+  const bool pools = chain.pool != nullptr;
+  const int64_t bound =
+      convolve(chain, wants_statistics && !pools ? &step.statistics : nullptr, step);
   step.conv_shape = step.acc.shape();
   pool_accumulators(chain, step);
-  return bound;
+  if (wants_statistics && pools) step.statistics = kernels::accumulator_statistics(step.acc, bound);
 }
 
 quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int64_t c) {
@@ -247,10 +250,9 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   step.batch_statistics = trains && source == NormStatistics::kBatch;
   const bool moves = trains && source != NormStatistics::kFrozen;
   quantize_step_weights(chain, step);
-  const int64_t bound = accumulate(chain, step);
   const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
   const bool observes = quantizes && chain.output->observes();
-  if (moves || observes) step.statistics = kernels::accumulator_statistics(step.acc, bound);
+  accumulate(chain, moves || observes, step);
   if (moves) {
     check_batch(step);
     update_running_statistics(chain, step);

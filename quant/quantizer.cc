@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "nn/fuse.h"
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
 
@@ -172,6 +173,8 @@ void Quantizer::prepare() {
     if (options_.integer) install(sum);
   }
   if (options_.integer) install_code_dropout(model_);
+  // What runs in floats, as residual sums do.
+  if (dummy_.defined()) fuse_layers(model_, trace(model_, Variable(dummy_)));
   refresh_paths(model_);
   prepared_ = true;
   if (optimizer_ != nullptr) join_optimizer();

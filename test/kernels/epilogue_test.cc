@@ -1,8 +1,13 @@
 #include "kernels/epilogue.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 #include <random>
+
+#include "kernels/epilogue_bodies.h"
+#include "test/catch_skip.h"
 
 using namespace halftone;
 
@@ -66,6 +71,46 @@ TEST_CASE("accumulator statistics are exact for any size and channel count") {
   }
 }
 
+TEST_CASE("floats that hold integers become accumulators, with their statistics") {
+  Fixture f(2, 9000, 6, (1 << 24) - 1);
+  Tensor acc = Tensor::empty(f.context, f.acc.shape(), DType::kInt32);
+  const Tensor floats = f.acc.to(DType::kFloat32);
+  std::memcpy(acc.raw(), floats.raw(), acc.nbytes());
+  const auto s = kernels::to_accumulators(acc, 1 << 24);
+  REQUIRE(acc.to_vector<int32_t>() == f.acc.to_vector<int32_t>());
+  const auto wanted = kernels::accumulator_statistics(f.acc, 1 << 24);
+  REQUIRE((s.count == wanted.count && s.sum == wanted.sum && s.sum_squares == wanted.sum_squares &&
+           s.low == wanted.low && s.high == wanted.high));
+}
+
+TEST_CASE("the backward's sums have the same bits from every instruction set") {
+  const kernels::EpilogueBodies* wide = kernels::epilogue_bodies_avx512();
+  if (wide == nullptr) HALFTONE_SKIP("this processor has no AVX-512");
+  const int64_t rows = 999, width = 54;  // whole vectors and a rest
+  Fixture f(1, rows, width, 3000);
+  std::vector<int32_t> keep, bias;
+  std::vector<float> multiplier, centre(width, 3.5f);
+  for (const auto& c : f.channels) {
+    keep.push_back(c.keep), bias.push_back(c.bias), multiplier.push_back(c.multiplier);
+  }
+  const kernels::EpilogueBlock block{
+      0, rows * width, width, f.acc.data<int32_t>(), keep.data(), bias.data(), multiplier.data()};
+  const auto run = [&](const kernels::EpilogueBodies& bodies) {
+    std::vector<float> sums(2 * width);
+    std::vector<double> learned(2 * width);
+    kernels::EpilogueSums s{};
+    s.dy = f.dy.data<float>(), s.centre = centre.data();
+    s.pass = {-6.0f, 9.0f, -8.0f, 7.0f};
+    s.act_low = -6.0f, s.act_high = 9.0f;
+    s.learned = quant_math::lsq_rule({1.0f, 0, -8, 7});
+    s.sum = sums.data(), s.centred = s.sum + width;
+    s.scale = learned.data(), s.offset = s.scale + width;
+    bodies.backward_sums(block, s);
+    return std::make_pair(sums, learned);
+  };
+  REQUIRE(run(*wide) == run(kernels::epilogue_bodies_avx2()));
+}
+
 TEST_CASE("constant accumulators have variance 0, no batch is refused") {
   const Context context;
   const Tensor acc = Tensor::from(context, Shape{3, 1}, std::vector<int32_t>(3, 1 << 29));
@@ -124,5 +169,39 @@ TEST_CASE("backward passes: sums and gradient, the same for every thread count")
     }
     if (first.empty()) first = sums.sum_centred;
     REQUIRE(first == sums.sum_centred);
+  }
+}
+
+TEST_CASE("backward sums of a learned grid: double, the same for every thread count") {
+  const quant_math::Grid grid{1.0f, 3, 0, 15};
+  for (const quant_math::LsqRule& rule :
+       {quant_math::lsq_rule({1.0f, 0, -8, 7}), quant_math::lsq_plus_rule(grid)}) {
+    const kernels::LearnedOutput learned{-6.0f, 9.0f, rule};
+    std::vector<double> first;
+    for (const int threads : {1, 2, 5}) {
+      Fixture f(threads, 20000, 6, 3000);
+      const auto sums = kernels::epilogue_backward_sums(f.dy, f.acc, f.channels, {},
+                                                        std::vector<float>(6), &learned);
+      long double scale = 0, offset = 0, size = 0;
+      for (int64_t i = 0; i < f.acc.numel(); ++i) {
+        const auto& ch = f.channels[i % 6];
+        const float t =
+            quant_math::scaled(f.acc.data<int32_t>()[i], ch.keep, ch.bias, ch.multiplier);
+        const auto share =
+            quant_math::lsq_share(std::clamp(t, -6.0f, 9.0f), rule, quant_math::LsqEdge::kPaper);
+        const long double up = f.dy.data<float>()[i];
+        scale += up * static_cast<long double>(share.scale);
+        offset += up * static_cast<long double>(share.offset);
+        size += std::fabs(up) * (std::fabs(share.scale) + 1);
+      }
+      REQUIRE(scale != 0);
+      // Products are exact in double. Each of the 120,000 terms goes through at most 512 additions
+      // of its column and 64 x 60 of columns and chunks, each within 2^-53 of what is summed.
+      const double bound = 4400 * 0x1p-53 * static_cast<double>(size);
+      REQUIRE(std::abs(sums.scale - static_cast<double>(scale)) <= bound);
+      REQUIRE(std::abs(sums.offset - static_cast<double>(offset)) <= bound);
+      if (first.empty()) first = {sums.scale, sums.offset};
+      REQUIRE(first == std::vector<double>{sums.scale, sums.offset});
+    }
   }
 }
