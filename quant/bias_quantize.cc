@@ -22,6 +22,7 @@ bool BiasQuantize::will_quantize() const {
 Variable BiasQuantize::forward(const std::vector<Variable>& inputs) {
   if (!will_quantize()) return inputs.at(0);
   if (training()) set_initialised(true);
+  if (watched()) show(inputs.at(0).value());
   return quantize(inputs.at(0));
 }
 

@@ -48,6 +48,7 @@ void check_weights(const Chain& chain, const Tensor& weight) {
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.weight = weight_to_quantize(chain);
   check_weights(chain, step.weight);
+  if (chain.weight->watched()) chain.weight->show(step.weight);
   const int64_t channels = step.out_channels();
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
   step.weight_options.shift = shift_of(step.weight_options.grids.at(0));
@@ -152,15 +153,18 @@ void fold_channels(const Chain& chain, ChainStep& step) {
   }
 }
 
+// What the output quantizer stands for, in reals.
+Tensor real_output(const ChainStep& step) {
+  Tensor y = Tensor::empty(step.acc.context(), step.acc.shape());
+  kernels::epilogue_to_float(step.acc, step.channels, step.act_low, step.act_high, y);
+  return y;
+}
+
 // Ranges from the ends of each channel's accumulator, as the epilogue is monotone; other observers
 // see all values.
 void observe_output(Chain& chain, const ChainStep& step) {
   auto* range_only = dynamic_cast<RangeQuantize*>(chain.output.get());
-  if (range_only == nullptr) {
-    Tensor y = Tensor::empty(step.acc.context(), step.acc.shape());
-    kernels::epilogue_to_float(step.acc, step.channels, step.act_low, step.act_high, y);
-    return chain.output->observe_values(y);
-  }
+  if (range_only == nullptr) return chain.output->observe_values(real_output(step));
   kernels::Range range{INFINITY, -INFINITY};
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     const auto end = [&](int32_t acc) {
@@ -261,6 +265,7 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   fold_channels(chain, step);
   if (observes) observe_output(chain, step);
   if (quantizes && chain.output->initialised()) {
+    if (chain.output->watched()) chain.output->show(real_output(step));
     set_output(chain, step);
     fold_channels(chain, step);
     step.learned = chain.output->learned_grid(step.acc.shape());

@@ -91,6 +91,7 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
     return x;
   if (observes()) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
+  if (watched()) show(x.value());
   return quantize(x);
 }
 

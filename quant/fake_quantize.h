@@ -98,6 +98,14 @@ class FakeQuantize : public Module {
   // is learned.
   virtual std::optional<LearnedGrid> learned_grid(const Shape&) const { return std::nullopt; }
 
+  // Called with all that this quantizes from now on, as the network computes it: real values,
+  // before they are rounded and clipped. Null: nobody.
+  using Watcher = std::function<void(const Tensor& x)>;
+  void watch(Watcher watcher) { watcher_ = std::move(watcher); }
+  bool watched() const { return static_cast<bool>(watcher_); }
+  // For who computes the codes elsewhere: a chain, a sum.
+  void show(const Tensor& x) const { watcher_(x); }
+
   // After every optimizer step: clips, keeps scales positive.
   virtual void after_step() {}
 
@@ -125,6 +133,7 @@ class FakeQuantize : public Module {
   OpRecord record(const char* op, const Variable& x) const;
 
   FakeQuantizeArgs args_;
+  Watcher watcher_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;
 };
 

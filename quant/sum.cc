@@ -50,6 +50,19 @@ void observe(Sum& sum, const kernels::SumRange& t, float scale) {
   dynamic_cast<RangeQuantize&>(*sum.output).observe({{real(t.low), real(t.high)}});
 }
 
+// The sums themselves, in reals, behind the activation.
+void show(const Sum& sum, const Codes& a, const Codes& b) {
+  Tensor y = Tensor::empty(a.values.context(), a.values.shape());
+  const Bounds act = bounds_of(sum);
+  const int32_t zero = a.params.zero_point + b.params.zero_point;
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    const int32_t steps = a.values.data<uint8_t>()[i] + b.values.data<uint8_t>()[i] - zero;
+    const float real = a.params.scale * static_cast<float>(steps);
+    y.data<float>()[i] = std::min(std::max(real, act.low), act.high);
+  }
+  sum.output->show(y);
+}
+
 Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
   sum.tree->check();
   sum.produced.reset();
@@ -60,6 +73,7 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
   const QuantParams y = output.params();
   const Codes *a = fitting(inputs[0], y.scale), *b = fitting(inputs[1], y.scale);
   if (a == nullptr || b == nullptr) return sum.add->forward(inputs);
+  if (output.watched()) show(sum, *a, *b);
   const kernels::CodeSum rule = rule_of(sum, a->params, b->params, y);
   Tensor codes = Tensor::empty(inputs[0].context(), inputs[0].shape(), DType::kUInt8);
   const kernels::SumRange range = kernels::add_codes(a->values, b->values, rule, codes);

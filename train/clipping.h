@@ -9,10 +9,10 @@
 
 namespace halftone {
 
-// By the path of each initialised quantizer: the share of the values that it sees in evaluation
-// mode, over these batches, that lie beyond its codes. Values are those of the float path, since
-// between the codes of an integer chain nothing is left to see. Takes the model apart: executors
-// and quantizers are not put back.
+// By the path of each initialised quantizer: the share of the values that it gets in evaluation
+// mode, over these batches, that lie beyond its codes. The network is the one that evaluation runs:
+// folded weights where they are folded, sums of integer chains in reals before they are rounded. A
+// quantizer that gets nothing but codes of its own has no share. Changes nothing in the model.
 std::map<std::string, double> clipped_shares(Module& model, const std::vector<Tensor>& batches);
 
 }  // namespace halftone

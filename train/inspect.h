@@ -23,8 +23,7 @@ nlohmann::ordered_json inspect_file(const InspectRequest& request);
 std::string inspect_table(const nlohmann::ordered_json& report);
 
 // Of each quantizer in a model {where, type, spec, bits, initialised, scale, zero_point, min_val,
-// max_val, and with batches "clipped": as in clipping.h, which takes the model apart}. Lists have a
-// value per channel.
+// max_val, and with batches "clipped": as in clipping.h}. Lists have a value per channel.
 nlohmann::ordered_json describe_quantizers(Module& model, const std::vector<Tensor>& batches);
 std::string quantizer_table(const nlohmann::ordered_json& quantizers);
 
