@@ -23,6 +23,7 @@ class BnnQuantizer : public Quantizer {
   using Quantizer::Quantizer;
   std::string name() const override { return "BNNQuantizer"; }
   ConfigRules rules() const override;
+  bool approximates_float() const override { return false; }
 
  protected:
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,

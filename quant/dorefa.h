@@ -22,6 +22,7 @@ class DorefaQuantizer : public Quantizer {
   using Quantizer::Quantizer;
   std::string name() const override { return "DoReFaQuantizer"; }
   ConfigRules rules() const override;
+  bool approximates_float() const override { return false; }
 
  protected:
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,

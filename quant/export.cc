@@ -93,12 +93,21 @@ Json describe(const FakeQuantize& q) {
                              (spec.symmetric ? "symmetric" : "affine")},
               {"qmin", g.qmin},
               {"qmax", g.qmax},
+              {"summary", q.summary_of_spec()},
               {"rounding", spec.nni ? "nni" : "onnx"},
               {"state", q.path()},
               {"initialised", q.initialised()}};
   if (spec.per_channel) out["axis"] = spec.axis;
   if (spec.padding_value != 0) out["padding_value"] = spec.padding_value;
   return out;
+}
+
+// Of a quantizer whose scale is no tensor of the file, as it follows from a rule.
+void add_grid(const FakeQuantize& q, Json& out) {
+  for (const quant_math::Grid& g : q.grids(4).list) {
+    out["scale"].push_back(g.scale);
+    out["zero_point"].push_back(g.zero_point);
+  }
 }
 
 // A number, or a list for more than one channel.
@@ -205,7 +214,9 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
   file.tensors = model_.state_dict();
   Json layers, calibration;
   for (const QuantPoint& point : points_) {
-    layers[point.module][name_of(point.type)] = describe(*point.quantizer);
+    const FakeQuantize& q = *point.quantizer;
+    Json& layer = layers[point.module][name_of(point.type)] = describe(q);
+    if (q.initialised() && file.tensors.count(q.path() + ".scale") == 0) add_grid(q, layer);
     add_calibration(point, calibration[point.module]);
     if (needs_calibration()) add_code_range(point, calibration[point.module]);
   }

@@ -74,6 +74,9 @@ class Quantizer {
   void compress();
   // Whether the network has to be trained with it. The others quantize a trained network.
   virtual bool needs_training() const { return true; }
+  // Whether the network computes nearly the same with its quantizers off. Latent weights that are
+  // binarized, or that go through tanh first, are no weights of a float network.
+  virtual bool approximates_float() const { return true; }
   // Whether data has to run through the network between prepare() and compress().
   virtual bool needs_calibration() const { return false; }
 
@@ -108,6 +111,11 @@ class Quantizer {
   Module& model() const { return model_; }
   // Why this layer has no integer form; "" where it has one.
   std::string integer_obstacle(const std::string& module) const;
+  // By name, with the reason: quantized layers that compute on dequantized floats, and, where there
+  // is a graph, all else that computes on floats between quantized layers. A batch norm or an
+  // activation that follows a layer of the list is not named again. Empty where the network from
+  // its first quantized layer to its last runs on integers.
+  std::map<std::string, std::string> float_layers() const;
 
  protected:
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
@@ -149,6 +157,7 @@ class Quantizer {
   QuantPoint* find_point(const std::string& module, QuantType type);
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
   void reject(const std::string& module, const std::string& why);
+  bool runs_on_integers(const GraphNode& node) const;
 
   Module& model_;
   ConfigList config_list_;

@@ -97,15 +97,9 @@ class Step {
     optimizer_->step();
   }
 
-  // Layers that the quantizer leaves on the float path, with its reasons.
+  // What the quantizer leaves on the float path, with its reasons.
   Json float_layers() const {
-    Json layers = Json::object();
-    if (quantizer_ == nullptr) return layers;
-    for (const QuantPoint& point : quantizer_->points()) {
-      const std::string why = quantizer_->integer_obstacle(point.module);
-      if (!why.empty()) layers[point.module] = why;
-    }
-    return layers;
+    return quantizer_ == nullptr ? Json::object() : Json(quantizer_->float_layers());
   }
 
  private:

@@ -87,7 +87,7 @@ EvaluateReport evaluate_run(const EvaluateRequest& request) {
   r.model = l.network.model.name;
   r.quantizer = l.recipe.quantizer.name;
   r.step = l.step;
-  if (l.network.quantizer) r.float_layers = float_layers(*l.network.quantizer);
+  if (l.network.quantizer) r.float_layers = l.network.quantizer->float_layers();
   return r;
 }
 

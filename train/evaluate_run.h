@@ -21,7 +21,7 @@ struct EvaluateRequest {
 struct EvaluateReport {
   std::string path, dataset, split, model, quantizer;  // quantizer "" in float
   int64_t step = -1;                                   // of a checkpoint
-  std::map<std::string, std::string> float_layers;     // as in network.h
+  std::map<std::string, std::string> float_layers;     // as in quantizer.h
   Evaluation result;                                   // quantized where there is a quantizer
   double seconds = 0;
 };

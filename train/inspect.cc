@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "data/loader.h"
-#include "quant/fake_quantize.h"
+#include "quant/quantizer.h"
 #include "train/checkpoint.h"
 #include "train/clipping.h"
 #include "train/data_source.h"
@@ -128,6 +128,48 @@ Json describe_run(const Context& context, const Checkpoint& c, const std::string
           {"finished", c.finished}};
 }
 
+// What an export's codes stand for, from lowest to highest, where no range was tracked.
+void add_range(const Json& q, Json& row) {
+  for (size_t c = 0; c < row["scale"].size(); ++c) {
+    const double scale = row["scale"][c], z = row["zero_point"][c];
+    row["min_val"].push_back(scale * (q.at("qmin").get<double>() - z));
+    row["max_val"].push_back(scale * (q.at("qmax").get<double>() - z));
+  }
+}
+
+// Of a learned scale: z = rint(-offset / s), or 0 without an offset (LSQ+, LSQ).
+void add_zero_points(const Json& q, const Json& offsets, Json& row) {
+  for (size_t c = 0; c < row["scale"].size(); ++c) {
+    const auto g = quant_math::lsq_plus_grid(row["scale"][c],
+                                             offsets.empty() ? 0.0f : offsets[c].get<float>(),
+                                             q.at("qmin"), q.at("qmax"));
+    row["zero_point"].push_back(g.zero_point);
+  }
+}
+
+Json floats_in(const TensorFile& file, const std::string& name) {
+  const auto found = file.tensors.find(name);
+  if (found == file.tensors.end()) return Json::array();
+  return found->second.to(DType::kFloat32).to_vector<float>();
+}
+
+// One row of the quantizers of an export.
+Json exported_quantizer(const TensorFile& file, const std::string& type, const Json& q) {
+  const std::string state = q.at("state");
+  Json row = {{"where", state},
+              {"type", type},
+              {"spec", q.at("summary")},
+              {"bits", q.at("bits")},
+              {"initialised", q.at("initialised")}};
+  for (const char* key : {"scale", "zero_point"})
+    row[key] = q.contains(key) ? q[key] : floats_in(file, state + "." + key);
+  for (const char* key : {"min_val", "max_val"}) row[key] = floats_in(file, state + "." + key);
+  if (!q.at("initialised").get<bool>()) return row;
+  if (row["zero_point"].empty()) add_zero_points(q, floats_in(file, state + ".offset"), row);
+  if (row["min_val"].empty()) add_range(q, row);
+  return row;
+}
+
 // Of an export: its metadata says which states are quantizers'.
 Json exported_quantizers(const TensorFile& file) {
   Json rows = Json::array();
@@ -136,23 +178,8 @@ Json exported_quantizers(const TensorFile& file) {
   if (!ours || layers == file.metadata.end()) return rows;
   const Json parsed = Json::parse(layers->second);
   for (const auto& [module, types] : parsed.items()) {
-    for (const auto& [type, q] : types.items()) {
-      const std::string state = q.at("state");
-      const std::string spec = q.at("dtype").get<std::string>() + q.at("bits").dump() + " " +
-                               q.at("scheme").get<std::string>();
-      Json row = {{"where", state},
-                  {"type", type},
-                  {"spec", spec},
-                  {"bits", q.at("bits")},
-                  {"initialised", q.at("initialised")}};
-      for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) {
-        const auto values = file.tensors.find(state + "." + key);
-        row[key] = Json::array();
-        if (values != file.tensors.end())
-          row[key] = values->second.to(DType::kFloat32).to_vector<float>();
-      }
-      rows.push_back(row);
-    }
+    for (const auto& [type, q] : types.items())
+      rows.push_back(exported_quantizer(file, type, q));
   }
   return rows;
 }

@@ -56,15 +56,6 @@ void check_use(const Quantizer& quantizer, NetworkUse use) {
 
 }  // namespace
 
-std::map<std::string, std::string> float_layers(const Quantizer& quantizer) {
-  std::map<std::string, std::string> layers;
-  for (const QuantPoint& p : quantizer.points()) {
-    const std::string why = quantizer.integer_obstacle(p.module);
-    if (p.type == QuantType::kWeight && !why.empty()) layers[p.module] = why;
-  }
-  return layers;
-}
-
 std::string state_file(const std::string& path) {
   return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
 }

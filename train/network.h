@@ -30,9 +30,6 @@ struct Network {
 enum class NetworkUse : uint8_t { kTraining, kEvaluation };
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch,
                       NetworkUse use);
-// Quantized layers that compute on dequantized floats, and why: they have no integer form, so that
-// the network as a whole is not deployable as integers.
-std::map<std::string, std::string> float_layers(const Quantizer& quantizer);
 // The file that holds a run's weights where `path` is its folder; else `path`.
 std::string state_file(const std::string& path);
 // Loads what a file has for the model: a checkpoint, a quantizer's export, or a plain file of

@@ -211,11 +211,9 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   r.calibrated_on = train->name;
   r.quantizer = recipe.quantizer.name;
   r.images = network.quantizer->needs_calibration() ? request.images : 0;
-  r.sizes = measure_sizes(*network.model.module);
-  r.float_layers = float_layers(*network.quantizer);
-  Network probed = quantized_network(context, recipe);
-  probed.model->load_state_dict(network.model->state_dict());
-  r.quantizers = describe_quantizers(*probed.model.module, batches);
+  r.sizes = measure_sizes(*network.model.module, network.quantizer.get());
+  r.float_layers = network.quantizer->float_layers();
+  r.quantizers = describe_quantizers(*network.model.module, batches);
   r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   write_folder(r.out, recipe, network, r);
   return r;

@@ -30,7 +30,7 @@ struct QuantizeReport {
   NetworkSizes sizes;
   double seconds = 0;
   nlohmann::ordered_json quantizers;                // as in inspect.h, of the calibration's images
-  std::map<std::string, std::string> float_layers;  // as in network.h
+  std::map<std::string, std::string> float_layers;  // as in quantizer.h
 };
 
 // Writes the run folder `out` whole or not at all: checkpoint.safetensors (for eval and inspect),

@@ -23,6 +23,38 @@ class QuantizersOff {
   const Quantizer& quantizer_;
 };
 
+// 0..1; negative before the first test in float. Test accuracies of the float phase: behind step k,
+// number k + 1 is the coming one.
+double accuracy_of_float_phase(const Quantizer& quantizer, const std::vector<MetricsRow>& rows) {
+  int64_t start = std::numeric_limits<int64_t>::max();
+  for (const QuantPoint& p : quantizer.points())
+    start = std::min(start, p.quantizer->spec().start_step);
+  double last = -1;
+  for (const MetricsRow& row : rows) {
+    if (row.test_accuracy >= 0 && row.step + 1 < start) last = row.test_accuracy;
+  }
+  return last;
+}
+
+void measure_float(Trainer& trainer, RunReport& r) {
+  Network& network = trainer.network();
+  if (!network.quantizer->approximates_float()) {
+    r.float_accuracy = accuracy_of_float_phase(*network.quantizer, trainer.rows());
+    r.float_is = r.float_accuracy < 0 ? "none: the latent weights are not those of a float network"
+                                      : "the last test before quantization started";
+    return;
+  }
+  const QuantizersOff off(*network.quantizer);
+  r.float_accuracy = evaluate(*network.model.module, trainer.data().test,
+                              trainer.recipe().test_batch_size, trainer.loss())
+                         .accuracy;
+  r.float_is = "the same weights, quantizers off";
+}
+
+nlohmann::ordered_json number_or_null(double accuracy) {
+  return accuracy < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(accuracy);
+}
+
 std::string percent(double accuracy) {
   return accuracy < 0 ? "-" : fmt::format("{:.2f} %", 100 * accuracy);
 }
@@ -44,18 +76,13 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   r.steps = result.steps;
   r.out = out;
   (network.quantizer ? r.quantized_accuracy : r.float_accuracy) = result.test.accuracy;
-  const NetworkSizes sizes = measure_sizes(*network.model.module);
+  const NetworkSizes sizes = measure_sizes(*network.model.module, network.quantizer.get());
   r.parameters = sizes.parameters;
   r.fp32_bytes = sizes.fp32_bytes;
   r.quantized_bytes = network.quantizer ? sizes.quantized_bytes : 0;
   if (network.quantizer) {
-    {
-      const QuantizersOff off(*network.quantizer);
-      r.float_accuracy = evaluate(*network.model.module, trainer.data().test,
-                                  recipe.test_batch_size, trainer.loss())
-                             .accuracy;
-    }
-    r.float_layers = float_layers(*network.quantizer);
+    measure_float(trainer, r);
+    r.float_layers = network.quantizer->float_layers();
     network.quantizer->export_model(out + "/model_quantized.safetensors",
                                     out + "/calibration.json");
   } else {
@@ -72,7 +99,8 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
 nlohmann::ordered_json to_json(const RunReport& r) {
   nlohmann::ordered_json j = {{"dataset", r.dataset}, {"model", r.model}};
   if (!r.quantizer.empty()) j["quantizer"] = r.quantizer;
-  j["float_accuracy"] = r.float_accuracy;
+  j["float_accuracy"] = number_or_null(r.float_accuracy);
+  if (!r.quantizer.empty()) j["float_is"] = r.float_is;
   if (!r.quantizer.empty()) j["quantized_accuracy"] = r.quantized_accuracy;
   j["parameters"] = r.parameters;
   j["fp32_bytes"] = r.fp32_bytes;
@@ -96,8 +124,7 @@ std::string to_table(const RunReport& r) {
   t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set",
                    r.dataset, "training", r.epochs, r.steps, r.seconds);
   if (quantized)
-    t += fmt::format("{:<14} {}; float: the same weights, quantizers off\n", "quantizer",
-                     r.quantizer);
+    t += fmt::format("{:<14} {}; float: {}\n", "quantizer", r.quantizer, r.float_is);
   for (const auto& [layer, why] : r.float_layers) {
     t += fmt::format("{:<14} {}: float path, not deployable as integers: {}\n", "", layer, why);
   }

@@ -11,9 +11,10 @@ namespace halftone {
 
 struct RunReport {
   std::string dataset, model, quantizer;  // quantizer "" for a float run
-  double float_accuracy = -1;  // 0..1; of a quantized run: the same weights with the quantizers off
-  double quantized_accuracy = -1;                   // negative for a float run
-  std::map<std::string, std::string> float_layers;  // as in network.h
+  double float_accuracy = -1;      // 0..1; negative where there is no float network to measure
+  std::string float_is;            // of a quantized run, in words: whose accuracy that is
+  double quantized_accuracy = -1;  // negative for a float run
+  std::map<std::string, std::string> float_layers;  // as in quantizer.h
   int64_t parameters = 0;
   int64_t fp32_bytes = 0, quantized_bytes = 0;  // of what has to be stored to run the network
   double seconds = 0;                           // of training

@@ -245,6 +245,33 @@ class HalftoneTest(unittest.TestCase):
         self.assertIn("new or empty folder", self.fails("quantize", run, "--config", good, "--out", run))
         self.assertEqual(sorted(set(os.listdir(self.temp.name)) - {"bad.yaml", "recipe.yaml", "w"}), before)
 
+    def test_inspect_says_the_same_of_a_run_and_of_its_export(self):
+        for name, bits, ends in [("LsqQuantizer", 4, {}), ("LsqPlusQuantizer", 4, {}),
+                                 ("DoReFaQuantizer", 2, {"weight": [-1, 1], "input": [0, 1]}),
+                                 ("BNNQuantizer", 1, {"weight": [-1, 1], "input": [-1, 1]})]:
+            with self.subTest(name):
+                self.call("train", self.recipe(RECIPE + """
+quantizer: {name: %s, config_list: [{quant_types: [weight, input], quant_bits: %d, op_names: [conv2, fc1]}]}
+""" % (name, bits)), "--out", self.path(name), "--quiet", "--set", "epochs=1")
+                rows = {}
+                for path in [self.path(name), self.path(name + "/model_quantized.safetensors")]:
+                    for q in json.loads(self.call("inspect", path, "--json").stdout)["quantizers"]:
+                        for key in ["scale", "zero_point", "min_val", "max_val"]:
+                            self.assertTrue(q[key], q)
+                        rows.setdefault(q["where"], []).append(q)
+                        if ends:
+                            for low, high in zip(q["min_val"], q["max_val"]):
+                                for found, wanted in zip([low, high], ends[q["type"]]):
+                                    self.assertAlmostEqual(found, wanted, 6)
+                    self.assertNotIn("- to -", self.call("inspect", path).stdout)
+                self.assertEqual(len(rows), 4)
+                for run, export in rows.values():
+                    self.assertEqual(run["spec"], export["spec"])
+                    for key in ["scale", "zero_point", "min_val", "max_val"]:
+                        self.assertEqual(len(run[key]), len(export[key]))
+                        for a, b in zip(run[key], export[key]):
+                            self.assertAlmostEqual(a, b, delta=1e-6 * abs(a))
+
     def test_quickstart_ends_with_one_json_object(self):
         recipe = self.recipe()
         out = self.call("--recipe", recipe, "--out", self.path("q"), "--quiet", program=QUICKSTART)

@@ -170,3 +170,28 @@ TEST_CASE("the report measures sizes and both accuracies, and leaves the quantiz
   CHECK(to_json(r).at("quantized_accuracy") == r.quantized_accuracy);
   CHECK_THAT(to_table(r), Catch::Contains("quantized") && Catch::Contains("lenet5"));
 }
+
+TEST_CASE("of latent weights, the float accuracy is that of the float phase, or none") {
+  const std::string binary = R"(quantizer={name: BNNQuantizer, config_list: [
+      {quant_types: [weight, input], quant_bits: 1, op_names: [conv2, fc1, fc2]}]})";
+  const test::TempFolder f;
+  Trainer at_once(parse_recipe(kRecipe, "r.yaml", {binary, "epochs=1"}), quiet(f.path() + "/a"));
+  const RunReport none = finish_run(at_once, at_once.run(), f.path() + "/a");
+  CHECK(none.float_accuracy < 0);
+  CHECK(none.quantized_accuracy >= 0);
+  CHECK(to_json(none).at("float_accuracy").is_null());
+  CHECK_THAT(to_table(none), Catch::Contains("float: none: the latent weights"));
+
+  Trainer later(
+      parse_recipe(kRecipe, "r.yaml", {binary, "epochs=3", "quantizer.float_epochs=2"}),
+      quiet(f.path() + "/b"));
+  const RunReport r = finish_run(later, later.run(), f.path() + "/b");
+  std::vector<double> tests;
+  for (const MetricsRow& row : later.rows())
+    if (row.test_accuracy >= 0) tests.push_back(row.test_accuracy);
+  REQUIRE(tests.size() == 3);
+  // The test behind the second epoch has the quantizers on: they start with the next step.
+  CHECK(r.float_accuracy == tests[0]);
+  CHECK(r.quantized_accuracy == tests[2]);
+  CHECK_THAT(to_table(r), Catch::Contains("the last test before quantization started"));
+}
