@@ -140,9 +140,9 @@ void add_range(const Json& q, Json& row) {
 // Of a learned scale: z = rint(-offset / s), or 0 without an offset (LSQ+, LSQ).
 void add_zero_points(const Json& q, const Json& offsets, Json& row) {
   for (size_t c = 0; c < row["scale"].size(); ++c) {
-    const auto g = quant_math::lsq_plus_grid(row["scale"][c],
-                                             offsets.empty() ? 0.0f : offsets[c].get<float>(),
-                                             q.at("qmin"), q.at("qmax"));
+    const auto g =
+        quant_math::lsq_plus_grid(row["scale"][c], offsets.empty() ? 0.0f : offsets[c].get<float>(),
+                                  q.at("qmin"), q.at("qmax"));
     row["zero_point"].push_back(g.zero_point);
   }
 }
@@ -178,8 +178,7 @@ Json exported_quantizers(const TensorFile& file) {
   if (!ours || layers == file.metadata.end()) return rows;
   const Json parsed = Json::parse(layers->second);
   for (const auto& [module, types] : parsed.items()) {
-    for (const auto& [type, q] : types.items())
-      rows.push_back(exported_quantizer(file, type, q));
+    for (const auto& [type, q] : types.items()) rows.push_back(exported_quantizer(file, type, q));
   }
   return rows;
 }

@@ -123,8 +123,7 @@ std::string to_table(const RunReport& r) {
                    quantized ? kilobytes(r.quantized_bytes) : "");
   t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set",
                    r.dataset, "training", r.epochs, r.steps, r.seconds);
-  if (quantized)
-    t += fmt::format("{:<14} {}; float: {}\n", "quantizer", r.quantizer, r.float_is);
+  if (quantized) t += fmt::format("{:<14} {}; float: {}\n", "quantizer", r.quantizer, r.float_is);
   for (const auto& [layer, why] : r.float_layers) {
     t += fmt::format("{:<14} {}: float path, not deployable as integers: {}\n", "", layer, why);
   }

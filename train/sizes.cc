@@ -50,8 +50,7 @@ NetworkSizes normalisation(const BatchNorm& norm, const Quantizer* quantizer) {
 NetworkSizes measure_sizes(Module& model, const Quantizer* quantizer) {
   NetworkSizes s;
   for (auto& [name, module] : model.named_modules()) {
-    if (auto* layer = dynamic_cast<WeightLayer*>(module))
-      s += weighted(*layer, quantizer);
+    if (auto* layer = dynamic_cast<WeightLayer*>(module)) s += weighted(*layer, quantizer);
     if (auto* norm = dynamic_cast<BatchNorm*>(module)) s += normalisation(*norm, quantizer);
   }
   return s;

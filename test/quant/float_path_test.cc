@@ -50,7 +50,8 @@ Found found(const std::string& config, bool graph = true, const QuantizerOptions
   return q->float_layers();
 }
 
-std::string layers(const std::string& more = "", const std::string& types = "\"weight\", \"input\"") {
+std::string layers(const std::string& more = "",
+                   const std::string& types = "\"weight\", \"input\"") {
   return R"({"quant_types": [)" + types + R"(], "quant_bits": 8, "op_types": ["Conv2d", "Linear"],
     "quant_dtype": {"weight": "int"}, "quant_scheme": {"weight": "per_channel_symmetric"})" +
          more + "}";

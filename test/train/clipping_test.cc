@@ -27,10 +27,11 @@ struct Net {
     model->append(make<Conv2d>(context, conv));
     QuantizerOptions options;
     options.integer = integer;
-    quantizer = make_quantizer("QAT_Quantizer", *model, R"([{"quant_types": ["weight", "input"],
+    quantizer = make_quantizer("QAT_Quantizer", *model,
+                               R"([{"quant_types": ["weight", "input"],
         "quant_bits": 8, "op_types": ["Conv2d"], "quant_dtype": {"weight": "int"},
         "quant_scheme": {"weight": "per_channel_symmetric"}, "fold": ")" +
-                                                            fold + R"("}])",
+                                   fold + R"("}])",
                                nullptr, batch(1), options);
     quantizer->compress();
     (*model)(Variable(batch(1)));

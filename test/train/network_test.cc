@@ -20,7 +20,7 @@ double rate(const std::string& schedule, int64_t step) {
 std::vector<std::string> floats_of(const std::string& recipe) {
   static const std::map<std::string, std::vector<std::string>> kFloats = {
       {"lenet5-naive", {"conv1", "conv2", "fc1", "fc2", "fc3"}},  // no input is quantized
-      {"bnn-vgg-bnn-full", {"features.0"}},                        // images arrive
+      {"bnn-vgg-bnn-full", {"features.0"}},                       // images arrive
       // NNI's: two layers in float, the first binary one behind a float activation.
       {"bnn-vgg-bnn", {"features.17", "features.3"}},
       {"resnet20-qat8", {"avg_pool"}},

@@ -30,7 +30,8 @@ std::string entry(const std::string& types, const std::string& more) {
 
 }  // namespace
 
-TEST_CASE("a batch norm costs nothing where an integer layer takes it in, and its floats elsewhere") {
+TEST_CASE(
+    "a batch norm costs nothing where an integer layer takes it in, and its floats elsewhere") {
   constexpr int kCodes = 36, kNorm = 4 * 4 * 4, kBias = 4 * 4;
   const std::string symmetric = R"("quant_scheme": {"weight": "per_channel_symmetric"})";
   CHECK(sizes("").fp32_bytes == 4 * 72 + kBias + kNorm);
@@ -44,6 +45,5 @@ TEST_CASE("a batch norm costs nothing where an integer layer takes it in, and it
   CHECK(sizes(entry(R"("weight")", symmetric)).quantized_bytes == kCodes + 4 * 4 + kBias + kNorm);
   // No integer form, although the batch norm is folded in training: one scale, one zero point.
   const std::string affine = R"("quant_scheme": {"weight": "per_tensor_affine"}, "fold": "batch")";
-  CHECK(sizes(entry(R"("weight", "input")", affine)).quantized_bytes ==
-        kCodes + 8 + kBias + kNorm);
+  CHECK(sizes(entry(R"("weight", "input")", affine)).quantized_bytes == kCodes + 8 + kBias + kNorm);
 }

@@ -182,9 +182,8 @@ TEST_CASE("of latent weights, the float accuracy is that of the float phase, or 
   CHECK(to_json(none).at("float_accuracy").is_null());
   CHECK_THAT(to_table(none), Catch::Contains("float: none: the latent weights"));
 
-  Trainer later(
-      parse_recipe(kRecipe, "r.yaml", {binary, "epochs=3", "quantizer.float_epochs=2"}),
-      quiet(f.path() + "/b"));
+  Trainer later(parse_recipe(kRecipe, "r.yaml", {binary, "epochs=3", "quantizer.float_epochs=2"}),
+                quiet(f.path() + "/b"));
   const RunReport r = finish_run(later, later.run(), f.path() + "/b");
   std::vector<double> tests;
   for (const MetricsRow& row : later.rows())
