@@ -67,12 +67,16 @@ void warn_of_strangers(const ConfigEntry& entry, size_t number, const LayerList&
 
 }  // namespace
 
+const ConfigEntry* QuantConfig::last_match(const std::string& name, const std::string& type) const {
+  const auto found = std::find_if(entries.rbegin(), entries.rend(), [&](const ConfigEntry& e) {
+    return type_matches(e, type) && name_matches(e, name);
+  });
+  return found == entries.rend() ? nullptr : &*found;
+}
+
 const ConfigEntry* QuantConfig::select(const std::string& name, const std::string& type) const {
-  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    if (type_matches(*entry, type) && name_matches(*entry, name))
-      return entry->exclude ? nullptr : &*entry;
-  }
-  return nullptr;
+  const ConfigEntry* entry = last_match(name, type);
+  return entry == nullptr || entry->exclude ? nullptr : entry;
 }
 
 QuantConfig parse_config(const ConfigList& list, const ConfigRules& rules,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,11 +34,15 @@ namespace halftone {
 //                    "ema" | "nni" | "none"
 //   bn_freeze_step   from this step on batch norm keeps and uses its running statistics; 0: never
 // BNN's own: binarization, sign_gradient, xnor_scale, padding_value (bnn.h).
+// A key that changes nothing is an error: one of another quantizer, ema_decay beside another
+// observer, axis without scales per channel, anything beside exclude: true. What has no effect in
+// this model only (fold without a batch norm, a first layer that another entry takes) is warned of.
 struct ConfigEntry {
   std::map<QuantType, QuantSpec> specs;
   std::vector<std::string> op_types, op_names;
   bool has_op_types = false, has_op_names = false;
   bool exclude = false;
+  std::set<std::string> keys;  // as given
 };
 
 // What a quantizer accepts, and what holds where an entry is silent.
@@ -47,10 +52,9 @@ struct ConfigRules {
   std::map<QuantType, QuantSpec> defaults;  // per type; dtype, scheme, observer, start step
   std::vector<ObserverKind> observers = {ObserverKind::kEma, ObserverKind::kMinMax};
   // Keys beyond those that every quantizer has: of grids that follow from values.
-  std::vector<std::string> keys = {"quant_dtype", "quant_scheme", "axis",        "observer",
-                                   "ema_decay",   "percentile",   "reduce_range"};
-  bool reduce_range = false;  // whether the key is known
-  bool fold = false;          // whether fold and bn_freeze_step are known
+  std::vector<std::string> keys = {"quant_dtype", "quant_scheme", "axis", "observer", "ema_decay"};
+  bool start_step = true;  // whether quant_start_step is known
+  bool fold = false;       // whether fold and bn_freeze_step are known
 };
 
 // The layers of the model, for messages: (name, class name).
@@ -62,6 +66,8 @@ struct QuantConfig {
 
   // The last entry that matches wins entirely; null where none does or it excludes.
   const ConfigEntry* select(const std::string& name, const std::string& type) const;
+  // The same, whether it excludes or not.
+  const ConfigEntry* last_match(const std::string& name, const std::string& type) const;
 };
 
 // Throws Error: entry number, key, value, what is allowed, the nearest key or layer name.

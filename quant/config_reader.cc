@@ -4,6 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "quant/config_effect.h"
+#include "quant/config_field.h"
 #include "tensor/nearest.h"
 
 namespace halftone {
@@ -11,26 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::vector<std::string> known_keys(const ConfigRules& rules) {
-  std::vector<std::string> keys = {"quant_types",     "quant_bits",      "first_layer_bits",
-                                   "last_layer_bits", "op_types",        "op_names",
-                                   "exclude",         "quant_start_step"};
-  keys.insert(keys.end(), rules.keys.begin(), rules.keys.end());
-  if (rules.fold) keys.insert(keys.end(), {"fold", "bn_freeze_step"});
-  return keys;
-}
-
-// One key of one entry: what errors are about.
-struct Field {
-  size_t entry;
-  std::string key;
-  const Json& value;
-
-  std::string where() const { return "config_list entry " + std::to_string(entry) + ", " + key; }
-  [[noreturn]] void fail(const std::string& allowed) const {
-    throw HALFTONE_ERROR("config").at(where()).expected(allowed).found(value.dump());
-  }
-};
+using Field = ConfigField;
 
 const std::map<std::string, QuantType>& types_by_name() {
   static const std::map<std::string, QuantType> kTypes = {{"weight", QuantType::kWeight},
@@ -119,6 +102,11 @@ void read_observer(const Field& f, const ConfigRules& rules, QuantSpec& spec) {
     spec.observer = kind;
     return;
   }
+  for (const ObserverKind kind :
+       {ObserverKind::kHistogram, ObserverKind::kPercentile, ObserverKind::kKl}) {
+    if (!weight && name_of(kind) == word)
+      f.fail(allowed, "ObserverQuantizer, which calibrates after training, has \"" + word + "\"");
+  }
   f.fail(allowed);
 }
 
@@ -132,22 +120,6 @@ double number_between(const Field& f, double low, double high, const std::string
 bool truth(const Field& f) {
   if (!f.value.is_boolean()) f.fail("true or false");
   return f.value.get<bool>();
-}
-
-// Keys of one observer, or of one quantizer, are errors elsewhere.
-void check_use(const Json& item, size_t number, const ConfigRules& rules,
-               const std::map<QuantType, QuantSpec>& specs) {
-  const bool percentile = std::any_of(specs.begin(), specs.end(), [](const auto& s) {
-    return s.second.observer == ObserverKind::kPercentile;
-  });
-  if (item.contains("percentile") && !percentile)
-    Field{number, "percentile", item["percentile"]}.fail("observer \"percentile\" beside it");
-  if (item.contains("reduce_range") && !rules.reduce_range)
-    Field{number, "reduce_range", item["reduce_range"]}.fail("ObserverQuantizer, which has it");
-  for (const auto& [type, spec] : specs) {
-    if (spec.reduce_range && spec.bits < 3)
-      Field{number, "reduce_range", item["reduce_range"]}.fail("at least 3 bits to take one from");
-  }
 }
 
 // A number for all types leaves the bias its 32 bits.
@@ -272,60 +244,63 @@ void settle_bias(const Json& item, size_t number, std::map<QuantType, QuantSpec>
       .fix(fix);
 }
 
-void check_keys(const Json& item, size_t number, const ConfigRules& rules) {
-  if (!item.is_object())
-    fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
-  const std::vector<std::string> known = known_keys(rules);
-  for (const auto& [key, value] : item.items()) {
-    if (std::count(known.begin(), known.end(), key) > 0) continue;
-    const std::string near = nearest_name(key, known);
-    std::string all;
-    for (const std::string& k : known) all += (all.empty() ? "" : ", ") + k;
-    fail_entry(number,
-               "unknown key \"" + key + "\" with value " + value.dump() + "; allowed are " + all,
-               near.empty() ? "" : "did you mean \"" + near + "\"?");
-  }
+void check_names(const Field& f, const std::vector<std::string>& names) {
+  if (names.empty()) f.fail("at least one name", "take the key out, or name layers");
 }
 
-ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules) {
-  check_keys(item, number, rules);
-  ConfigEntry entry;
+std::map<QuantType, QuantSpec> base_specs(const Field& f, const ConfigRules& rules) {
+  std::map<QuantType, QuantSpec> specs;
+  for (const QuantType type : read_types(f, rules)) {
+    const auto base = rules.defaults.find(type);
+    QuantSpec spec = base == rules.defaults.end() ? QuantSpec() : base->second;
+    spec.axis = type == QuantType::kWeight ? 0 : 1;
+    if (!specs.emplace(type, spec).second) f.fail("each type once", "");
+  }
+  return specs;
+}
+
+void read_layers(const Json& item, size_t number, ConfigEntry& entry) {
   entry.has_op_types = item.contains("op_types");
   entry.has_op_names = item.contains("op_names");
   if (!entry.has_op_types && !entry.has_op_names) {
     fail_entry(number, "neither op_types nor op_names", "say which layers the entry is about");
   }
-  if (entry.has_op_types) entry.op_types = read_strings({number, "op_types", item["op_types"]});
-  if (entry.has_op_names) entry.op_names = read_strings({number, "op_names", item["op_names"]});
-  if (item.contains("exclude")) {
-    const Field f{number, "exclude", item["exclude"]};
-    entry.exclude = truth(f);
+  const auto read = [&](const char* key, std::vector<std::string>& names) {
+    if (!item.contains(key)) return;
+    const Field f{number, key, item[key]};
+    names = read_strings(f);
+    check_names(f, names);
+  };
+  read("op_types", entry.op_types);
+  read("op_names", entry.op_names);
+}
+
+ConfigEntry read_entry(const Json& item, size_t number, const ConfigRules& rules) {
+  if (!item.is_object())
+    fail_entry(number, "an entry is an object of keys and values, not " + item.dump(), "");
+  check_keys(item, number, rules);
+  ConfigEntry entry;
+  read_layers(item, number, entry);
+  if (item.contains("exclude")) entry.exclude = truth({number, "exclude", item["exclude"]});
+  if (entry.exclude) {
+    check_effect(item, number, {});
+    return entry;
   }
-  if (!entry.exclude && (!item.contains("quant_types") || !item.contains("quant_bits"))) {
+  if (!item.contains("quant_types") || !item.contains("quant_bits")) {
     fail_entry(number,
                item.contains("quant_types") ? "quant_bits is missing" : "quant_types is missing",
                "give quant_types and quant_bits, or exclude: true");
   }
-  if (item.contains("quant_types")) {
-    for (const QuantType type : read_types({number, "quant_types", item["quant_types"]}, rules)) {
-      const auto base = rules.defaults.find(type);
-      QuantSpec spec = base == rules.defaults.end() ? QuantSpec() : base->second;
-      spec.axis = type == QuantType::kWeight ? 0 : 1;
-      entry.specs[type] = spec;
-    }
-  }
-  if (!entry.exclude && entry.specs.empty()) {
+  entry.specs = base_specs({number, "quant_types", item["quant_types"]}, rules);
+  if (entry.specs.empty()) {
     fail_entry(number, "quant_types is empty", "to leave layers alone, say exclude: true");
   }
-  // An entry that excludes needs no quant_types: its other keys are still read, for all types.
-  std::map<QuantType, QuantSpec> unused;
-  if (entry.specs.empty()) {
-    for (const QuantType type : rules.types) unused[type] = QuantSpec();
+  for (const auto& [key, value] : item.items()) {
+    read_spec_key({number, key, value}, rules, entry.specs);
+    entry.keys.insert(key);
   }
-  for (const auto& [key, value] : item.items())
-    read_spec_key({number, key, value}, rules, entry.specs.empty() ? unused : entry.specs);
   settle_bias(item, number, entry.specs);
-  check_use(item, number, rules, entry.specs.empty() ? unused : entry.specs);
+  check_effect(item, number, entry.specs);
   return entry;
 }
 

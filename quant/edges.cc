@@ -3,6 +3,7 @@
 #include <set>
 #include <typeinfo>
 
+#include "nn/input_check.h"
 #include "quant/bias_quantize.h"
 #include "quant/quantizer.h"
 #include "quant/scale_group.h"
@@ -14,6 +15,28 @@ bool is_plain(const FakeQuantize& q) { return typeid(q) == typeid(RangeQuantize)
 
 bool in_group(const std::shared_ptr<FakeQuantize>& q) {
   return dynamic_cast<const GroupQuantize*>(q.get()) != nullptr;
+}
+
+// Throws where two quantizers that become one differ in what the user chose for them.
+void check_agreement(const QuantPoint& a, const QuantPoint& b) {
+  const auto differ = [&](const std::string& key, const std::string& one,
+                          const std::string& other) {
+    if (one == other) return;
+    const auto where = [](const QuantPoint& p) { return p.module + " (" + name_of(p.type) + ")"; };
+    throw HALFTONE_ERROR("config")
+        .at(where(a) + " and " + where(b))
+        .expected("one " + key + ": a sum or concatenation gives both the same scale")
+        .found(one + " and " + other)
+        .fix("give both the same " + key + " in config_list");
+  };
+  const QuantSpec x = a.quantizer->spec(), y = b.quantizer->spec();
+  const auto start = [](const QuantSpec& s) {
+    return std::to_string(std::max<int64_t>(s.start_step, 1));  // 0 and 1: from the beginning
+  };
+  differ("quant_start_step", start(x), start(y));
+  differ("observer", name_of(x.observer), name_of(y.observer));
+  if (x.observer == ObserverKind::kEma)
+    differ("ema_decay", short_number(x.ema_decay), short_number(y.ema_decay));
 }
 
 }  // namespace
@@ -86,7 +109,54 @@ void Quantizer::group_edges() {
   }
 }
 
+// Input quantizers that can read an edge's codes: by their index among points_.
+std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
+  const auto is_quantized = [this](const std::string& path) {
+    return find_point(path, QuantType::kOutput) != nullptr;
+  };
+  std::vector<size_t> readers;
+  for (size_t i = 0; i < points_.size(); ++i) {
+    const QuantPoint& point = points_[i];
+    if (point.type != QuantType::kInput || !is_plain(*point.quantizer)) continue;
+    const int node = graph_->only_node(point.module);
+    const QuantSpec& spec = point.quantizer->spec();
+    if (node < 0 || spec.bits != bits || spec.per_channel) continue;
+    const int value = graph_->nodes()[node].inputs.at(0);
+    if (maker_of(*graph_, value, is_quantized) == edge.node) readers.push_back(i);
+  }
+  return readers;
+}
+
+// One quantizer per edge and one scale for all: who gives up a quantizer of its own for it must
+// have wanted the same start and the same range.
+void Quantizer::check_group(const EdgeGroup& group) {
+  std::vector<QuantPoint> members;
+  for (const Module* user : group.users)
+    members.push_back({user->path(), QuantType::kOutput, output_of(*user)});
+  for (const Edge& edge : group.edges) {
+    const QuantPoint* own = find_point(edge.maker->path(), QuantType::kOutput);
+    if (own != nullptr) members.push_back(*own);
+    for (const size_t i : readers_of(edge, members[0].quantizer->spec().bits))
+      members.push_back(points_[i]);
+  }
+  for (const QuantPoint& m : members) check_agreement(members[0], m);
+  std::set<std::string> changed;
+  for (const QuantPoint& m : members) {
+    const QuantSpec spec = m.quantizer->spec();
+    if (spec.is_signed || spec.symmetric)
+      changed.insert(m.module + " (" + name_of(m.type) + ", " + spec.str() + ")");
+  }
+  if (changed.empty()) return;
+  std::string text;
+  for (const std::string& c : changed) text += (text.empty() ? "" : ", ") + c;
+  warn(
+      "on the scale of " + members[0].module +
+      " codes are uint with zero point 0 or 2^(bits - 1), whatever quant_dtype and quant_scheme: " +
+      text);
+}
+
 void Quantizer::make_group(const EdgeGroup& group) {
+  check_group(group);
   const auto shared = std::make_shared<ScaleGroup>();
   FakeQuantizeArgs args;
   args.spec = output_of(*group.users[0])->spec();
@@ -116,18 +186,10 @@ void Quantizer::give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>&
   for (const ChainPtr& chain : chains_) {
     if (&chain->tail() == edge.maker) chain->output = member;
   }
-  const auto is_quantized = [this](const std::string& path) {
-    return find_point(path, QuantType::kOutput) != nullptr;
-  };
-  for (QuantPoint& point : points_) {
-    if (point.type != QuantType::kInput || !is_plain(*point.quantizer)) continue;
-    const int node = graph_->only_node(point.module);
-    const QuantSpec& spec = point.quantizer->spec();
-    if (node < 0 || spec.bits != member->spec().bits || spec.per_channel) continue;
-    if (maker_of(*graph_, graph_->nodes()[node].inputs.at(0), is_quantized) != edge.node) continue;
-    point.quantizer = member;
+  for (const size_t i : readers_of(edge, member->spec().bits)) {
+    points_[i].quantizer = member;
     for (const ChainPtr& chain : chains_) {
-      if (chain->anchor->path() == point.module) chain->input = nullptr;
+      if (chain->anchor->path() == points_[i].module) chain->input = nullptr;
     }
   }
 }

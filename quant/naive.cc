@@ -36,6 +36,7 @@ ConfigRules NaiveQuantizer::rules() const {
   ConfigRules rules;
   rules.types = {QuantType::kWeight};
   rules.min_bits = rules.max_bits = 8;
+  rules.keys = {"quant_dtype", "quant_scheme", "axis", "observer"};
   rules.observers = {ObserverKind::kMinMax};
   QuantSpec& weight = rules.defaults[QuantType::kWeight];
   weight.is_signed = weight.symmetric = true;

@@ -10,8 +10,10 @@ void check_spec(const Module& module, const FakeQuantizeArgs& args) {
   if (spec.start_step > 1) {
     throw HALFTONE_ERROR("config")
         .at(module.path())
-        .expected("no quant_start_step: ObserverQuantizer quantizes after compress()")
-        .found(std::to_string(spec.start_step));
+        .expected(
+            "no quant_start_step and no float_epochs: ObserverQuantizer quantizes after training")
+        .found(std::to_string(spec.start_step))
+        .fix("take them out");
   }
   const bool per_channel = spec.observer == ObserverKind::kMinMax ||
                            spec.observer == ObserverKind::kEma || args.type == QuantType::kWeight;
@@ -40,7 +42,8 @@ ObserverQuantizer::ObserverQuantizer(Module& model, ConfigList config_list, Opti
 
 ConfigRules ObserverQuantizer::rules() const {
   ConfigRules rules;
-  rules.reduce_range = true;
+  rules.keys.insert(rules.keys.end(), {"percentile", "reduce_range"});
+  rules.start_step = false;
   rules.observers = {ObserverKind::kHistogram, ObserverKind::kPercentile, ObserverKind::kKl,
                      ObserverKind::kMinMax, ObserverKind::kEma};
   for (const QuantType type : rules.types) {

@@ -222,6 +222,13 @@ std::pair<std::string, std::string> Quantizer::outer_layers() const {
   return {paths.front(), paths.back()};
 }
 
+void Quantizer::create_point(Module& module, QuantType type, const QuantSpec& spec) {
+  check_place(module, type);
+  auto quantizer = make_fake_quantize(module, args_for(module, type, spec, options_.integer));
+  quantizer->train(module.training());
+  points_.push_back({module.path(), type, std::move(quantizer)});
+}
+
 void Quantizer::create_points() {
   const auto [first, last] = outer_layers();
   for (auto& [path, module] : model_.named_modules()) {
@@ -231,10 +238,11 @@ void Quantizer::create_points() {
     for (auto [type, spec] : entry->specs) {
       if (path == first && spec.first_bits > 0) spec.bits = spec.first_bits;
       if (path == last && spec.last_bits > 0) spec.bits = spec.last_bits;
-      check_place(*module, type);
-      auto quantizer = make_fake_quantize(*module, args_for(*module, type, spec, options_.integer));
-      quantizer->train(module->training());
-      points_.push_back({path, type, std::move(quantizer)});
+      try {
+        create_point(*module, type, spec);
+      } catch (Error& e) {
+        throw e.inside(number_of(*entry));
+      }
     }
   }
 }
@@ -267,12 +275,17 @@ std::string Quantizer::chain_obstacle(const Chain& chain) const {
 }
 
 void Quantizer::create_chains() {
+  std::set<std::string> norms;
   for (const ChainPtr& chain : graph_ ? find_chains(model_, *graph_) : lone_chains(model_)) {
     const std::string& path = chain->anchor->path();
     chain->weight = quantizer_of(path, QuantType::kWeight);
     chain->input = quantizer_of(path, QuantType::kInput);
     if (chain->weight == nullptr) continue;
+    const std::string norm = chain->norm == nullptr ? "" : chain->norm->path();
+    if (!norm.empty()) norms.insert(path);
     set_fold(*chain);
+    if (!norm.empty() && chain->norm == nullptr && chain->weight->spec().fold == FoldMode::kNni)
+      warn("fold \"nni\" of " + path + ": no effect, max pooling lies between it and " + norm);
     const std::string why = options_.integer ? chain_obstacle(*chain) : "";
     if (!why.empty()) reject(path, why);
     if (why.empty() && options_.integer) {
@@ -285,6 +298,7 @@ void Quantizer::create_chains() {
       folds_.push_back(chain);
     }
   }
+  warn_of_idle_keys(norms);
 }
 
 // One output quantizer for modules computed as one, behind the last: the last one that the

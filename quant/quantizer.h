@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,13 @@ class Quantizer {
  private:
   void read_config();
   std::pair<std::string, std::string> outer_layers() const;
+  const ConfigEntry* entry_of(const std::string& path) const;
+  std::string number_of(const ConfigEntry& entry) const;
+  void warn_of_idle_layer_bits(const ConfigEntry& entry);
+  void warn_of_idle_fold(const ConfigEntry& entry, const std::set<std::string>& norms);
+  void warn_of_idle_padding(const ConfigEntry& entry);
+  void warn_of_idle_keys(const std::set<std::string>& norms);
+  void create_point(Module& module, QuantType type, const QuantSpec& spec);
   void create_points();
   void create_chains();
   std::string chain_obstacle(const Chain& chain) const;
@@ -144,6 +152,8 @@ class Quantizer {
   std::string group_obstacle(const EdgeGroup& group);
   std::shared_ptr<FakeQuantize> output_of(const Module& user);
   void group_edges();
+  std::vector<size_t> readers_of(const Edge& edge, int bits);
+  void check_group(const EdgeGroup& group);
   void make_group(const EdgeGroup& group);
   void give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member);
   void share_edges();

@@ -26,7 +26,7 @@ std::map<std::string, Entry>& registry() {
       {"NaiveQuantizer",
        {"weights on their own range, 8 bits, nothing learned or observed", create<NaiveQuantizer>}},
       {"ObserverQuantizer",
-       {"post-training: ranges from a few batches of data (halftone quantize), 2 to 16 bits",
+       {"post-training: ranges from a few batches of data, behind float training, 2 to 16 bits",
         create<ObserverQuantizer>}},
       {"QAT_Quantizer",
        {"quantization-aware training (Jacob et al. 2018): weights, inputs, outputs, 2 to 16 bits",

@@ -67,13 +67,13 @@ TEST_CASE("values for all types and by type") {
   const QuantConfig c =
       parse(R"([{"quant_types": ["weight", "input"], "quant_bits": {"weight": 4, "input": 8},
       "op_types": ["Linear"], "quant_dtype": {"weight": "int"}, "quant_scheme": {"weight": "per_channel_symmetric"},
-      "quant_start_step": 7, "ema_decay": 0.5, "observer": "min_max", "axis": {"weight": 1}}])");
+      "quant_start_step": 7, "observer": {"input": "min_max"}, "axis": {"weight": 1}}])");
   const QuantSpec& w = c.entries[0].specs.at(QuantType::kWeight);
   const QuantSpec& x = c.entries[0].specs.at(QuantType::kInput);
   REQUIRE((w.bits == 4 && w.is_signed && w.per_channel && w.symmetric && w.axis == 1 &&
            w.start_step == 7));
   REQUIRE((x.bits == 8 && !x.is_signed && !x.per_channel && !x.symmetric && x.axis == 1));
-  REQUIRE((x.ema_decay == 0.5 && x.observer == ObserverKind::kMinMax));
+  REQUIRE(x.observer == ObserverKind::kMinMax);
 }
 
 TEST_CASE("a bad entry says which, what is allowed, and what is near") {

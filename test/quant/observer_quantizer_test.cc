@@ -267,7 +267,7 @@ TEST_CASE("observers: NaN, infinity and an empty batch are refused and change no
 
 TEST_CASE("bits, reduced range, dtypes and schemes") {
   const auto qmax = [](const std::string& keys) {
-    Lenet net(keys.empty() ? "\"ema_decay\": 0.9" : keys);
+    Lenet net(keys.empty() ? "\"observer\": \"histogram\"" : keys);
     net.calibrate();
     net.quantizer->compress();
     const quant_math::Grid g = net.point("fc1").grids(2).list[0];
@@ -378,7 +378,7 @@ TEST_CASE("what cannot be observed is refused with its place") {
                       Catch::Contains("evaluation mode") && Catch::Contains("model.eval()"));
   for (const auto& [keys, parts] : std::vector<std::pair<std::string, std::vector<std::string>>>{
            {R"("quant_scheme": {"input": "per_channel_affine"})", {"conv1", "observer histogram"}},
-           {R"("quant_start_step": 5)", {"conv1", "quant_start_step"}},
+           {R"("quant_start_step": 5)", {"entry 1", "no key \"quant_start_step\""}},
            {R"("observer": "median")", {"entry 1", "observer", "\"kl\"", "median"}},
            {R"("observer": {"weight": "kl"})", {"observer.weight", "min_max"}},
            {R"("percentile": 99)", {"percentile", "observer"}},

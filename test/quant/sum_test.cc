@@ -484,3 +484,42 @@ TEST_CASE("MobileNetV2 with quantized sums learns, every layer integer") {
   for (const SumPtr& sum : q->sums()) REQUIRE(sum->output->params().zero_point == 128);
   REQUIRE(last < 0.7f * first);
 }
+
+TEST_CASE("who gives up a quantizer for a shared scale must agree on start and range") {
+  struct Row {
+    std::string inputs, sums, key;
+  };
+  const auto layers = [](const std::string& more) {
+    std::string text = kLayers;
+    return text.insert(1, more);
+  };
+  const auto sums = [](const std::string& more) { return outputs("Add").insert(1, more); };
+  for (const Row& row : {Row{R"("quant_start_step": 5, )", "", "quant_start_step"},
+                         Row{"", R"("quant_start_step": 5, )", "quant_start_step"},
+                         Row{R"("observer": {"input": "min_max"}, )", "", "observer"},
+                         Row{R"("ema_decay": 0.5, )", R"("ema_decay": 0.9, )", "ema_decay"}}) {
+    CAPTURE(row.inputs, row.sums);
+    REQUIRE_THROWS_WITH(Run("[" + layers(row.inputs) + ", " + sums(row.sums) + "]"),
+                        Catch::Contains("add (output) and conv") && Catch::Contains("(input)") &&
+                            Catch::Contains("one " + row.key) &&
+                            Catch::Contains("give both the same " + row.key));
+  }
+  // The same of both, and what means the same.
+  Run same("[" + layers(R"("quant_start_step": 5, "ema_decay": 0.5, )") + ", " +
+           sums(R"("quant_start_step": 5, "ema_decay": 0.5, )") + "]");
+  REQUIRE(same.q->warnings().empty());
+  REQUIRE(same.q->sums().size() == 1);
+  REQUIRE(Run("[" + layers(R"("quant_start_step": 1, )") + ", " + outputs("Add") + "]")
+              .q->warnings()
+              .empty());
+}
+
+TEST_CASE("a type or scheme that a shared scale does not keep is said once") {
+  std::string layers = kLayers;
+  layers = layers.replace(layers.find("\"input\": \"uint\""), 15, "\"input\": \"int\"");
+  const Run run("[" + layers + ", " + outputs("Add") + "]");
+  REQUIRE(run.q->warnings().size() == 1);
+  REQUIRE_THAT(run.q->warnings()[0], Catch::Contains("scale of add") &&
+                                         Catch::Contains("conv1 (input, int8") &&
+                                         Catch::Contains("conv3 (input, int8"));
+}
