@@ -1,5 +1,6 @@
 // halftone quantize
 #include <cstdio>
+#include <limits>
 
 #include "tools/command_line.h"
 #include "train/quantize_run.h"
@@ -35,7 +36,9 @@ void add_quantize(CLI::App& app, int& code) {
       "--calibrate", a->request.calibrate,
       "Data whose training images calibrate: a data set's name or the folder of its files "
       "(default: the run's own)");
-  c->add_option("--images", a->request.images, "How many of them")->capture_default_str();
+  c->add_option("--images", a->request.images,
+                "How many of them (default: quantizer.calibration_images of the config, or 100)")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
   c->add_option("--model", a->request.model, "The network of a plain file (halftone list models)");
   c->add_option("--data", a->request.data, "Folder of the data set, instead of the recipe's");
   c->add_option("--set", a->request.overrides, "Change one value of the recipe (repeatable)")

@@ -46,12 +46,36 @@ Model build_model(const Context& context, const ModelRecipe& recipe) {
   return model;
 }
 
-void check_use(const Quantizer& quantizer, NetworkUse use) {
-  if (use == NetworkUse::kEvaluation || !quantizer.needs_calibration()) return;
-  throw HALFTONE_ERROR("train")
-      .expected("a quantizer that trains")
-      .found(quantizer.name() + ", which is calibrated after training")
-      .fix("train in float, then: halftone quantize RUN --config FILE");
+// What a recipe says to a quantizer that cannot use it.
+void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use) {
+  const QuantizerRecipe& r = recipe.quantizer;
+  const auto refuse = [&](const std::string& key, const std::string& expected,
+                          const std::string& found, const std::string& fix) {
+    throw HALFTONE_ERROR(key).expected(expected).found(found).fix(fix);
+  };
+  if (r.calibration_images > 0 && !quantizer.needs_calibration()) {
+    refuse("quantizer.calibration_images", "no such key: " + r.name + " takes no images",
+           std::to_string(r.calibration_images), "take it out; ObserverQuantizer has it");
+  }
+  if (r.float_epochs > 0 && quantizer.needs_calibration()) {
+    refuse("quantizer.float_epochs", "no float_epochs: all epochs of " + r.name + " are in float",
+           fmt::format("{}", r.float_epochs), "take it out; epochs says how long it trains");
+  }
+  if (use == NetworkUse::kTraining && recipe.epochs == 0 && quantizer.needs_training()) {
+    refuse("epochs", "at least 1: " + r.name + " has to be trained", "0",
+           "ObserverQuantizer and NaiveQuantizer quantize a network as it is");
+  }
+}
+
+void check_reestimation(Module& model, const QuantizerRecipe& r) {
+  if (r.reestimate_batches == 0) return;
+  for (auto& [path, module] : model.named_modules()) {
+    if (dynamic_cast<BatchNorm*>(module) != nullptr) return;
+  }
+  throw HALFTONE_ERROR("quantizer.reestimate_batches")
+      .expected("0: the network has no batch norm")
+      .found(std::to_string(r.reestimate_batches))
+      .fix("take it out");
 }
 
 }  // namespace
@@ -119,7 +143,8 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
     network.quantizer =
         make_quantizer(recipe.quantizer.name, *network.model.module, recipe.quantizer.config_list,
                        network.optimizer.get(), dummy, options);
-    check_use(*network.quantizer, use);
+    check_use(*network.quantizer, recipe, use);
+    check_reestimation(*network.model.module, recipe.quantizer);
     if (!network.quantizer->needs_calibration()) network.quantizer->compress();
   } catch (Error& e) {
     throw e.inside(recipe.quantizer.where);

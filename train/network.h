@@ -24,9 +24,9 @@ struct Network {
 };
 
 // The model with its initial or given weights, and the quantizer laid over it; for training with
-// its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step. A quantizer
-// that calibrates is refused for training; for evaluation its observers are in place, and
-// compress() is the caller's (or comes with a state that was saved after it).
+// its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step. Of a
+// quantizer that calibrates the observers are in place, and compress() is the caller's (or comes
+// with a state that was saved after it).
 enum class NetworkUse : uint8_t { kTraining, kEvaluation };
 Network build_network(const Context& context, const Recipe& recipe, int64_t steps_per_epoch,
                       NetworkUse use);

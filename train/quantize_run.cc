@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "tensor/atomic_file.h"
+#include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/data_source.h"
 #include "train/evaluate.h"
@@ -18,8 +19,6 @@ namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kBatch = 32;  // images of a calibration batch
 
 // The network and the data of a run, or what the command line says of a plain file.
 Recipe source_recipe(const QuantizeRequest& q) {
@@ -85,42 +84,6 @@ DataRecipe calibration_data(const QuantizeRequest& request, const DataRecipe& ow
   return data;
 }
 
-// The images in random order, so that a set sorted by class gives all of them.
-std::vector<Tensor> calibration_batches(const Context& context,
-                                        const std::shared_ptr<const Dataset>& set, int images,
-                                        int seed) {
-  if (images < 1 || images > set->size()) {
-    throw HALFTONE_ERROR("quantize --images")
-        .expected(
-            fmt::format("a number from 1 to {}, the training images of {}", set->size(), set->name))
-        .found(std::to_string(images));
-  }
-  LoaderOptions options;
-  options.batch_size = std::min<int64_t>(kBatch, images);
-  options.seed = static_cast<uint64_t>(seed);
-  Loader loader(context, set, options);
-  std::vector<Tensor> batches;
-  for (int64_t left = images; left > 0;) {
-    const Tensor batch = loader.next().images;
-    const int64_t count = std::min(left, batch.dim(0));
-    batches.push_back(batch.slice(0, count).clone());
-    left -= count;
-  }
-  return batches;
-}
-
-void calibrate(Network& network, const std::vector<Tensor>& batches, int64_t images,
-               Progress& progress) {
-  const NoGrad no_grad;
-  network.model->eval();
-  int64_t done = 0;
-  for (const Tensor& batch : batches) {
-    (*network.model.module)(Variable(batch));
-    done += batch.dim(0);
-    progress.count("calibration", done, images);
-  }
-}
-
 double accuracy_of(Network& network, const Recipe& recipe,
                    const std::shared_ptr<const Dataset>& set, const char* what,
                    Progress& progress) {
@@ -129,7 +92,20 @@ double accuracy_of(Network& network, const Recipe& recipe,
       .accuracy;
 }
 
+// The command line's, or the configuration's.
+int images_of(const QuantizeRequest& request, const QuantizerRecipe& config) {
+  if (request.images > 0) return request.images;
+  return config.calibration_images > 0 ? config.calibration_images : kCalibrationImages;
+}
+
 Network quantized_network(const Context& context, const Recipe& recipe) {
+  if (recipe.quantizer.reestimate_batches > 0) {
+    throw HALFTONE_ERROR("quantize")
+        .at(recipe.quantizer.where)
+        .expected("no reestimate_batches: batch norm keeps the statistics of the training")
+        .found(std::to_string(recipe.quantizer.reestimate_batches))
+        .fix("take it out, or put the quantizer into a recipe for halftone train");
+  }
   Network network = build_network(context, recipe, 1, NetworkUse::kEvaluation);
   for (const QuantPoint& p : network.quantizer->points()) {
     if (!p.quantizer->warm_up()) continue;
@@ -196,12 +172,17 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   Network plain = build_network(context, in_float, 1, NetworkUse::kEvaluation);
   check_fits(plain, *test);
   check_fits(plain, *train);
+  const int images = images_of(request, recipe.quantizer);
   const std::vector<Tensor> batches =
-      calibration_batches(context, train, request.images, recipe.seed);
+      calibration_batches(context, train, images, recipe.seed, "quantize --images");
   Network network = quantized_network(context, recipe);
   for (const std::string& w : network.quantizer->warnings()) progress.warn(w);
   r.float_accuracy = accuracy_of(plain, recipe, test, "float accuracy", progress);
-  if (network.quantizer->needs_calibration()) calibrate(network, batches, request.images, progress);
+  if (network.quantizer->needs_calibration()) {
+    calibrate(*network.model.module, batches, [&progress](int64_t done, int64_t total) {
+      progress.count("calibration", done, total);
+    });
+  }
   network.quantizer->compress();
   r.quantized_accuracy = accuracy_of(network, recipe, test, "quantized accuracy", progress);
   progress.finish();
@@ -210,7 +191,7 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   r.dataset = test->name;
   r.calibrated_on = train->name;
   r.quantizer = recipe.quantizer.name;
-  r.images = network.quantizer->needs_calibration() ? request.images : 0;
+  r.images = network.quantizer->needs_calibration() ? images : 0;
   r.sizes = measure_sizes(*network.model.module, network.quantizer.get());
   r.float_layers = network.quantizer->float_layers();
   r.quantizers = describe_quantizers(*network.model.module, batches);

@@ -18,7 +18,7 @@ struct QuantizeRequest {
   std::string calibrate;  // a data set's name, or the folder of its files; "": the run's own
   std::vector<std::string> overrides;
   std::string data;  // folder of the data set's files
-  int images = 100;  // of the training split
+  int images = 0;    // of the training split; 0: quantizer.calibration_images of the config
   std::string out;   // "": runs/NAME-quantized-1, -2, ...
   bool quiet = false;
 };

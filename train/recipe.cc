@@ -112,11 +112,23 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   f.finish();
 }
 
+// Whether every entry that quantizes says itself when it starts.
+bool starts_by_itself(const YAML::Node& list) {
+  bool all = list.IsDefined() && list.size() > 0;
+  for (const auto& entry : list) {
+    const bool excludes = entry.IsMap() && entry["exclude"].IsDefined() &&
+                          entry["exclude"].as<std::string>("") == "true";
+    all = all && entry.IsMap() && (excludes || entry["quant_start_step"].IsDefined());
+  }
+  return all;
+}
+
 void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   f.get("name", r.name);
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   f.get("scale_lr", r.scale_lr, 0.0, 1e6);
   f.get("reestimate_batches", r.reestimate_batches, 0, kMany);
+  f.get("calibration_images", r.calibration_images, 1, kMany);
   const YAML::Node list = f.raw("config_list");
   if (list.IsDefined()) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
@@ -124,12 +136,17 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
     r.where = f.location("config_list");
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
-  for (const char* key : {"config_list", "float_epochs", "scale_lr", "reestimate_batches"}) {
+  for (const char* key :
+       {"config_list", "float_epochs", "scale_lr", "reestimate_batches", "calibration_images"}) {
     if (r.name.empty() && f.has(key)) {
       throw f.error(key, "nothing without quantizer.name (halftone list quantizers)");
     }
   }
-  if (!r.name.empty() && r.float_epochs >= epochs) {
+  if (r.float_epochs > 0 && starts_by_itself(list)) {
+    throw f.error("float_epochs",
+                  "0, or an entry of config_list without a quant_start_step of its own");
+  }
+  if (!r.name.empty() && r.float_epochs > 0 && r.float_epochs >= epochs) {
     throw f.error("float_epochs", fmt::format("a number below the {} epochs of the run", epochs));
   }
   f.finish();
@@ -139,7 +156,7 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("name", r.name);
   f.get("seed", r.seed, 0, kMany);
   f.get("threads", r.threads, 0, 4096);
-  f.get("epochs", r.epochs, 1, kMany);
+  f.get("epochs", r.epochs, 0, kMany);
   f.get("batch_size", r.batch_size, 1, kMany);
   f.get("test_batch_size", r.test_batch_size, 1, kMany);
   f.get("accumulate", r.accumulate, 1, kMany);
@@ -220,6 +237,8 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
   read_optimizer(f.map("optimizer"), file, r.optimizer);
   read_schedule(f.map("schedule"), r.schedule);
   read_quantizer(f.map("quantizer"), r.quantizer, r.epochs);
+  if (r.epochs == 0 && (r.quantizer.name.empty() || r.model.weights.empty()))
+    throw f.error("epochs", "at least 1 without a quantizer and model.weights, a trained network");
   f.finish();
   return r;
 }

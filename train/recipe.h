@@ -68,6 +68,9 @@ struct QuantizerRecipe {
   // After the last step, batch norm's running statistics anew from so many training batches,
   // without augmentation, as the quantized network computes them; 0: as training left them.
   int reestimate_batches = 0;
+  // ObserverQuantizer, which trains in float and is calibrated behind the last step: from so many
+  // training images. 0: 100.
+  int calibration_images = 0;
   double scale_lr = 1.0;  // learned scales: their learning rate, as a factor of the optimizer's
   std::string config_list = "[]";  // JSON, NNI's form
 };
@@ -76,7 +79,7 @@ struct Recipe {
   std::string name = "run";
   int seed = 0;
   int threads = 0;  // 0: all cores
-  int epochs = 1;
+  int epochs = 1;   // 0: no training; with model.weights and a quantizer that needs none
   int batch_size = 64;
   int test_batch_size = 500;
   int accumulate = 1;             // batches whose gradients are added before a step

@@ -88,6 +88,7 @@ YAML::Node quantizer_node(const QuantizerRecipe& r) {
   n["float_epochs"] = number(r.float_epochs);
   n["scale_lr"] = number(r.scale_lr);
   n["reestimate_batches"] = r.reestimate_batches;
+  if (r.calibration_images > 0) n["calibration_images"] = r.calibration_images;
   n["config_list"] = YAML::Load(r.config_list);  // JSON is YAML
   return n;
 }

@@ -88,10 +88,15 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   } else {
     save_safetensors(out + "/model.safetensors", {network.model->state_dict(), {{"format", "pt"}}});
   }
-  const double from = network.quantizer ? recipe.quantizer.float_epochs : -1;
-  write_file_atomically(
-      out + "/curves.svg",
-      draw_curves(recipe.name + ": " + r.model + " on " + r.dataset, trainer.rows(), from));
+  r.images = trainer.calibration_images();
+  const double from = !network.quantizer ? -1
+                      : r.images > 0     ? recipe.epochs
+                                         : recipe.quantizer.float_epochs;
+  if (!trainer.rows().empty()) {
+    write_file_atomically(
+        out + "/curves.svg",
+        draw_curves(recipe.name + ": " + r.model + " on " + r.dataset, trainer.rows(), from));
+  }
   write_file_atomically(out + "/report.json", to_json(r).dump(2) + "\n");
   return r;
 }
@@ -106,6 +111,7 @@ nlohmann::ordered_json to_json(const RunReport& r) {
   j["fp32_bytes"] = r.fp32_bytes;
   if (!r.quantizer.empty()) j["quantized_bytes"] = r.quantized_bytes;
   if (!r.quantizer.empty()) j["float_layers"] = r.float_layers;
+  if (r.images > 0) j["images"] = r.images;
   j["seconds"] = r.seconds;
   j["epochs"] = r.epochs;
   j["steps"] = r.steps;
@@ -123,7 +129,11 @@ std::string to_table(const RunReport& r) {
                    quantized ? kilobytes(r.quantized_bytes) : "");
   t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set",
                    r.dataset, "training", r.epochs, r.steps, r.seconds);
-  if (quantized) t += fmt::format("{:<14} {}; float: {}\n", "quantizer", r.quantizer, r.float_is);
+  const std::string calibration =
+      r.images == 0 ? "" : fmt::format(", calibrated on {} training images", r.images);
+  if (quantized) {
+    t += fmt::format("{:<14} {}{}; float: {}\n", "quantizer", r.quantizer, calibration, r.float_is);
+  }
   for (const auto& [layer, why] : r.float_layers) {
     t += fmt::format("{:<14} {}: float path, not deployable as integers: {}\n", "", layer, why);
   }

@@ -15,6 +15,7 @@ struct RunReport {
   std::string float_is;            // of a quantized run, in words: whose accuracy that is
   double quantized_accuracy = -1;  // negative for a float run
   std::map<std::string, std::string> float_layers;  // as in quantizer.h
+  int64_t images = 0;  // that calibrated the quantizer; 0: a quantizer without calibration
   int64_t parameters = 0;
   int64_t fp32_bytes = 0, quantized_bytes = 0;  // of what has to be stored to run the network
   double seconds = 0;                           // of training

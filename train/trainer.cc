@@ -9,6 +9,7 @@
 #include "kernels/loss.h"
 #include "tensor/atomic_file.h"
 #include "tensor/memory.h"
+#include "train/calibrate.h"
 #include "train/stop_signal.h"
 
 namespace halftone {
@@ -90,6 +91,11 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
   if (network_.quantizer) {
     for (const std::string& w : network_.quantizer->warnings()) progress_.warn(w);
   }
+  if (network_.quantizer && network_.quantizer->needs_calibration()) {
+    // In float until the last step is done: tests between epochs are no calibration.
+    for (const QuantPoint& p : network_.quantizer->points()) p.quantizer->enable(false, false);
+    check_calibration();
+  }
   make_folder(options_.out);
   remove_torn_files(options_.out);
   if (options_.resume) restore(load_checkpoint(context_, checkpoint_path()));
@@ -118,6 +124,15 @@ void Trainer::restore(const Checkpoint& c) {
   context_.random() = c.random;
   loader_->seek(c.loader);
   step_ = c.step;
+  if (step_ < total_steps() && network_.quantizer && network_.quantizer->needs_calibration() &&
+      !records()) {
+    throw HALFTONE_ERROR("resume")
+        .at(checkpoint_path())
+        .expected(fmt::format("{} epochs, as before: the run is calibrated, and not float any more",
+                              c.step / std::max<int64_t>(c.steps_per_epoch, 1)))
+        .found(std::to_string(recipe_.epochs))
+        .fix("start a new run with model.weights=" + options_.out);
+  }
   window_ = c.window;
   seconds_before_ = c.seconds;
 }
@@ -222,6 +237,41 @@ void Trainer::add_row(const Evaluation* test) {
   window_start_ = Clock::now();
 }
 
+int Trainer::calibration_images() const {
+  if (!network_.quantizer || !network_.quantizer->needs_calibration()) return 0;
+  const int wanted = recipe_.quantizer.calibration_images;
+  return wanted > 0 ? wanted : kCalibrationImages;
+}
+
+// Hours before they are wanted.
+void Trainer::check_calibration() const {
+  if (calibration_images() <= data_.train->size()) return;
+  throw HALFTONE_ERROR("quantizer.calibration_images")
+      .expected(fmt::format("at most the {} training images of {}", data_.train->size(),
+                            data_.train->name))
+      .found(std::to_string(calibration_images()));
+}
+
+// Whether the ranges of a quantizer that calibrates are still to come.
+bool Trainer::records() const {
+  if (!network_.quantizer || !network_.quantizer->needs_calibration()) return false;
+  for (const QuantPoint& p : network_.quantizer->points()) {
+    if (!p.quantizer->initialised()) return true;
+  }
+  return false;
+}
+
+// Behind the last step: the float network becomes the quantized one.
+void Trainer::quantize() {
+  if (step_ < total_steps() || !records()) return;
+  for (const QuantPoint& p : network_.quantizer->points()) p.quantizer->enable(true, true);
+  calibrate(*network_.model.module,
+            calibration_batches(context_, data_.train, calibration_images(), recipe_.seed,
+                                "quantizer.calibration_images"),
+            [this](int64_t done, int64_t total) { progress_.count("calibration", done, total); });
+  network_.quantizer->compress();
+}
+
 // quantizer.reestimate_batches: the first batches of epoch 0, as the images are.
 void Trainer::reestimate() {
   const int wanted = recipe_.quantizer.reestimate_batches;
@@ -236,6 +286,7 @@ void Trainer::reestimate() {
 }
 
 void Trainer::end_of_epoch() {
+  labelled([this] { quantize(); });
   labelled([this] { reestimate(); });
   labelled([this] {
     test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
@@ -246,6 +297,17 @@ void Trainer::end_of_epoch() {
                              test_.loss, format_duration(seconds())));
   save();
   window_start_ = Clock::now();
+}
+
+// epochs: 0, or a run resumed behind its last step, which with fewer epochs than planned may not
+// have been calibrated.
+void Trainer::end_without_steps() {
+  if (records() || !options_.resume) {
+    labelled([this] { quantize(); });
+    labelled([this] { reestimate(); });
+    save();
+  }
+  test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
 }
 
 TrainResult Trainer::run() {
@@ -279,9 +341,7 @@ TrainResult Trainer::run() {
   }
   progress_.finish();
   if (step_ < total_steps()) save();
-  if (test_.images == 0 && step_ == total_steps()) {  // resumed behind its last step
-    test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
-  }
+  if (test_.images == 0 && step_ == total_steps()) end_without_steps();
   return {step_ >= total_steps(), StopSignal::received(), step_, seconds(), test_};
 }
 

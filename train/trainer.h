@@ -47,6 +47,8 @@ class Trainer {
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
   const Loss& loss() const { return loss_; }
   const std::vector<MetricsRow>& rows() const { return metrics_->rows(); }
+  // Images of the calibration behind the last step; 0 without one.
+  int calibration_images() const;
   std::string checkpoint_path() const { return options_.out + "/checkpoint.safetensors"; }
 
  private:
@@ -56,7 +58,11 @@ class Trainer {
   std::string memory_key(const Batch& batch) const;
   void accumulate_batch(const Batch& batch, int64_t parts);
   void check_finite(float loss, const Batch& batch);
+  void check_calibration() const;
+  bool records() const;
+  void quantize();
   void end_of_epoch();
+  void end_without_steps();
   void reestimate();
   void add_row(const Evaluation* test);
   void save();

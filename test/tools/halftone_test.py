@@ -101,9 +101,9 @@ class HalftoneTest(unittest.TestCase):
         self.assertEqual(self.weights("a"), self.weights("b"))
         self.assertNotEqual(self.weights("a"), self.weights("c"))
 
-    def stop_and_resume(self, number, code):
+    def stop_and_resume(self, number, code, text=RECIPE + QUANTIZER):
         """Trains 'whole' in one go, 'parts' with signals in between; both must end with the same bits."""
-        recipe = self.recipe()
+        recipe = self.recipe(text)
         args = ["--quiet", "--set", "epochs=3", "--set", "checkpoint_minutes=0.0005"]
         self.call("train", recipe, "--out", self.path("whole"), *args)
         process = subprocess.Popen([HALFTONE, "train", recipe, "--out", self.path("parts"), *args], stdout=subprocess.DEVNULL,
@@ -129,6 +129,10 @@ class HalftoneTest(unittest.TestCase):
 
     def test_sigint_writes_a_checkpoint_and_a_resumed_run_gives_the_same_bits(self):
         self.assertIn("--resume", self.stop_and_resume(signal.SIGINT, 128 + signal.SIGINT))
+
+    def test_a_run_that_ends_with_a_calibration_resumes_too(self):
+        self.stop_and_resume(signal.SIGKILL, -signal.SIGKILL,
+                             RECIPE + "quantizer: {name: ObserverQuantizer, config_list: " + PTQ + "}\n")
 
     def test_sigterm_too(self):
         self.stop_and_resume(signal.SIGTERM, 128 + signal.SIGTERM)
@@ -239,11 +243,54 @@ class HalftoneTest(unittest.TestCase):
                 self.assertIn(part, self.call("quantize", run, "--config", path, "--out", self.path("w"), "--quiet").stderr)
             else:
                 self.assertIn(part, self.fails("quantize", run, "--config", path, "--out", self.path("q"), "--quiet"))
-        self.assertIn("halftone quantize", self.fails(
-            "train", self.recipe(RECIPE + "quantizer: {name: ObserverQuantizer, config_list: " + PTQ + "}\n"),
-            "--out", self.path("q")))
+        self.assertIn("reestimate_batches", self.fails("quantize", run, "--out", self.path("q"), "--config", self.config(
+            "name: ObserverQuantizer\nreestimate_batches: 3\nconfig_list: " + PTQ, "bad.yaml")))
         self.assertIn("new or empty folder", self.fails("quantize", run, "--config", good, "--out", run))
         self.assertEqual(sorted(set(os.listdir(self.temp.name)) - {"bad.yaml", "recipe.yaml", "w"}), before)
+
+    def test_train_takes_every_quantizer_from_scratch_and_from_a_float_run(self):
+        start = self.float_run()
+        for row in json.loads(self.call("list", "quantizers", "--json").stdout)["quantizers"]:
+            name = row["name"]
+            bits = {"BNNQuantizer": 1}.get(name, 8)
+            # Of BNN the weights alone: behind a ReLU every sign is +1.
+            types = "weight" if name in ["NaiveQuantizer", "BNNQuantizer"] else "weight, input"
+            recipe = self.recipe(RECIPE + "quantizer: {name: %s, config_list: [{quant_types: [%s], quant_bits: %d, "
+                                 "op_names: [conv2, fc1]}]}\n" % (name, types, bits))
+            for kind, extra in [("scratch", []), ("float", ["--set", "model.weights=" + start])]:
+                with self.subTest(name=name, start=kind):
+                    out = self.path(name + kind)
+                    report = json.loads(self.call("train", recipe, "--out", out, "--quiet", "--json", "--set", "epochs=1",
+                                                  *extra).stdout)
+                    self.assertEqual(report["quantizer"], name)
+                    self.assertGreater(report["quantized_accuracy"], 0.2)
+                    again = json.loads(self.call("eval", out, "--json").stdout)
+                    self.assertEqual(again["accuracy"], report["quantized_accuracy"])
+                    self.assertTrue(os.path.getsize(out + "/model_quantized.safetensors"))
+            none = ["train", recipe, "--out", self.path(name + "none"), "--quiet", "--set", "epochs=0"]
+            with self.subTest(name=name, start="no training"):
+                self.assertIn("model.weights", self.fails(*none))
+                none += ["--set", "model.weights=" + start]
+                if name in ["ObserverQuantizer", "NaiveQuantizer"]:
+                    self.assertIn("0 epochs, 0 steps", self.call(*none).stdout)
+                else:
+                    self.assertIn("has to be trained", self.fails(*none))
+
+    def test_a_ptq_recipe_without_epochs_is_halftone_quantize(self):
+        run = self.float_run()
+        section = "quantizer: {name: ObserverQuantizer, calibration_images: 50, config_list: " + PTQ + "}\n"
+        recipe = self.recipe(RECIPE + section)
+        trained = json.loads(self.call("train", recipe, "--set", "epochs=0", "--set", "model.weights=" + run, "--out",
+                                       self.path("a"), "--quiet", "--json").stdout)
+        quantized = json.loads(self.call("quantize", run, "--config", recipe, "--out", self.path("b"), "--json",
+                                         "--quiet").stdout)
+        for key in ["float_accuracy", "quantized_accuracy", "quantized_bytes", "images"]:
+            self.assertEqual(trained[key], quantized[key], key)
+        self.assertEqual(trained["images"], 50)
+        self.assertEqual(self.weights("a"), self.weights("b"))
+        self.call("train", "--resume", self.path("a"), "--quiet")
+        self.assertEqual(self.weights("a"), self.weights("b"))
+        self.assertIn("start a new run", self.fails("train", "--resume", self.path("a"), "--set", "epochs=1", "--quiet"))
 
     def test_inspect_says_the_same_of_a_run_and_of_its_export(self):
         for name, bits, ends in [("LsqQuantizer", 4, {}), ("LsqPlusQuantizer", 4, {}),

@@ -110,3 +110,33 @@ TEST_CASE("a set that does not fit the model is refused") {
   data.classes.assign(11, "x");
   CHECK_THROWS_WITH(check_fits(network, data), Catch::Contains("at least the 11 classes"));
 }
+
+TEST_CASE("keys of quantizer: that its quantizer cannot use are refused") {
+  const std::string list =
+      ", config_list: [{quant_types: [weight], quant_bits: 8, op_types: [Conv2d]}]}";
+  const auto build = [&](const std::string& quantizer, const std::string& more = "") {
+    return build_network(Context(),
+                         recipe_of("epochs: 3\n" + more + "\nquantizer: {" + quantizer + list), 10,
+                         NetworkUse::kTraining);
+  };
+  struct Row {
+    std::string quantizer, part;
+  };
+  for (const Row& row :
+       {Row{"name: QAT_Quantizer, calibration_images: 5", "ObserverQuantizer has it"},
+        Row{"name: NaiveQuantizer, calibration_images: 5", "ObserverQuantizer has it"},
+        Row{"name: ObserverQuantizer, float_epochs: 1", "no float_epochs"},
+        Row{"name: QAT_Quantizer, scale_lr: 0.5", "a quantizer that learns its scales"},
+        Row{"name: ObserverQuantizer, scale_lr: 0.5", "a quantizer that learns its scales"}}) {
+    CAPTURE(row.quantizer);
+    CHECK_THROWS_WITH(build(row.quantizer), Catch::Contains(row.part));
+  }
+  CHECK_THROWS_WITH(build("name: QAT_Quantizer, reestimate_batches: 2", "model: {variant: plain}"),
+                    Catch::Contains("no batch norm"));
+  CHECK_NOTHROW(build("name: QAT_Quantizer, reestimate_batches: 2"));
+  CHECK_THROWS_WITH(
+      recipe_of("epochs: 3\nquantizer: {name: QAT_Quantizer, float_epochs: 1, config_list: "
+                "[{quant_types: [weight], quant_bits: 8, op_types: [Conv2d], quant_start_step: 3},"
+                " {exclude: true, op_names: [conv1]}]}"),
+      Catch::Contains("float_epochs") && Catch::Contains("quant_start_step of its own"));
+}

@@ -194,3 +194,44 @@ TEST_CASE("of latent weights, the float accuracy is that of the float phase, or 
   CHECK(r.quantized_accuracy == tests[2]);
   CHECK_THAT(to_table(r), Catch::Contains("the last test before quantization started"));
 }
+
+TEST_CASE("a calibrated run trains in float, ends quantized, and resumes at any step") {
+  const std::string observer = R"(quantizer={name: ObserverQuantizer, calibration_images: 40,
+      config_list: [{quant_types: [weight, input], quant_bits: 8, op_types: [Conv2d, Linear]}]})";
+  const test::TempFolder f;
+  const Recipe recipe = parse_recipe(kRecipe, "r.yaml", {observer});
+  Trainer whole(recipe, quiet(f.path() + "/whole"));
+  const TrainResult expected = whole.run();
+  CHECK(expected.steps == 34);
+  for (const QuantPoint& p : whole.network().quantizer->points()) {
+    CHECK(p.quantizer->initialised());
+    CHECK(p.quantizer->will_quantize());
+  }
+  // The float part is that of a float run: tests between epochs record nothing.
+  Trainer floats(parse_recipe(kRecipe, "r.yaml", {"quantizer={}"}), quiet(f.path() + "/float"));
+  floats.run();
+  const auto weights = bytes_of(*floats.network().model.module);
+  const auto mine = bytes_of(*whole.network().model.module);
+  for (const auto& [name, bytes] : weights) CHECK(mine.at(name) == bytes);
+  for (const int stop : {1, 17, 33}) {
+    CAPTURE(stop);
+    const std::string folder = f.path() + "/" + std::to_string(stop);
+    {
+      Trainer part(recipe, quiet(folder));
+      int steps = 0;
+      part.on_step([&] {
+        if (++steps == stop) std::raise(SIGINT);
+      });
+      REQUIRE(!part.run().finished);
+    }
+    TrainOptions options = quiet(folder);
+    options.resume = true;
+    Trainer rest(recipe, options);
+    CHECK(rest.run().test.accuracy == expected.test.accuracy);
+    CHECK(bytes_of(*rest.network().model.module) == mine);
+  }
+  CHECK_THROWS_WITH(
+      Trainer(parse_recipe(kRecipe, "r.yaml", {observer, "quantizer.calibration_images=401"}),
+              quiet(f.path() + "/many")),
+      Catch::Contains("at most the 400 training images"));
+}
