@@ -184,10 +184,19 @@ void set_pass(const Chain& chain, ChainStep& step) {
 }
 
 // The grid of the output's codes, known from here on.
-void set_output(const Chain& chain, ChainStep& step) {
+void set_output(const FakeQuantize& output, ChainStep& step) {
   step.quantized = true;
-  step.signs = chain.output->is_sign();
-  step.y = chain.output->params();
+  step.signs = output.is_sign();
+  step.y = output.params();
+}
+
+// Whose codes leave the chain in evaluation; null where floats do. Signs that are drawn in
+// training, or have ApproxSign's gradient, stand behind the chain; evaluation takes the sign of its
+// result, which is that of the epilogue.
+const FakeQuantize* deployed_output(const Chain& chain) {
+  if (chain.output != nullptr) return chain.output.get();
+  const auto* behind = dynamic_cast<FakeQuantize*>(chain.tail().output_transform().get());
+  return behind != nullptr && behind->is_sign() && behind->emits_codes() ? behind : nullptr;
 }
 
 void check_batch(const ChainStep& step) {
@@ -266,7 +275,7 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   if (observes) observe_output(chain, step);
   if (quantizes && chain.output->initialised()) {
     if (chain.output->watched()) chain.output->show(real_output(step));
-    set_output(chain, step);
+    set_output(*chain.output, step);
     fold_channels(chain, step);
     step.learned = chain.output->learned_grid(step.acc.shape());
     set_pass(chain, step);
@@ -282,7 +291,8 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   step.x.params = x;
   quantize_step_weights(chain, step);
   set_activation_bounds(chain, step);
-  if (chain.output != nullptr && chain.output->initialised()) set_output(chain, step);
+  const FakeQuantize* output = deployed_output(chain);
+  if (output != nullptr && output->initialised()) set_output(*output, step);
   fold_channels(chain, step);
   step.channels = code_channels(step);
   const int64_t length = step.weight.numel() / step.out_channels();

@@ -1,13 +1,8 @@
-// Quantizer::export_model and load_calibration_config.
-#include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
-
+// Quantizer::export_model.
 #include "kernels/elementwise.h"
-#include "nn/input_check.h"
 #include "quant/chain_step.h"
+#include "quant/export_record.h"
 #include "quant/fold.h"
-#include "quant/quantizer.h"
 #include "tensor/atomic_file.h"
 #include "tensor/nearest.h"
 #include "tensor/safetensors.h"
@@ -69,8 +64,9 @@ void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
       Tensor::from(context, Shape{2}, std::vector<int32_t>{end(range.low), end(range.high)});
 }
 
-// Of a layer without an integer chain: the weight's codes and what they mean.
-void add_weight(const QuantPoint& point, const Tensor& weight, Tensors& out) {
+// Of a layer without an integer chain: the codes of what is quantized there, and what they mean.
+void add_weight(const QuantPoint& point, const Tensor& weight, const std::string& name,
+                Tensors& out) {
   const kernels::Grids grids = point.quantizer->grids(weight.rank());
   std::vector<float> scales;
   std::vector<int32_t> zero_points;
@@ -79,27 +75,9 @@ void add_weight(const QuantPoint& point, const Tensor& weight, Tensors& out) {
     zero_points.push_back(g.zero_point);
   }
   const Shape shape{static_cast<int64_t>(scales.size())};
-  out[point.module + ".weight_codes"] = disk_layout(point.quantizer->codes(weight));
-  out[point.module + ".weight_scale"] = Tensor::from(weight.context(), shape, scales);
-  out[point.module + ".weight_zero_point"] = Tensor::from(weight.context(), shape, zero_points);
-}
-
-Json describe(const FakeQuantize& q) {
-  const QuantSpec spec = q.spec();
-  const quant_math::Grid g = q.empty_grid();
-  Json out = {{"bits", spec.bits},
-              {"dtype", spec.is_signed ? "int" : "uint"},
-              {"scheme", std::string(spec.per_channel ? "per_channel_" : "per_tensor_") +
-                             (spec.symmetric ? "symmetric" : "affine")},
-              {"qmin", g.qmin},
-              {"qmax", g.qmax},
-              {"summary", q.summary_of_spec()},
-              {"rounding", spec.nni ? "nni" : "onnx"},
-              {"state", q.path()},
-              {"initialised", q.initialised()}};
-  if (spec.per_channel) out["axis"] = spec.axis;
-  if (spec.padding_value != 0) out["padding_value"] = spec.padding_value;
-  return out;
+  out[name + "_codes"] = disk_layout(point.quantizer->codes(weight));
+  out[name + "_scale"] = Tensor::from(weight.context(), shape, scales);
+  out[name + "_zero_point"] = Tensor::from(weight.context(), shape, zero_points);
 }
 
 // Of a quantizer whose scale is no tensor of the file, as it follows from a rule.
@@ -110,92 +88,16 @@ void add_grid(const FakeQuantize& q, Json& out) {
   }
 }
 
-// A number, or a list for more than one channel.
-template <class Get>
-Json numbers(const FakeQuantize& q, Get get) {
-  Json list = Json::array();
-  for (const kernels::Range& r : q.ranges()) list.push_back(get(r));
-  return list.size() == 1 ? list[0] : list;
-}
-
-// What NNI's ObserverQuantizer exports too.
-void add_code_range(const QuantPoint& point, Json& layer) {
-  const FakeQuantize& q = *point.quantizer;
-  const std::string type = name_of(point.type);
-  const quant_math::Grid g = quant_math::empty_grid(q.spec().rule());
-  layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
-  layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
-  layer["tracked_qmin_" + type] = g.qmin;
-  layer["tracked_qmax_" + type] = g.qmax;
-}
-
-void add_calibration(const QuantPoint& point, Json& layer) {
-  const FakeQuantize& q = *point.quantizer;
-  const std::string type = name_of(point.type);
-  layer[type + "_bits"] = q.spec().bits;
-  if (!q.initialised() || point.type == QuantType::kGradient || point.type == QuantType::kBias)
-    return;
-  if (point.type != QuantType::kWeight) {
-    layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
-    layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
-    return;
-  }
-  for (const quant_math::Grid& g : q.grids(4).list) {
-    layer["weight_scale"].push_back(g.scale);
-    layer["weight_zero_point"].push_back(g.zero_point);
-  }
-}
-
-std::vector<float> number_list(const Json& layer, const std::string& key,
-                               const std::string& where) {
-  if (!layer.contains(key)) return {};
-  const Json& value = layer[key];
-  if (value.is_number()) return {value.get<float>()};
-  const bool good = value.is_array() && std::all_of(value.begin(), value.end(),
-                                                    [](const Json& v) { return v.is_number(); });
-  if (good) return value.get<std::vector<float>>();
-  throw HALFTONE_ERROR("load_calibration_config")
-      .at(where)
-      .expected("a number or a list of numbers in " + key)
-      .found(value.dump());
-}
-
-[[noreturn]] void fail_calibration(const std::string& where, const std::string& expected,
-                                   const std::string& found) {
-  throw HALFTONE_ERROR("load_calibration_config").at(where).expected(expected).found(found);
-}
-
-void check_range(const kernels::Range& r, const std::string& where, const std::string& type) {
-  if (std::isfinite(r.low) && std::isfinite(r.high) && r.low <= r.high) return;
-  fail_calibration(where, "finite tracked_min_" + type + " <= tracked_max_" + type,
-                   short_number(r.low) + " and " + short_number(r.high));
-}
-
-// The ranges that the file gives for a point; empty where it gives none.
-std::vector<kernels::Range> read_ranges(const Json& layer, const std::string& where,
-                                        const QuantPoint& point) {
-  const std::string type = name_of(point.type);
-  const FakeQuantize& q = *point.quantizer;
-  if (layer.contains(type + "_bits") && layer[type + "_bits"] != q.spec().bits) {
-    fail_calibration(where,
-                     type + "_bits " + std::to_string(q.spec().bits) + ", as config_list says",
-                     layer[type + "_bits"].dump());
-  }
-  const auto low = number_list(layer, "tracked_min_" + type, where);
-  const auto high = number_list(layer, "tracked_max_" + type, where);
-  if (low.size() != high.size()) {
-    fail_calibration(where, "as many tracked_min_" + type + " as tracked_max_" + type,
-                     std::to_string(low.size()) + " and " + std::to_string(high.size()));
-  }
-  if (low.empty() || point.type == QuantType::kWeight) return {};
-  if (!q.spec().per_channel && low.size() != 1)
-    fail_calibration(where, "one range per tensor", std::to_string(low.size()));
-  std::vector<kernels::Range> ranges;
-  for (size_t c = 0; c < low.size(); ++c) {
-    ranges.push_back({low[c], high[c]});
-    check_range(ranges.back(), where, type);
-  }
-  return ranges;
+// Of one with a folded batch norm, the same under names of their own where the folded weight is
+// what is quantized, and the folded layer in floats.
+void add_float_chain(const QuantPoint& point, const Chain& chain, Tensors& out) {
+  const bool folded = chain.quantizes_folded();
+  const std::string name = point.module + (folded ? ".folded_weight" : ".weight");
+  if (point.quantizer->initialised()) add_weight(point, exported_weight(chain), name, out);
+  if (chain.norm == nullptr) return;
+  const FoldedLayer layer = fold_layer(chain, chain.weights().value());
+  out[point.module + ".folded_weight"] = disk_layout(layer.weight);
+  out[point.module + ".folded_bias"] = layer.bias;
 }
 
 }  // namespace
@@ -210,72 +112,66 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
         .fix("leave onnx_path empty; model_path holds every code, scale and zero point");
   }
   check_exportable();
+  check_known();
   TensorFile file;
   file.tensors = model_.state_dict();
-  Json layers, calibration;
+  const std::map<std::string, std::string> floats = float_layers();
+  Json layers = Json::object();
   for (const QuantPoint& point : points_) {
     const FakeQuantize& q = *point.quantizer;
-    Json& layer = layers[point.module][name_of(point.type)] = describe(q);
-    if (q.initialised() && file.tensors.count(q.path() + ".scale") == 0) add_grid(q, layer);
-    add_calibration(point, calibration[point.module]);
-    if (needs_calibration()) add_code_range(point, calibration[point.module]);
-  }
-  std::map<std::string, const Chain*> chain_of;
-  for (const ChainPtr& chain : chains_) chain_of[chain->anchor->path()] = chain.get();
-  for (const QuantPoint& point : points_) {
-    if (point.type != QuantType::kWeight || !point.quantizer->initialised()) continue;
-    const auto chain = chain_of.find(point.module);
-    const FakeQuantize* grid = chain == chain_of.end() ? nullptr : chain->second->grid.get();
-    if (grid != nullptr && grid->initialised()) {
-      add_chain(*chain->second, grid->params(), file.tensors);
-    } else {
-      add_weight(point, weight_of(point), file.tensors);
-    }
-  }
-  for (const ChainPtr& chain : folds_) {
-    const FoldedLayer folded = fold_layer(*chain, chain->weights().value());
-    file.tensors[chain->anchor->path() + ".folded_weight"] = disk_layout(folded.weight);
-    file.tensors[chain->anchor->path() + ".folded_bias"] = folded.bias;
+    Json& record = layers[point.module][name_of(point.type)] = record_of(q);
+    if (q.initialised() && file.tensors.count(q.path() + ".scale") == 0) add_grid(q, record);
+    if (point.type == QuantType::kWeight)
+      add_layer(point, floats.count(point.module) == 0, file.tensors);
   }
   file.metadata["format"] = kExportFormat;
   file.metadata["quantizer"] = name();
   file.metadata["layers"] = layers.dump();
+  file.metadata["float_layers"] = Json(floats).dump();
   if (!model_path.empty()) save_safetensors(model_path, file);
-  if (!calibration_path.empty())
+  if (!calibration_path.empty()) {
+    const Json calibration = calibration_of(points_, needs_calibration());
     write_file_atomically(calibration_path, calibration.dump(2) + "\n");
+  }
+}
+
+// Without its range a quantizer passes everything through: before any step, the float network runs.
+void Quantizer::check_known() const {
+  std::vector<std::string> unknown;
+  for (const QuantPoint& point : points_) {
+    if (point.type != QuantType::kBias && !point.quantizer->initialised())
+      unknown.push_back(point.module + " (" + name_of(point.type) + ")");
+  }
+  if (unknown.empty() || step() > 1) return;
+  throw HALFTONE_ERROR("export_model")
+      .expected("quantizers that know their ranges")
+      .found("no step of training, and none in " + short_list(unknown))
+      .fix("train, or load_calibration_config() first: until then the float network is what runs");
+}
+
+const Chain* Quantizer::chain_of(const std::string& module) const {
+  for (const auto* list : {&chains_, &folds_}) {
+    for (const ChainPtr& chain : *list) {
+      if (chain->anchor->path() == module) return chain.get();
+    }
+  }
+  return nullptr;
+}
+
+// What an export adds for a layer with a quantized weight.
+void Quantizer::add_layer(const QuantPoint& weight, bool integer,
+                          std::map<std::string, Tensor>& out) const {
+  const Chain* chain = chain_of(weight.module);
+  if (integer) return add_chain(*chain, chain->grid->params(), out);
+  if (chain != nullptr) return add_float_chain(weight, *chain, out);
+  if (weight.quantizer->initialised())
+    add_weight(weight, weight_of(weight), weight.module + ".weight", out);
 }
 
 Tensor Quantizer::weight_of(const QuantPoint& point) const {
-  for (const auto* list : {&chains_, &folds_}) {
-    for (const ChainPtr& chain : *list) {
-      if (chain->anchor->path() == point.module) return weight_to_quantize(*chain);
-    }
-  }
-  return dynamic_cast<WeightLayer&>(*model_.find(point.module)).weight.value();
-}
-
-void Quantizer::load_model(const std::string& model_path) {
-  check_tree("load_model");
-  const TensorFile file = load_safetensors(model_.context(), model_path);
-  const auto format = file.metadata.find("format"), maker = file.metadata.find("quantizer");
-  const bool ours = format != file.metadata.end() && format->second == kExportFormat;
-  if (!ours || maker == file.metadata.end() || maker->second != name()) {
-    throw HALFTONE_ERROR("load_model")
-        .at(model_path)
-        .expected("a file that export_model of " + name() + " wrote")
-        .found(ours ? "one of " + maker->second : "another file")
-        .fix(ours ? "make the quantizer that the file names" : "");
-  }
-  std::map<std::string, Tensor> state;
-  for (const auto& [name, tensor] : model_.state_dict()) {
-    const auto found = file.tensors.find(name);
-    if (found != file.tensors.end()) state.emplace(*found);
-  }
-  try {
-    model_.load_state_dict(state);
-  } catch (Error& e) {
-    throw e.inside(model_path);
-  }
+  const Chain* chain = chain_of(point.module);
+  return chain != nullptr ? weight_to_quantize(*chain)
+                          : dynamic_cast<WeightLayer&>(*model_.find(point.module)).weight.value();
 }
 
 void Quantizer::check_tree(const char* op) const {
@@ -285,41 +181,6 @@ void Quantizer::check_tree(const char* op) const {
         .fix("call compress() first");
   }
   tree_->check();
-}
-
-void Quantizer::load_calibration_config(const std::string& path) {
-  check_tree("load_calibration_config");
-  std::ifstream in(path);
-  if (!in)
-    throw HALFTONE_ERROR("load_calibration_config")
-        .at(path)
-        .what_happened("the file cannot be read");
-  const Json config = Json::parse(in, nullptr, false);
-  if (!config.is_object()) {
-    throw HALFTONE_ERROR("load_calibration_config")
-        .at(path)
-        .expected("a JSON object of layers")
-        .found("something else");
-  }
-  // Everything is read before anything is changed.
-  std::vector<std::pair<const QuantPoint*, std::vector<kernels::Range>>> loads;
-  for (const auto& [module, layer] : config.items()) {
-    const std::string where = path + ", " + module;
-    if (!layer.is_object()) fail_calibration(where, "a JSON object of ranges", layer.dump());
-    std::vector<std::string> names;
-    const size_t before = loads.size();
-    for (const QuantPoint& point : points_) {
-      names.push_back(point.module);
-      if (point.module == module) loads.emplace_back(&point, read_ranges(layer, where, point));
-    }
-    if (loads.size() == before)
-      fail_calibration(where, "a quantized layer", "no such layer" + did_you_mean(module, names));
-  }
-  for (const auto& [point, ranges] : loads) {
-    FakeQuantize& q = *point->quantizer;
-    if (!ranges.empty()) q.set_ranges(ranges);
-    if (point->type == QuantType::kWeight && !q.initialised()) q.observe_values(weight_of(*point));
-  }
 }
 
 }  // namespace halftone

@@ -10,20 +10,18 @@ Tensor one_flag(const Context& context, bool on) {
   return Tensor::from(context, Shape{1}, std::vector<uint8_t>{static_cast<uint8_t>(on)});
 }
 
-// What the buffer "spec" holds.
-std::vector<int32_t> numbers_of(const QuantSpec& s) {
-  return {s.bits, s.is_signed, s.per_channel, s.symmetric, s.per_channel ? s.axis : 0, s.nni};
-}
-
-QuantSpec spec_from(const std::vector<int32_t>& n) {
+// In words: what the buffer "spec" holds.
+std::string spec_in_words(const std::vector<int32_t>& n) {
   QuantSpec s;
   s.bits = n[0];
   s.is_signed = n[1] != 0;
   s.per_channel = n[2] != 0;
   s.symmetric = n[3] != 0;
   s.axis = n[4];
-  s.nni = n[5] != 0;
-  return s;
+  s.nni = n[5] % 2 != 0;
+  const std::vector<std::string>& folds = fold_mode_names();
+  const size_t fold = static_cast<size_t>(n[5]) / 2;
+  return s.str() + (fold == 0 || fold >= folds.size() ? "" : ", fold " + folds[fold]);
 }
 
 // How many values in a row share a grid.
@@ -37,12 +35,25 @@ int64_t grid_stride(const kernels::Grids& g, const Shape& shape) {
 }  // namespace
 
 FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
-    : Module(context), args_(args) {
+    : Module(context), args_(args), spec_(nullptr) {
   fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context, true));
   observer_enabled_ = &register_buffer("observer_enabled", one_flag(context, true));
   initialised_ = &register_buffer("initialised", one_flag(context, false));
-  spec_ = &register_buffer("spec", Tensor::from(context, Shape{6}, numbers_of(args.spec)));
+  spec_ = &register_buffer("spec", Tensor::from(context, Shape{6}, spec_numbers()));
   steps_ = &register_buffer("steps", Tensor::from(context, Shape{1}, std::vector<int64_t>{1}));
+}
+
+std::vector<int32_t> FakeQuantize::spec_numbers() const {
+  const QuantSpec& s = args_.spec;
+  const bool is_signed = spec_ == nullptr ? s.is_signed : spec().is_signed;
+  const int32_t fold = static_cast<int32_t>(fold_.value_or(FoldMode::kScale));
+  return {s.bits,          is_signed, s.per_channel, s.symmetric, s.per_channel ? s.axis : 0,
+          s.nni + 2 * fold};
+}
+
+void FakeQuantize::set_fold(FoldMode fold) {
+  fold_ = fold;
+  spec_->copy_from(Tensor::from(context(), Shape{6}, spec_numbers()));
 }
 
 QuantSpec FakeQuantize::spec() const {
@@ -51,18 +62,20 @@ QuantSpec FakeQuantize::spec() const {
   return s;
 }
 
-std::string FakeQuantize::describe() const { return name_of(type()) + ", " + summary_of_spec(); }
+std::string FakeQuantize::describe() const {
+  return name_of(type()) + ", " + summary_of_spec() + (fold_ ? ", fold " + name_of(*fold_) : "");
+}
 
 void FakeQuantize::check_buffer(const std::string& name, const std::string& full_name,
                                 const Tensor& found) const {
   if (name != "spec") return;
   std::vector<int32_t> numbers = found.to(DType::kInt32).to_vector<int32_t>();
   if (args_.spec.auto_dtype) numbers[1] = spec().is_signed;
-  if (numbers == numbers_of(spec())) return;
+  if (numbers == spec_numbers()) return;
   throw HALFTONE_ERROR("load_state_dict")
       .at(full_name)
-      .expected(spec().str())
-      .found(spec_from(numbers).str())
+      .expected(spec_in_words(spec_numbers()))
+      .found(spec_in_words(numbers))
       .fix("use the config_list of the training run");
 }
 

@@ -31,8 +31,8 @@ struct LearnedGrid {
 // subclass says where the grid comes from and what the gradient is. In training the values are
 // observed first, during the float warm-up too; then, and before anything is known of them, the
 // input passes through unchanged, and so does its gradient. State: fake_quant_enabled,
-// observer_enabled, initialised, steps, and spec: bits, signed, per channel, symmetric, axis, NNI's
-// rounding as int32; a file with another spec is refused.
+// observer_enabled, initialised, steps, and spec as int32: bits, signed, per channel, symmetric,
+// axis, and NNI's rounding (1) + 2 fold mode of a weight; a file with another spec is refused.
 class FakeQuantize : public Module {
  public:
   FakeQuantize(const Context& context, const FakeQuantizeArgs& args);
@@ -47,6 +47,9 @@ class FakeQuantize : public Module {
   // In words, for people: the spec's unless the algorithm has better ones.
   virtual std::string summary_of_spec() const { return spec().str(); }
   QuantType type() const { return args_.type; }
+  // Of a weight with a batch norm behind it: how that is folded. Part of the state.
+  const std::optional<FoldMode>& fold() const { return fold_; }
+  void set_fold(FoldMode fold);
   bool emits_codes() const { return args_.emits_codes && integer_obstacle().empty(); }
   // Why what it quantizes has no place in integer arithmetic; "" when it has one.
   virtual std::string integer_obstacle() const;
@@ -87,6 +90,9 @@ class FakeQuantize : public Module {
   virtual std::vector<kernels::Range> ranges() const = 0;
   // Ranges from elsewhere (a calibration file): they count from now on.
   virtual void set_ranges(const std::vector<kernels::Range>& ranges) = 0;
+  // The same of scales and zero points, one or one per channel; nothing where they follow from the
+  // values.
+  virtual void set_grids(const std::vector<quant_math::Grid>&) {}
   // Parameters of the grid that are learned: further inputs of every operation that quantizes.
   virtual std::vector<Variable> learned() const { return {}; }
   // From dq, the gradient of the quantized values of x: those of input `at` of the operation, which
@@ -132,7 +138,10 @@ class FakeQuantize : public Module {
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
   OpRecord record(const char* op, const Variable& x) const;
 
+  std::vector<int32_t> spec_numbers() const;
+
   FakeQuantizeArgs args_;
+  std::optional<FoldMode> fold_;
   Watcher watcher_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;
 };

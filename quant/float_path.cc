@@ -64,7 +64,8 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
   std::set<std::string> quantized;
   for (const QuantPoint& p : points_) {
     quantized.insert(p.module);
-    const std::string why = integer_obstacle(p.module);
+    std::string why = integer_obstacle(p.module);
+    if (why.empty()) why = unknown_scale(p.module);
     if (p.type == QuantType::kWeight && !why.empty()) found[p.module] = why;
   }
   if (!graph_.has_value() || !options_.integer) return found;

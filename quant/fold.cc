@@ -53,6 +53,19 @@ Variable run_scaled(Chain& chain, const Variable& x) {
   return chain.anchor->gradient_transform()(chain.anchor->operate(in, w, bias_of(chain)));
 }
 
+constexpr double kDead = 0x1p-20;
+
+// gamma / sigma_run.
+std::vector<double> ratios(const BatchNorm& norm) {
+  std::vector<double> out;
+  for (int c = 0; c < norm.features(); ++c) {
+    const double gamma = norm.weight.defined() ? norm.weight.value().data<float>()[c] : 1.0;
+    const double variance = norm.running_var->data<float>()[c];
+    out.push_back(gamma / std::sqrt(variance + static_cast<double>(norm.args().eps)));
+  }
+  return out;
+}
+
 // ---- NNI's fold, in its own float arithmetic ----
 
 struct Constants {
@@ -132,16 +145,9 @@ Variable run_nni(Chain& chain, const Variable& x) {
 }  // namespace
 
 std::vector<double> fold_factors(const BatchNorm& norm) {
-  constexpr double kDead = 0x1p-20;
-  std::vector<double> factors;
+  std::vector<double> factors = ratios(norm);
   double largest = 0;
-  for (int c = 0; c < norm.features(); ++c) {
-    const double gamma = norm.weight.defined() ? norm.weight.value().data<float>()[c] : 1.0;
-    const double variance = norm.running_var->data<float>()[c];
-    const double f = gamma / std::sqrt(variance + static_cast<double>(norm.args().eps));
-    factors.push_back(f);
-    largest = std::max(largest, std::fabs(f));
-  }
+  for (const double f : factors) largest = std::max(largest, std::fabs(f));
   const double stand_in = largest >= kDead ? largest : 1.0;
   for (double& f : factors) f = std::fabs(f) >= kDead ? f : f < 0 ? -stand_in : stand_in;
   return factors;
@@ -159,20 +165,28 @@ Tensor weight_to_quantize(const Chain& chain) {
   return y;
 }
 
+Tensor exported_weight(const Chain& chain) {
+  Tensor w = weight_to_quantize(chain);
+  if (!chain.quantizes_folded() || chain.fold == FoldMode::kNni) return w;
+  const std::vector<double> factors = ratios(*chain.norm);
+  const int64_t n = row_length(w);
+  for (int64_t c = 0; c < w.dim(0); ++c) {
+    if (std::fabs(factors[c]) < kDead) std::fill_n(w.data<float>() + c * n, n, 0.0f);
+  }
+  return w;
+}
+
 FoldedLayer fold_layer(const Chain& chain, const Tensor& w) {
   const BatchNorm& norm = *chain.norm;
   FoldedLayer out{Tensor::empty(w.context(), w.shape()), Tensor::empty(w.context(), {w.dim(0)})};
-  std::vector<double> ratio;
+  const std::vector<double> ratio = ratios(norm);
   for (int c = 0; c < norm.features(); ++c) {
     const auto at = [c](const Variable& v, double none) {
       return v.defined() ? static_cast<double>(v.value().data<float>()[c]) : none;
     };
-    const double mean = norm.running_mean->data<float>()[c],
-                 variance = norm.running_var->data<float>()[c];
-    ratio.push_back(at(norm.weight, 1) /
-                    std::sqrt(variance + static_cast<double>(norm.args().eps)));
+    const double mean = norm.running_mean->data<float>()[c];
     out.bias.data<float>()[c] =
-        static_cast<float>(at(norm.bias, 0) + ratio.back() * (at(chain.bias(), 0) - mean));
+        static_cast<float>(at(norm.bias, 0) + ratio[c] * (at(chain.bias(), 0) - mean));
   }
   scale_rows(w, ratio, out.weight);
   return out;

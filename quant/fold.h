@@ -15,6 +15,10 @@ std::vector<double> fold_factors(const BatchNorm& norm);
 // What the chain's weight quantizer gets to see: raw weights, or each row times its factor.
 Tensor weight_to_quantize(const Chain& chain);
 
+// The same as it deploys: rows of 0 where gamma / sigma is (nearly) 0 and the stand-in says
+// nothing.
+Tensor exported_weight(const Chain& chain);
+
 // Whose statistics the chain's batch norm uses in training.
 NormStatistics statistics_of(const Chain& chain);
 

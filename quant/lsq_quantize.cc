@@ -1,5 +1,6 @@
 #include "quant/lsq_quantize.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/elementwise.h"
@@ -118,25 +119,39 @@ std::vector<kernels::Range> LsqQuantize::ranges() const {
   return out;
 }
 
+void LsqQuantize::check_count(size_t found, const std::string& what) const {
+  if (static_cast<int64_t>(found) == scale.value().numel()) return;
+  throw HALFTONE_ERROR("fake_quantize")
+      .at(path())
+      .expected(std::to_string(scale.value().numel()) + " " + what)
+      .found(std::to_string(found));
+}
+
 void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
-  if (static_cast<int64_t>(ranges.size()) != scale.value().numel()) {
-    throw HALFTONE_ERROR("fake_quantize")
-        .at(path())
-        .expected(std::to_string(scale.value().numel()) + " ranges")
-        .found(std::to_string(ranges.size()));
-  }
+  check_count(ranges.size(), "ranges");
+  const bool zeros = std::all_of(ranges.begin(), ranges.end(),
+                                 [](const kernels::Range& r) { return r.low == 0 && r.high == 0; });
+  if (zeros) return;
   if (!sign_known_) set_signed(ranges[0].low < 0);
+  for (size_t c = 0; c < ranges.size(); ++c) set_range(static_cast<int64_t>(c), ranges[c]);
+  set_initialised(true);
+}
+
+void LsqQuantize::set_range(int64_t c, const kernels::Range& range) {
   const quant_math::Grid g = empty_grid();
-  for (size_t c = 0; c < ranges.size(); ++c) {
-    const kernels::Range r = ranges[c];
-    const float high = r.high / static_cast<float>(g.qmax);
-    const float low = g.qmin < 0 ? r.low / static_cast<float>(g.qmin) : 0.0f;
-    float s = std::max(high, low);
-    if (learns_offset()) s = (r.high - r.low) / static_cast<float>(g.qmax - g.qmin);
-    s = std::max(s, quant_math::kScaleFloor);
-    at(scale, c) = s;
-    if (learns_offset()) at(offset, c) = r.low - s * static_cast<float>(g.qmin);
-  }
+  const float low = std::min(range.low, 0.0f), high = std::max(range.high, 0.0f);
+  const float qmin = static_cast<float>(g.qmin), qmax = static_cast<float>(g.qmax);
+  float s = std::max(high / qmax, qmin < 0 ? low / qmin : 0.0f);
+  if (learns_offset()) s = (high - low) / (qmax - qmin);
+  s = std::max(s, quant_math::kScaleFloor);
+  at(scale, c) = s;
+  if (learns_offset())
+    at(offset, c) = quant_math::clamp_lsq_plus_offset(low - s * qmin, s, g.qmin, g.qmax);
+}
+
+void LsqQuantize::set_grids(const std::vector<quant_math::Grid>& list) {
+  check_count(list.size(), "scales");
+  for (size_t c = 0; c < list.size(); ++c) at(scale, static_cast<int64_t>(c)) = list[c].scale;
   set_initialised(true);
 }
 

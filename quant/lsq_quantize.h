@@ -32,7 +32,9 @@ class LsqQuantize : public FakeQuantize {
   quant_math::Grid empty_grid() const override;
   kernels::Grids grids(int rank) const override;
   std::vector<kernels::Range> ranges() const override;
+  // Widened to hold zero. A range of zeros alone says nothing, as in observe_values().
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
+  void set_grids(const std::vector<quant_math::Grid>& list) override;
   std::vector<Variable> learned() const override;
   GradientFn gradient(const Shape& x) const override;
   std::optional<LearnedGrid> learned_grid(const Shape& x) const override;
@@ -49,7 +51,8 @@ class LsqQuantize : public FakeQuantize {
   bool last_of_warm_up() const { return warm_up() && steps() + 1 == spec().start_step; }
   double factor(const Shape& x) const;
   std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
-  void set_grid(int64_t c, float s, float low);
+  void check_count(size_t found, const std::string& what) const;
+  void set_range(int64_t c, const kernels::Range& range);
 
   bool from_deviation_, sign_known_;
 };

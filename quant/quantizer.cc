@@ -10,36 +10,6 @@
 namespace halftone {
 namespace {
 
-LayerList layers_of(Module& model) {
-  LayerList layers;
-  for (auto& [path, module] : model.named_modules()) {
-    if (!path.empty()) layers.emplace_back(path, module->type_name());
-  }
-  return layers;
-}
-
-void check_place(Module& module, QuantType type) {
-  if (type == QuantType::kOutput || dynamic_cast<WeightLayer*>(&module) != nullptr) return;
-  throw HALFTONE_ERROR("config")
-      .at(module.path())
-      .expected("a Conv2d or Linear, for quant_types " + name_of(type))
-      .found("a " + module.type_name())
-      .fix("list it with quant_types [\"output\"] only");
-}
-
-FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
-  FakeQuantizeArgs args;
-  args.type = type;
-  args.spec = spec;
-  args.channels = 0;
-  if (type == QuantType::kWeight && spec.per_channel) {
-    const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
-    args.channels = shape[memory_axis(spec.axis, shape.rank())];
-  }
-  args.emits_codes = integer && type != QuantType::kWeight && type != QuantType::kBias;
-  return args;
-}
-
 void check_fresh(Module& model) {
   for (auto& [path, module] : model.named_modules()) {
     if (dynamic_cast<FakeQuantize*>(module) == nullptr) continue;
@@ -52,10 +22,10 @@ void check_fresh(Module& model) {
 // Where the batch norm stays apart, the chain ends before it. NNI folds what follows directly.
 void set_fold(Chain& chain) {
   chain.fold = chain.weight->spec().fold;
-  const bool apart =
-      chain.fold == FoldMode::kNone || (chain.fold == FoldMode::kNni && chain.pool != nullptr);
-  if (!apart || chain.norm == nullptr) return;
-  chain.fold = FoldMode::kNone;
+  if (chain.norm == nullptr) return;
+  if (chain.fold == FoldMode::kNni && chain.pool != nullptr) chain.fold = FoldMode::kNone;
+  chain.weight->set_fold(chain.fold);
+  if (chain.fold != FoldMode::kNone) return;
   chain.pool = nullptr;
   chain.norm = nullptr;
   chain.activation = nullptr;
@@ -91,45 +61,6 @@ std::shared_ptr<FakeQuantize> Quantizer::make_fake_quantize(Module& module,
   return make<RangeQuantize>(module.context(), args);
 }
 
-void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
-                                       const std::string& dtype) {
-  if (prepared_) {
-    throw HALFTONE_ERROR("set_quant_scheme_dtype")
-        .expected("a call before the quantizers are in the model")
-        .found("one after it")
-        .fix("say quant_scheme and quant_dtype in config_list");
-  }
-  const std::vector<std::string> keys = rules().keys;
-  if (std::count(keys.begin(), keys.end(), "quant_scheme") == 0) {
-    throw HALFTONE_ERROR("set_quant_scheme_dtype")
-        .expected("a quantizer with schemes")
-        .found(name() + ", whose grids are fixed");
-  }
-  for (const QuantType t : {QuantType::kWeight, QuantType::kInput, QuantType::kOutput}) {
-    if (name_of(t) != type) continue;
-    set_scheme(scheme, "set_quant_scheme_dtype", defaults_[t]);
-    return set_dtype(dtype, "set_quant_scheme_dtype", defaults_[t]);
-  }
-  throw HALFTONE_ERROR("set_quant_scheme_dtype")
-      .expected("weight, input or output")
-      .found("\"" + type + "\"");
-}
-
-void Quantizer::read_config() {
-  ConfigRules all = rules();
-  for (const QuantType type : all.types) {
-    const auto changed = defaults_.find(type);
-    QuantSpec& spec = all.defaults[type];
-    if (changed != defaults_.end()) spec = changed->second;
-    spec.start_step = options_.start_step;
-    spec.nni = options_.nni;
-    if (all.fold)
-      spec.fold = options_.fold.value_or(options_.nni ? FoldMode::kNni : FoldMode::kScale);
-  }
-  config_ = parse_config(config_list_, all, layers_of(model_));
-  warnings_ = config_.warnings;
-}
-
 void Quantizer::compress() {
   prepare();
   if (compressed_) return;
@@ -151,7 +82,11 @@ void Quantizer::prepare() {
   prepare_points();
   if (graph_.has_value() && !options_.nni) group_edges();
   if (graph_.has_value()) share_edges();
-  bind_biases();
+  try {
+    bind_biases();
+  } catch (Error& e) {
+    throw e.inside(number_of(*entry_of(e.location())));
+  }
   fill_slots();
   tree_ = std::make_shared<TreeWatch>(model_);
   for (const ChainPtr& chain : chains_) {
@@ -175,6 +110,7 @@ void Quantizer::prepare() {
   if (options_.integer) install_code_dropout(model_);
   // What runs in floats, as residual sums do.
   if (dummy_.defined()) fuse_layers(model_, trace(model_, Variable(dummy_)));
+  if (options_.integer) warn_of_floats();
   refresh_paths(model_);
   prepared_ = true;
   if (optimizer_ != nullptr) join_optimizer();
@@ -206,47 +142,6 @@ void Quantizer::join_optimizer() {
   });
 }
 
-// The first and the last Conv2d or Linear: as they run, or, without a graph, as they lie in the
-// tree.
-std::pair<std::string, std::string> Quantizer::outer_layers() const {
-  std::vector<std::string> paths;
-  const auto add = [&](const std::string& path) {
-    if (dynamic_cast<WeightLayer*>(model_.find(path)) != nullptr) paths.push_back(path);
-  };
-  if (graph_) {
-    for (const GraphNode& node : graph_->nodes()) add(node.module_path);
-  } else {
-    for (auto& [path, module] : model_.named_modules()) add(path);
-  }
-  if (paths.empty()) return {};
-  return {paths.front(), paths.back()};
-}
-
-void Quantizer::create_point(Module& module, QuantType type, const QuantSpec& spec) {
-  check_place(module, type);
-  auto quantizer = make_fake_quantize(module, args_for(module, type, spec, options_.integer));
-  quantizer->train(module.training());
-  points_.push_back({module.path(), type, std::move(quantizer)});
-}
-
-void Quantizer::create_points() {
-  const auto [first, last] = outer_layers();
-  for (auto& [path, module] : model_.named_modules()) {
-    if (path.empty()) continue;
-    const ConfigEntry* entry = config_.select(path, module->type_name());
-    if (entry == nullptr) continue;
-    for (auto [type, spec] : entry->specs) {
-      if (path == first && spec.first_bits > 0) spec.bits = spec.first_bits;
-      if (path == last && spec.last_bits > 0) spec.bits = spec.last_bits;
-      try {
-        create_point(*module, type, spec);
-      } catch (Error& e) {
-        throw e.inside(number_of(*entry));
-      }
-    }
-  }
-}
-
 QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) {
   for (QuantPoint& point : points_) {
     if (point.module == module && point.type == type) return &point;
@@ -257,21 +152,6 @@ QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) {
 std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module, QuantType type) {
   const QuantPoint* point = find_point(module, type);
   return point == nullptr ? nullptr : point->quantizer;
-}
-
-void Quantizer::reject(const std::string& module, const std::string& why) {
-  obstacles_[module] = why;
-  warnings_.push_back(module +
-                      " runs on the float path and cannot be deployed as integers: " + why);
-}
-
-std::string Quantizer::chain_obstacle(const Chain& chain) const {
-  const std::string why = chain.weight->integer_obstacle();
-  if (!why.empty()) return why;
-  if (chain.norm != nullptr && chain.fold == FoldMode::kNni) return "NNI's batch-norm folding";
-  if (chain.quantizes_folded() && !chain.weight->learned().empty())
-    return "a learned scale of folded weights";
-  return chain.input != nullptr ? chain.input->integer_obstacle() : "";
 }
 
 void Quantizer::create_chains() {
@@ -364,21 +244,6 @@ void Quantizer::advance_step() {
     point.quantizer->set_steps(point.quantizer->steps() + 1);
     point.quantizer->after_step();
   }
-}
-
-std::string Quantizer::integer_obstacle(const std::string& module) const {
-  const auto known = obstacles_.find(module);
-  if (known != obstacles_.end()) return known->second;
-  if (!options_.integer)
-    return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
-  for (const ChainPtr& chain : chains_) {
-    if (chain->anchor->path() != module) continue;
-    return chain->grid != nullptr ? "" : "no quantized input reaches it";
-  }
-  for (const SumPtr& sum : sums_) {
-    if (sum->add->path() == module) return "";
-  }
-  return "its weight is not quantized";
 }
 
 }  // namespace halftone

@@ -65,7 +65,9 @@ class Quantizer {
   // What its config_list may say: tensor types, bits, defaults.
   virtual ConfigRules rules() const = 0;
 
-  // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress().
+  // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress();
+  // throws for an algorithm whose grids are fixed, for a type that it does not quantize, and for
+  // ObserverQuantizer, whose config_list says it.
   void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
                               const std::string& dtype);
   // Checks config_list and fills the model's slots. A second call does nothing.
@@ -88,14 +90,17 @@ class Quantizer {
 
   // Float master weights and every buffer under their names, and per layer integer codes, scales,
   // zero points and the folded weight and bias (safetensors); NNI's calibration keys (JSON). Any
-  // path may be empty. Changes nothing. An onnx_path throws: that file is not written yet.
+  // path may be empty. Changes nothing. Throws before any step where ranges are not known yet, and
+  // for an onnx_path: that file is not written yet.
   void export_model(const std::string& model_path, const std::string& calibration_path = "",
                     const std::string& onnx_path = "") const;
   // What export_model wrote as model_path, for the same model and config_list: weights and
-  // quantizers; training and evaluation go on from it.
+  // quantizers; training and evaluation go on from it. Throws one Error that lists every quantizer
+  // that either has and the other lacks, or has otherwise; nothing is loaded then.
   void load_model(const std::string& model_path);
-  // Ranges from NNI's keys: tracked from now on, and used by an evaluation at once. Bits must
-  // agree.
+  // Ranges of inputs and outputs and scales of weights from NNI's keys: tracked from now on, and
+  // used by an evaluation at once. Bits must agree, and layers exist; warnings() gets what the file
+  // leaves out, and what it has and config_list does not quantize.
   void load_calibration_config(const std::string& path);
 
   // What folding changes, per layer with a batch norm, on a batch in evaluation.
@@ -112,10 +117,11 @@ class Quantizer {
   Module& model() const { return model_; }
   // Why this layer has no integer form; "" where it has one.
   std::string integer_obstacle(const std::string& module) const;
-  // By name, with the reason: quantized layers that compute on dequantized floats, and, where there
-  // is a graph, all else that computes on floats between quantized layers. A batch norm or an
-  // activation that follows a layer of the list is not named again. Empty where the network from
-  // its first quantized layer to its last runs on integers.
+  // By name, with the reason: quantized layers that compute on dequantized floats (for want of an
+  // integer form, or, once trained, of a range), and, where there is a graph, all else that
+  // computes on floats between quantized layers. A batch norm or an activation that follows a layer
+  // of the list is not named again. Empty where the network from its first quantized layer to its
+  // last runs on integers. An export holds the same as metadata "float_layers".
   std::map<std::string, std::string> float_layers() const;
 
  protected:
@@ -168,6 +174,11 @@ class Quantizer {
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
   void reject(const std::string& module, const std::string& why);
   bool runs_on_integers(const GraphNode& node) const;
+  void warn_of_floats();
+  std::string unknown_scale(const std::string& path) const;
+  void check_known() const;
+  const Chain* chain_of(const std::string& module) const;  // null where there is none
+  void add_layer(const QuantPoint& weight, bool integer, std::map<std::string, Tensor>& out) const;
 
   Module& model_;
   ConfigList config_list_;

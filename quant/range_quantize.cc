@@ -76,6 +76,14 @@ void RangeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
                               [](const kernels::Range& r) { return r.low <= r.high; }));
 }
 
+void RangeQuantize::set_grids(const std::vector<quant_math::Grid>& list) {
+  std::vector<kernels::Range> ranges;
+  for (const quant_math::Grid& g : list)
+    ranges.push_back({quant_math::dequantize(g.qmin, g), quant_math::dequantize(g.qmax, g)});
+  store(ranges, list);
+  set_initialised(true);
+}
+
 kernels::Grids RangeQuantize::grids(int rank) const {
   kernels::Grids out;
   out.axis = spec().per_channel ? memory_axis(spec().axis, rank) : -1;

@@ -17,6 +17,7 @@ class RangeQuantize : public FakeQuantize {
   kernels::Grids grids(int rank) const override;
   std::vector<kernels::Range> ranges() const override;
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
+  void set_grids(const std::vector<quant_math::Grid>& list) override;
 
  protected:
   // What becomes of the ranges that observe() has tracked.

@@ -44,6 +44,27 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
   return recipe;
 }
 
+// Everything that the file holds: what the network lacks, or has beyond it, is an error.
+void load_all(const Network& network, const TensorFile& tensors, const Checkpoint& run,
+              const std::string& file) {
+  const auto format = tensors.metadata.find("format");
+  const bool exported = format != tensors.metadata.end() && format->second == kExportFormat;
+  if (exported && network.quantizer == nullptr) {
+    throw HALFTONE_ERROR("eval")
+        .at(file)
+        .expected("a recipe with the quantizer that wrote the file, " +
+                  tensors.metadata.at("quantizer"))
+        .found("one without a quantizer")
+        .fix("give the recipe of the run (recipe.yaml in its folder)");
+  }
+  if (exported) return network.quantizer->load_model(file);
+  try {
+    network.model.module->load_state_dict(is_checkpoint(tensors) ? run.model : tensors.tensors);
+  } catch (Error& e) {
+    throw e.inside(file);
+  }
+}
+
 Loaded load(const EvaluateRequest& request) {
   const std::string file = state_file(request.path);
   TensorFile tensors = load_safetensors(Context(), file);
@@ -56,7 +77,7 @@ Loaded load(const EvaluateRequest& request) {
   l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
   l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);
   check_fits(l.network, *l.data);
-  load_state(*l.network.model.module, std::move(tensors), file);
+  load_all(l.network, tensors, run, file);
   return l;
 }
 

@@ -485,10 +485,12 @@ TEST_CASE("export: float master weights, batch norm apart, and the folded layer"
       REQUIRE(at("conv1.folded_bias") ==
               Approx(at("bn1.bias") + ratio * (at("conv1.bias") - at("bn1.running_mean")))
                   .margin(1e-6));
-      const double real = at("conv1.weight_scale") * t.at("conv1.weight_codes").data<int32_t>()[i];
       // Codes of the folded weight, or of the raw one; the optimizer has moved it since the scale.
-      const double wanted = mode == "scale" ? w.data<float>()[i] : folded.data<float>()[i];
-      REQUIRE(std::fabs(real - wanted) <= 1.5 * at("conv1.weight_scale"));
+      const std::string coded = mode == "scale" ? "conv1.weight" : "conv1.folded_weight";
+      REQUIRE(t.count(mode == "scale" ? "conv1.folded_weight_codes" : "conv1.weight_codes") == 0);
+      const double step = t.at(coded + "_scale").data<float>()[c];
+      const double real = step * t.at(coded + "_codes").data<int32_t>()[i];
+      REQUIRE(std::fabs(real - static_cast<double>(t.at(coded).data<float>()[i])) <= 1.5 * step);
     }
   }
 }

@@ -89,6 +89,12 @@ class HalftoneTest(unittest.TestCase):
         exported = self.path("run/model_quantized.safetensors")
         again = json.loads(self.call("eval", exported, "--recipe", self.path("recipe.yaml"), "--json").stdout)
         self.assertEqual(again["accuracy"], report["quantized_accuracy"])
+        # Nothing of a file is dropped: its quantizers are the recipe's.
+        said = self.fails("eval", exported, "--recipe", self.recipe(RECIPE, "float.yaml"))
+        self.assertIn("QAT_Quantizer", said)
+        said = self.fails("eval", exported, "--recipe", self.path("recipe.yaml"),
+                          "--set", "quantizer.config_list.0.op_types=[Conv2d]")
+        self.assertIn("fc1 (input), fc1 (weight)", said)
         self.assertIn("--set quantizer", self.fails("eval", self.path("run"), "--set", "quantizer.config_list.0.quant_bits=4"))
         seen = json.loads(self.call("inspect", self.path("run"), "--json").stdout)
         self.assertEqual(seen["run"]["step"], 100)

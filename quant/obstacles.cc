@@ -1,0 +1,72 @@
+// Quantizer: what has no integer form, and why.
+#include <algorithm>
+
+#include "quant/quantizer.h"
+#include "tensor/nearest.h"
+
+namespace halftone {
+namespace {
+
+bool known(const std::shared_ptr<FakeQuantize>& q) { return q != nullptr && q->initialised(); }
+
+}  // namespace
+
+void Quantizer::reject(const std::string& module, const std::string& why) {
+  obstacles_[module] = why;
+  warnings_.push_back(module +
+                      " runs on the float path and cannot be deployed as integers: " + why);
+}
+
+std::string Quantizer::chain_obstacle(const Chain& chain) const {
+  const std::string why = chain.weight->integer_obstacle();
+  if (!why.empty()) return why;
+  if (chain.norm != nullptr && chain.fold == FoldMode::kNni) return "NNI's batch-norm folding";
+  if (chain.quantizes_folded() && !chain.weight->learned().empty())
+    return "a learned scale of folded weights";
+  return chain.input != nullptr ? chain.input->integer_obstacle() : "";
+}
+
+// What no obstacle of a layer tells already: inputs that nobody quantizes, outputs that stay float.
+void Quantizer::warn_of_floats() {
+  std::vector<std::string> names;
+  for (const ChainPtr& chain : chains_) {
+    if (chain->grid == nullptr) names.push_back(chain->anchor->path());
+  }
+  if (!names.empty()) {
+    warnings_.push_back(short_list(names) + (names.size() == 1 ? " runs" : " run") +
+                        " on the float path and cannot be deployed as integers: no quantized input "
+                        "reaches " +
+                        (names.size() == 1 ? "it" : "them"));
+  }
+  for (const QuantPoint& point : points_) {
+    const std::string why = point.quantizer->integer_obstacle();
+    if (point.type == QuantType::kOutput && !why.empty() && obstacles_.count(point.module) == 0)
+      warnings_.push_back("the output of " + point.module + " stays float: " + why);
+  }
+}
+
+std::string Quantizer::integer_obstacle(const std::string& module) const {
+  const auto found = obstacles_.find(module);
+  if (found != obstacles_.end()) return found->second;
+  if (!options_.integer)
+    return options_.nni ? "NNI's arithmetic was asked for" : "the float path was asked for";
+  for (const ChainPtr& chain : chains_) {
+    if (chain->anchor->path() != module) continue;
+    return chain->grid != nullptr ? "" : "no quantized input reaches it";
+  }
+  for (const SumPtr& sum : sums_) {
+    if (sum->add->path() == module) return "";
+  }
+  return "its weight is not quantized";
+}
+
+// Of what has an integer form, and computes on floats nevertheless: nothing but zeros, or nothing
+// at all, has reached a quantizer in training.
+std::string Quantizer::unknown_scale(const std::string& path) const {
+  const Chain* chain = step() > 1 ? chain_of(path) : nullptr;
+  if (chain == nullptr) return "";
+  if (!known(chain->weight)) return "training has found no scale of its weight";
+  return known(chain->grid) ? "" : "training has found no range of its input";
+}
+
+}  // namespace halftone
