@@ -61,8 +61,8 @@ struct Folded {
     const test::TempFolder folder;
     quantizer->export_model(folder / "model");
     const auto tensors = load_safetensors(context, folder / "model").tensors;
-    const auto codes = tensors.at("0.weight_codes").to_vector<int32_t>();
-    const auto scales = tensors.at("0.weight_scale").to_vector<float>();
+    const auto codes = tensors.at("0.folded_weight_codes").to_vector<int32_t>();
+    const auto scales = tensors.at("0.folded_weight_scale").to_vector<float>();
     row["w"] = numbers(
         {scales[0] * static_cast<float>(codes[0]), scales[1] * static_cast<float>(codes[1])});
     row["b"] = numbers(tensors.at("0.folded_bias").to_vector<float>());
