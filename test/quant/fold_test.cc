@@ -9,7 +9,7 @@
 #include "nn/zoo/zoo.h"
 #include "quant/quantizer.h"
 #include "tensor/safetensors.h"
-#include "test/quant/chain_oracle.h"
+#include "test/quant/lenet_run.h"
 #include "test/tensor/temp_folder.h"
 
 using namespace halftone;
@@ -95,43 +95,7 @@ const char* const kWeightOnly = R"([{"quant_types": ["weight"], "quant_bits": 8,
   "fold": "batch", "bn_freeze_step": 3}])";
 
 // LeNet-5 (with batch norm) in some mode.
-struct Run {
-  explicit Run(const std::string& config, int64_t start_step = 0, bool integer = true)
-      : context(two_threads()), model(make_model("lenet5", context)) {
-    store = std::make_unique<ParameterStore>(*model.module);
-    optimizer = make_optimizer(*store, {});
-    if (config.empty()) return;
-    QuantizerOptions o;
-    o.start_step = start_step;
-    o.integer = integer;
-    q = make_quantizer("QAT_Quantizer", *model.module, config, optimizer.get(),
-                       Tensor::zeros(context, model.batch_shape(2)), o);
-    q->compress();
-  }
-  float step(int k) {
-    const Tensor x = spread(context, model.batch_shape(8), -0.4f, 2.8f, 3 + k);
-    const Tensor labels =
-        Tensor::from(context, Shape{8}, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, (k % 3) + 7});
-    optimizer->zero_grad();
-    Variable loss = cross_entropy((*model.module)(Variable(x)), labels);
-    loss.backward();
-    optimizer->step();
-    return loss.value().item<float>();
-  }
-  std::vector<float> evaluate() {
-    model->eval();
-    NoGrad no_grad;
-    const Tensor x = spread(context, model.batch_shape(5), -0.4f, 2.8f, 91);
-    const auto y = (*model.module)(Variable(x)).value().to_vector<float>();
-    model->train();
-    return y;
-  }
-  Context context;
-  Model model;
-  std::unique_ptr<ParameterStore> store;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<Quantizer> q;
-};
+using Run = QatRun;
 
 }  // namespace
 
@@ -258,7 +222,7 @@ TEST_CASE("every mode: integers agree with the float form of the same layer") {
   for (const std::string mode : {"scale", "batch", "ema", "none"}) {
     CAPTURE(mode);
     Run integer(config_of(mode)), simulated(config_of(mode), 0, false);
-    REQUIRE(integer.q->integer_obstacle("conv1").empty());
+    REQUIRE(integer.quantizer->integer_obstacle("conv1").empty());
     for (int k = 0; k < 4; ++k) {
       // Dequantized operands round differently: some codes differ by one, so the losses by little.
       REQUIRE(integer.step(k) == Approx(simulated.step(k)).epsilon(0.02));
@@ -412,7 +376,8 @@ TEST_CASE("fold report: every folded layer, and a difference of rounding only") 
       Run run(config_of(mode), 0, integer);
       for (int k = 0; k < 3; ++k) run.step(k);
       const auto before = run.evaluate();
-      const auto report = run.q->fold_report(spread(run.context, run.model.batch_shape(3), -1, 2));
+      const auto report =
+          run.quantizer->fold_report(spread(run.context, run.model.batch_shape(3), -1, 2));
       REQUIRE(report.size() == 4);
       for (const FoldReport& r : report) {
         REQUIRE(r.norm.substr(0, 2) == "bn");
@@ -441,11 +406,11 @@ TEST_CASE("statistics re-estimated: the averages of the batches; the quantizers 
       // what single batches give.
       std::vector<double> mean(6);
       for (const Tensor& batch : batches) {
-        run.q->reestimate_statistics({batch});
+        run.quantizer->reestimate_statistics({batch});
         for (int c = 0; c < 6; ++c)
           mean[c] += run.model->state_dict().at("bn1.running_mean").data<float>()[c] / 4.0;
       }
-      run.q->reestimate_statistics(batches);
+      run.quantizer->reestimate_statistics(batches);
       const auto after = run.model->state_dict();
       for (int c = 0; c < 6; ++c)  // the range of folded weights moves with the statistics
         REQUIRE(after.at("bn1.running_mean").data<float>()[c] == Approx(mean[c]).margin(2e-3));
@@ -460,7 +425,8 @@ TEST_CASE("statistics re-estimated: the averages of the batches; the quantizers 
     }
   }
   Run run(config_of("scale"));
-  REQUIRE_THROWS_WITH(run.q->reestimate_statistics({}), Catch::Contains("at least one batch"));
+  REQUIRE_THROWS_WITH(run.quantizer->reestimate_statistics({}),
+                      Catch::Contains("at least one batch"));
 }
 
 TEST_CASE("export: float master weights, batch norm apart, and the folded layer") {
@@ -469,7 +435,7 @@ TEST_CASE("export: float master weights, batch norm apart, and the folded layer"
     Run run(config_of(mode), 0, false);
     for (int k = 0; k < 2; ++k) run.step(k);
     const TempFolder folder;
-    run.q->export_model(folder / "a.safetensors");
+    run.quantizer->export_model(folder / "a.safetensors");
     const auto t = load_safetensors(run.context, folder / "a.safetensors").tensors;
     const auto state = run.model->state_dict();
     const Tensor &w = t.at("conv1.weight"), &folded = t.at("conv1.folded_weight");

@@ -9,7 +9,7 @@
 #include "nn/zoo/zoo.h"
 #include "quant/lsq_quantize.h"
 #include "test/golden/inputs.h"
-#include "test/quant/chain_oracle.h"
+#include "test/quant/lenet_run.h"
 
 using namespace halftone;
 using golden::inputs;
@@ -20,110 +20,8 @@ namespace {
 const char* const kAll = R"([{"quant_types": ["weight", "input"], "quant_bits": 4,
   "op_types": ["Conv2d", "Linear"]}])";
 
-// ---- golden case G21: Linear(4, 3), its weight and input quantized, then ReLU and its output; SGD
-// with rate 0.01 ----
-
-struct GoldenStep {
-  float ws, is, os;
-  std::vector<float> y;
-  float dws, dis, dos;
-  std::vector<float> dx;
-};
-
-// bits, and three steps. The last digits are the file's.
-const std::vector<std::pair<int, std::vector<GoldenStep>>>& recorded() {
-  static const std::vector<std::pair<int, std::vector<GoldenStep>>> kGolden = {
-      {2,
-       {{0.9213106036186218f,
-         1.1230589151382446f,
-         0.6897907853126526f,
-         {0.0f, 0.6897907853126526f, 0.0f, 0.0f, 0.6897907853126526f, 0.0f},
-         0.0f,
-         0.0f,
-         0.23161187767982483f,
-         {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}},
-        {0.9213106036186218f,
-         1.1230589151382446f,
-         0.6874746680259705f,
-         {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f},
-         0.0f,
-         0.0f,
-         0.0f,
-         {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}},
-        {0.9213106036186218f,
-         1.1230589151382446f,
-         0.6874746680259705f,
-         {0.6874746680259705f, 0.0f, 0.6874746680259705f, 0.6874746680259705f, 0.0f,
-          0.6874746680259705f},
-         0.0f,
-         0.0f,
-         0.4632236957550049f,
-         {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}}}},
-      {4,
-       {{0.34822267293930054f,
-         0.42447638511657715f,
-         0.24209380149841309f,
-         {0.24209380149841309f, 0.7262814044952393f, 0.24209380149841309f, 0.24209380149841309f,
-          0.24209380149841309f, 0.0f},
-         -0.034831054508686066f,
-         -0.006746678147464991f,
-         -0.018935704603791237f,
-         {-0.3185732662677765f, -0.3185732662677765f, -0.014824708923697472f, -0.121015764772892f,
-          -0.2740991413593292f, 0.36304736137390137f, -0.36304736137390137f, 0.18273276090621948f}},
-        {0.34857097268104553f,
-         0.4245438575744629f,
-         0.2422831654548645f,
-         {0.969132661819458f, 0.0f, 0.2422831654548645f, 0.0f, 0.2422831654548645f, 0.0f},
-         -0.10834798216819763f,
-         0.006582073401659727f,
-         0.03055056743323803f,
-         {0.0f, -0.42518919706344604f, 0.09145776927471161f, -0.33373144268989563f,
-          -0.274373322725296f, 0.09145776927471161f, -0.09145776927471161f, 0.18291553854942322f}},
-        {0.3496544659137726f,
-         0.42447802424430847f,
-         0.24197766184806824f,
-         {0.967910647392273f, 0.0f, 0.7259329557418823f, 1.2098883390426636f, 0.0f,
-          0.4839553236961365f},
-         -0.12617090344429016f,
-         0.004480211995542049f,
-         -0.010051671415567398f,
-         {0.0f, -0.42651084065437317f, 0.09174205362796783f, -0.33476880192756653f, 0.0f,
-          -0.3669682443141937f, 0.04708509519696236f, -0.31988316774368286f}}}},
-      {8,
-       {{0.08175309747457504f,
-         0.09965536743402481f,
-         0.04144863039255142f,
-         {0.08289726078510284f, 0.6217294335365295f, 0.24869178235530853f, 0.0f,
-          0.45593494176864624f, 0.0f},
-         0.010189881548285484f,
-         -0.0008257162407971919f,
-         0.003452413948252797f,
-         {-0.3310605585575104f, -0.37744149565696716f, 0.14610394835472107f, 0.0713118463754654f,
-          -0.2359534353017807f, 0.08580125123262405f, -0.10725156217813492f, 0.21450312435626984f}},
-        {0.08165119588375092f,
-         0.0996636226773262f,
-         0.04141410440206528f,
-         {0.45555514097213745f, 0.0f, 0.20707052946090698f, 0.0f, 0.4969692528247833f, 0.0f},
-         0.011705991812050343f,
-         -0.012596379965543747f,
-         -0.014754456467926502f,
-         {-0.05675152689218521f, -0.476569801568985f, 0.27042025327682495f, -0.17777375876903534f,
-          -0.23565933108329773f, 0.08569429814815521f, -0.10711788386106491f,
-          0.21423576772212982f}},
-        {0.08153413236141205f,
-         0.0997895896434784f,
-         0.04156164824962616f,
-         {1.1637260913848877f, 0.0f, 1.0390411615371704f, 1.1221644878387451f, 0.0f,
-          0.6649863719940186f},
-         -0.016101444140076637f,
-         0.004002231638878584f,
-         -0.023971665650606155f,
-         {-0.056670162826776505f, -0.47588658332824707f, 0.2700325548648834f, -0.17751888930797577f,
-          -0.06361237913370132f, -0.41687771677970886f, 0.22490814328193665f,
-          -0.16016335785388947f}}}}};
-  return kGolden;
-}
-
+// The network of golden case G21, whose recorded numbers test/golden compares: Linear(4, 3), its
+// weight and input quantized, then ReLU and its output; SGD with rate 0.01.
 struct GoldenNet {
   explicit GoldenNet(int bits) : model(make<Sequential>(c)), fc(make<Linear>(c, 4, 3, false)) {
     model->append("fc", fc);
@@ -169,40 +67,9 @@ struct GoldenNet {
   std::unique_ptr<Quantizer> quantizer;
 };
 
-// Means and products of matrices: 1e-6 of the largest magnitude.
-void require_near(const std::vector<float>& got, const std::vector<float>& want) {
-  double largest = 1;
-  for (const float v : want) largest = std::max(largest, std::fabs(static_cast<double>(v)));
-  REQUIRE(got.size() == want.size());
-  for (size_t i = 0; i < want.size(); ++i)
-    REQUIRE(std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i])) <=
-            1e-6 * largest);
-}
-
 float value_of(const Variable& v) { return v.value().data<float>()[0]; }
-float gradient_of(const Variable& v) { return v.grad().defined() ? v.grad().data<float>()[0] : 0; }
 
 }  // namespace
-
-TEST_CASE("G21: three steps as NNI, whose weights stand still") {
-  for (const auto& [bits, steps] : recorded()) {
-    GoldenNet net(bits);
-    net.fc->weight.set_requires_grad(false);
-    for (int i = 0; i < 3; ++i) {
-      CAPTURE(bits, i);
-      const auto [y, dx] = net.step(i);
-      const Variable ws = net.at(QuantType::kWeight).scale, is = net.at(QuantType::kInput).scale,
-                     os = net.at(QuantType::kOutput).scale;
-      const GoldenStep& want = steps[i];
-      require_near({value_of(ws), value_of(is), value_of(os)}, {want.ws, want.is, want.os});
-      require_near(y, want.y);
-      require_near(dx, want.dx);
-      require_near({gradient_of(ws), gradient_of(is), gradient_of(os)},
-                   {want.dws, want.dis, want.dos});
-      net.optimizer->step();
-    }
-  }
-}
 
 // NNI's bug Q1: the master weight never receives a gradient. Ours is the masked one.
 TEST_CASE("G21, not as NNI: weights get the gradient of the quantized weight inside the range") {
@@ -238,33 +105,14 @@ TEST_CASE("G21, not as NNI: weights get the gradient of the quantized weight ins
 namespace {
 
 // LeNet-5 with an optimizer and a quantizer.
-struct Run {
+struct Run : LenetRun {
   explicit Run(const std::string& name, const ConfigList& config, const QuantizerOptions& o = {},
                bool graph = true)
-      : context(options()), model(make_model("lenet5", context)) {
-    store = std::make_unique<ParameterStore>(*model.module);
+      : LenetRun(name, config, o, graph, decaying()) {}
+  static OptimizerOptions decaying() {
     OptimizerOptions adam;
     adam.weight_decay = 0.01;
-    optimizer = make_optimizer(*store, adam);
-    quantizer = make_quantizer(name, *model.module, config, optimizer.get(),
-                               graph ? Tensor::zeros(context, model.batch_shape(2)) : Tensor(), o);
-    quantizer->compress();
-  }
-  static ContextOptions options() {
-    ContextOptions o;
-    o.threads = 2;
-    o.seed = 3;
-    return o;
-  }
-  float step(int k) {
-    const Tensor x = spread(context, model.batch_shape(8), -0.4f, 2.8f, 3 + k);
-    const Tensor labels =
-        Tensor::from(context, Shape{8}, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, (k % 3) + 7});
-    optimizer->zero_grad();
-    Variable loss = cross_entropy((*model.module)(Variable(x)), labels);
-    loss.backward();
-    optimizer->step();
-    return loss.value().item<float>();
+    return adam;
   }
   LsqQuantize& at(const std::string& module, QuantType type) const {
     for (const QuantPoint& p : quantizer->points()) {
@@ -272,12 +120,6 @@ struct Run {
     }
     throw std::runtime_error("no quantizer at " + module);
   }
-
-  Context context;
-  Model model;
-  std::unique_ptr<ParameterStore> store;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<Quantizer> quantizer;
 };
 
 }  // namespace

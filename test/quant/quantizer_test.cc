@@ -12,7 +12,7 @@
 #include "nn/optimizer.h"
 #include "nn/zoo/zoo.h"
 #include "tensor/safetensors.h"
-#include "test/quant/chain_oracle.h"
+#include "test/quant/lenet_run.h"
 
 using namespace halftone;
 using namespace halftone::test;
@@ -24,52 +24,7 @@ const char* const kConfig = R"([{"quant_types": ["weight", "input"], "quant_bits
   "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"}}])";
 
 // LeNet-5 with an optimizer and, unless config is empty, a quantizer.
-struct Run {
-  explicit Run(const std::string& config, int64_t start_step = 0, bool integer = true)
-      : context(options()), model(make_model("lenet5", context)) {
-    store = std::make_unique<ParameterStore>(*model.module);
-    optimizer = make_optimizer(*store, {});
-    if (!config.empty()) {
-      QuantizerOptions o;
-      o.start_step = start_step;
-      o.integer = integer;
-      quantizer = make_quantizer("QAT_Quantizer", *model.module, config, optimizer.get(),
-                                 Tensor::zeros(context, model.batch_shape(2)), o);
-      quantizer->compress();
-    }
-  }
-  static ContextOptions options() {
-    ContextOptions o;
-    o.threads = 2;
-    o.seed = 3;
-    return o;
-  }
-  float step(int k) {
-    const Tensor x = spread(context, model.batch_shape(8), -0.4f, 2.8f, 3 + k);
-    const Tensor labels =
-        Tensor::from(context, Shape{8}, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, (k % 3) + 7});
-    optimizer->zero_grad();
-    Variable loss = cross_entropy(logits(x), labels);
-    loss.backward();
-    optimizer->step();
-    return loss.value().item<float>();
-  }
-  Variable logits(const Tensor& x) { return (*model.module)(Variable(x)); }
-  std::vector<float> evaluate() {
-    model->eval();
-    NoGrad no_grad;
-    const auto y =
-        logits(spread(context, model.batch_shape(5), -0.4f, 2.8f, 91)).value().to_vector<float>();
-    model->train();
-    return y;
-  }
-
-  Context context;
-  Model model;
-  std::unique_ptr<Quantizer> quantizer;
-  std::unique_ptr<ParameterStore> store;
-  std::unique_ptr<Optimizer> optimizer;
-};
+using Run = QatRun;
 
 struct TemporaryFile {
   explicit TemporaryFile(const std::string& name)
@@ -364,7 +319,7 @@ TEST_CASE("the first and the last layer take bits of their own") {
 }
 
 TEST_CASE("ResNet-20: residual edges keep quantizers of their own, and it trains") {
-  const Context c(Run::options());
+  const Context c(Run::two_threads());
   Model model = make_model("resnet20", c);
   auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, nullptr,
                           Tensor::zeros(c, model.batch_shape(1)));
@@ -406,7 +361,7 @@ struct Small {
     }
     throw std::logic_error(name);
   }
-  Context c{Run::options()};
+  Context c{Run::two_threads()};
   std::shared_ptr<Sequential> net;
   std::unique_ptr<Quantizer> quantizer;
 };
@@ -488,7 +443,7 @@ TEST_CASE("a state of other bits, dtype or scheme is refused by name") {
 }
 
 TEST_CASE("dropout keeps codes codes") {
-  const Context c(Run::options());
+  const Context c(Run::two_threads());
   auto net = make<Sequential>(c);
   net->append("fc1", make<Linear>(c, 20, 30))
       .append("relu", make_relu(c))
