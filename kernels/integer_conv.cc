@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "kernels/check.h"
+#include "kernels/integer_bodies.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
 #include "kernels/quantize.h"
@@ -133,7 +135,44 @@ void accumulate_terms(const std::vector<Term>& terms, int64_t bound, Tensor& acc
   if (statistics != nullptr) *statistics = accumulator_statistics(acc, bound);
 }
 
+Tensor integers_of(const Codes& x) {
+  Tensor integers = Tensor::empty(x.values.context(), x.values.shape());
+  codes_to_integers(x.values, x.params.zero_point, integers);
+  return integers;
+}
+
+void float_conv2d(const ConvGeometry& g, const Codes& x, const Tensor& w, int64_t bound,
+                  Tensor& acc, AccumulatorStatistics* statistics) {
+  const Tensor integers = integers_of(x);
+  accumulate_terms(
+      exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
+      [&](const Tensor& term, Tensor& y) { conv2d(integers, term, nullptr, g.options, y); });
+}
+
+void float_linear(const Codes& x, const Tensor& w, int64_t bound, Tensor& acc,
+                  AccumulatorStatistics* statistics) {
+  const Tensor integers = integers_of(x);
+  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
+                   [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
+}
+
+// Bodies on codes pad with the zero point, so it must be one.
+const IntegerBody& widest(const QuantParams& x) {
+  const IntegerBody* vnni = vnni_integer_body();
+  return vnni != nullptr && x.zero_point >= 0 && x.zero_point <= 255 ? *vnni : float_integer_body();
+}
+
+const IntegerBody& chosen(const ConvGeometry& g, const QuantParams& x) {
+  return widest(x).takes(g) ? widest(x) : float_integer_body();
+}
+
 }  // namespace
+
+const IntegerBody& float_integer_body() {
+  static constexpr IntegerBody body{[](const ConvGeometry&) { return true; }, float_conv2d,
+                                    float_linear};
+  return body;
+}
 
 std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
   const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
@@ -152,22 +191,31 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
 
 int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
                        AccumulatorStatistics* statistics) {
-  const int64_t bound = checked_bound(x, w, "integer_conv2d");
-  Tensor integers = Tensor::empty(acc.context(), x.values.shape());
-  codes_to_integers(x.values, x.params.zero_point, integers);
-  accumulate_terms(
-      exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
-      [&](const Tensor& term, Tensor& y) { conv2d(integers, term, nullptr, options, y); });
+  const char* op = "integer_conv2d";
+  const ConvGeometry g = conv_geometry(op, x.values.shape(), w.shape(), options);
+  check_conv_shape(op, "an output of", acc, {g.n, g.oh, g.ow, g.o});
+  const int64_t bound = checked_bound(x, w, op);
+  if (acc.numel() > 0) {
+    chosen(g, x.params).conv2d(g, x, w, bound, acc, statistics);
+  } else if (statistics != nullptr) {
+    *statistics = accumulator_statistics(acc, bound);
+  }
   return bound;
 }
 
 int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
                        AccumulatorStatistics* statistics) {
-  const int64_t bound = checked_bound(x, w, "integer_linear");
-  Tensor integers = Tensor::empty(acc.context(), x.values.shape());
-  codes_to_integers(x.values, x.params.zero_point, integers);
-  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
-                   [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
+  const char* op = "integer_linear";
+  check_rank(op, "x", x.values, 2);
+  check_rank(op, "w", w, 2);
+  check_shape(op, "x", x.values, {x.values.dim(0), w.dim(1)});
+  check_shape(op, "acc", acc, {x.values.dim(0), w.dim(0)});
+  const int64_t bound = checked_bound(x, w, op);
+  if (acc.numel() > 0) {
+    widest(x.params).linear(x, w, bound, acc, statistics);
+  } else if (statistics != nullptr) {
+    *statistics = accumulator_statistics(acc, bound);
+  }
   return bound;
 }
 

@@ -1,6 +1,7 @@
 // Convolution and matrix product of codes: acc = sum (q_x - z_x) q_w, exact, in int32. Padding is
-// the code of zero. Computed on integer-valued float32 operands: every partial sum below 2^24 is an
-// exact float in any order, and what may pass it is split into terms that do not.
+// the code of zero. On codes where the processor has AVX-512 VNNI; elsewhere on integer-valued
+// float32 operands: every partial sum below 2^24 is an exact float in any order, and what may pass
+// it is split into terms that do not.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,6 @@
 // Times every convolution and linear layer of LeNet-5, ResNet-20 and the BNN VGG: forward, data
-// gradient and weight gradient, by the body that Halftone chooses and by the others.
+// gradient and weight gradient, by the body that Halftone chooses and by the others; and the
+// forward on codes, by the chosen body and by the one on floats.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -8,6 +9,8 @@
 
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
+#include "kernels/integer_bodies.h"
+#include "kernels/integer_conv.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_bodies.h"
 
@@ -106,6 +109,37 @@ std::vector<const ConvBodies*> conv_columns(const Settings& settings) {
   return bodies;
 }
 
+void print_layer(const Layer& l, const char* op) {
+  if (l.size == 0) {
+    std::printf("%-9s linear %ld -> %ld  %-8s", l.network, l.c, l.o, op);
+    return;
+  }
+  std::printf("%-9s %3ld x %ld, %ld -> %ld, %ldx%ld/%d x%d  %-8s", l.network, l.size, l.size, l.c,
+              l.o, l.kernel, l.kernel, l.stride, l.repeats, op);
+}
+
+// The forward of a quantized layer: the chosen body, the search for its bound included, and the
+// one on floats. Weights of this size are usual: large layers pass 2^24.
+void bench_codes(const Settings& settings, const Context& context, const Layer& l, const Shape& xs,
+                 const Shape& ws, const Shape& ys, double flops) {
+  const Codes x{Tensor::from(context, xs, std::vector<uint8_t>(xs.numel(), 200)), {}};
+  const Tensor w = Tensor::from(context, ws, std::vector<int8_t>(ws.numel(), 25));
+  Tensor acc = Tensor::empty(context, ys, DType::kInt32);
+  const Conv2dOptions options{l.stride, l.stride, l.pad, l.pad, 1, 1, 1};
+  const kernels::IntegerBody& floats = kernels::float_integer_body();
+  const int64_t bound = kernels::accumulator_bounds(x.params, w).at(0);
+  print_layer(l, "codes");
+  if (l.size == 0) {
+    print(milliseconds(settings, [&] { kernels::integer_linear(x, w, acc); }), flops);
+    print(milliseconds(settings, [&] { floats.linear(x, w, bound, acc, nullptr); }), flops);
+  } else {
+    const kernels::ConvGeometry g = kernels::conv_geometry("bench", xs, ws, options);
+    print(milliseconds(settings, [&] { kernels::integer_conv2d(x, w, options, acc); }), flops);
+    print(milliseconds(settings, [&] { floats.conv2d(g, x, w, bound, acc, nullptr); }), flops);
+  }
+  std::printf("\n");
+}
+
 void bench_conv(const Settings& settings, const Context& context, const Layer& l) {
   const Conv2dOptions options{l.stride, l.stride, l.pad, l.pad, 1, 1, 1};
   const Shape xs{l.n, l.size, l.size, l.c}, ws{l.o, l.kernel, l.kernel, l.c};
@@ -113,8 +147,7 @@ void bench_conv(const Settings& settings, const Context& context, const Layer& l
   Operands t(context, xs, ws, {g.n, g.oh, g.ow, g.o});
   const double flops = 2.0 * g.n * g.pixels() * g.o * g.taps();
   for (const char* op : {"forward", "data", "weight"}) {
-    std::printf("%-9s %3ld x %ld, %ld -> %ld, %ldx%ld/%d x%d  %-8s", l.network, l.size, l.size, l.c,
-                l.o, l.kernel, l.kernel, l.stride, l.repeats, op);
+    print_layer(l, op);
     for (const ConvBodies* b : conv_columns(settings)) {
       print(milliseconds(settings,
                          [&] {
@@ -126,6 +159,7 @@ void bench_conv(const Settings& settings, const Context& context, const Layer& l
     }
     std::printf("\n");
   }
+  bench_codes(settings, context, l, xs, ws, t.y.shape(), flops);
 }
 
 void bench_linear(const Settings& settings, const Context& context, const Layer& l) {
@@ -135,7 +169,7 @@ void bench_linear(const Settings& settings, const Context& context, const Layer&
   const auto line = [&](const char* op, const std::function<void()>& chosen,
                         const kernels::MatmulProblem& p, const float* a, const float* b,
                         Tensor& c) {
-    std::printf("%-9s linear %ld -> %ld  %-8s", l.network, l.c, l.o, op);
+    print_layer(l, op);
     print(milliseconds(settings, chosen), flops);
     for (const MatmulBody body :
          {kernels::onednn_matmul(), settings.portable ? kernels::portable_matmul : nullptr}) {
@@ -153,6 +187,7 @@ void bench_linear(const Settings& settings, const Context& context, const Layer&
   line(
       "weight", [&] { kernels::linear_backward_weight(t.x, t.y, t.dw, nullptr); },
       {l.o, l.c, l.n, true, false, 0.0f}, y, x, t.dw);
+  bench_codes(settings, context, l, t.x.shape(), t.w.shape(), t.y.shape(), flops);
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "kernels/integer_conv.h"
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <random>
+
+#include "kernels/integer_bodies.h"
 
 using namespace halftone;
 
@@ -11,7 +14,6 @@ struct Problem {
   int n = 2, h = 5, w = 5, c = 3, o = 4, kh = 3, kw = 3;
   Conv2dOptions options;
   QuantParams params{0.1f, 0, 0, 255};
-  bool all_max = false;
 };
 
 // acc in 64 bits from the definition.
@@ -40,24 +42,79 @@ std::vector<int64_t> oracle(const Problem& p, const std::vector<uint8_t>& x,
   return acc;
 }
 
-void check(const Problem& p) {
-  std::mt19937 rng(7);
-  const Context context;
+// What the codes are: any, or those that make the largest sums.
+enum class Fill { kRandom, kRandomEnds, kHigh, kLow };
+
+template <class T>
+std::vector<T> filled(int64_t count, Fill fill, int low, int high, unsigned seed) {
+  std::mt19937 rng(seed);
+  std::vector<T> codes(count);
+  for (T& v : codes) {
+    const int random = low + static_cast<int>(rng() % (high - low + 1));
+    const int end = rng() % 2 == 0 ? low : high;
+    v = static_cast<T>(fill == Fill::kRandom       ? random
+                       : fill == Fill::kRandomEnds ? end
+                       : fill == Fill::kHigh       ? high
+                                                   : low);
+  }
+  return codes;
+}
+
+using Run = std::function<void(const kernels::ConvGeometry&, const Codes&, const Tensor&, Tensor&)>;
+
+// The chosen body, and each that can: VNNI wants more than a few channels in a group, and a zero
+// point that is a code.
+std::vector<std::pair<std::string, Run>> runs(const kernels::ConvGeometry& g, bool zero_is_code) {
+  std::vector<std::pair<std::string, Run>> all = {
+      {"chosen", [](const kernels::ConvGeometry& g, const Codes& x, const Tensor& w, Tensor& acc) {
+         kernels::integer_conv2d(x, w, g.options, acc);
+       }}};
+  const auto add = [&](const std::string& name, const kernels::IntegerBody& body) {
+    all.push_back(
+        {name,
+         [&body](const kernels::ConvGeometry& g, const Codes& x, const Tensor& w, Tensor& acc) {
+           const auto bounds = kernels::accumulator_bounds(x.params, w);
+           body.conv2d(g, x, w, *std::max_element(bounds.begin(), bounds.end()), acc, nullptr);
+         }});
+  };
+  add("float", kernels::float_integer_body());
+  const kernels::IntegerBody* vnni = kernels::vnni_integer_body();
+  if (vnni != nullptr && zero_is_code && vnni->takes(g)) add("vnni", *vnni);
+  return all;
+}
+
+void check(const Problem& p, Fill x_fill, Fill w_fill) {
   const Shape xs{p.n, p.h, p.w, p.c}, ws{p.o, p.kh, p.kw, p.c / p.options.groups};
-  std::vector<uint8_t> x(xs.numel());
-  std::vector<int8_t> w(ws.numel());
-  for (auto& v : x) v = p.all_max ? 255 : static_cast<uint8_t>(rng() % 256);
-  for (auto& v : w)
-    v = p.all_max ? (rng() % 9 == 0 ? -127 : 127) : static_cast<int8_t>(rng() % 255 - 127);
+  const auto x = filled<uint8_t>(xs.numel(), x_fill, 0, 255, 7);
+  const auto w = filled<int8_t>(ws.numel(), w_fill, -128, 127, 8);
   const Shape ys = conv2d_shape(xs, ws, p.options);
-  Tensor acc = Tensor::empty(context, ys, DType::kInt32);
-  kernels::integer_conv2d(Codes{Tensor::from(context, xs, x), p.params},
-                          Tensor::from(context, ws, w), p.options, acc);
   const std::vector<int64_t> want = oracle(p, x, w, ys);
-  const std::vector<int32_t> got = acc.to_vector<int32_t>();
-  int64_t different = 0;
-  for (size_t i = 0; i < want.size(); ++i) different += want[i] != got[i];
-  REQUIRE(different == 0);
+  const kernels::ConvGeometry g = kernels::conv_geometry("test", xs, ws, p.options);
+  for (const int threads : {1, 2, 3, 8}) {
+    ContextOptions options;
+    options.threads = threads;
+    const Context context(options);
+    const Codes codes{Tensor::from(context, xs, x), p.params};
+    const Tensor weights = Tensor::from(context, ws, w);
+    for (const auto& [name, run] : runs(g, p.params.zero_point >= 0)) {
+      CAPTURE(name, threads);
+      Tensor acc = Tensor::from(context, ys, std::vector<int32_t>(want.size(), 12345));
+      run(g, codes, weights, acc);
+      const std::vector<int32_t> got = acc.to_vector<int32_t>();
+      int64_t different = 0;
+      for (size_t i = 0; i < want.size(); ++i) different += want[i] != got[i];
+      REQUIRE(different == 0);
+    }
+  }
+}
+
+// Random codes, and the ends of both ranges, for zero points at the ends and between.
+void check(Problem p) {
+  check(p, Fill::kRandom, Fill::kRandom);
+  for (const int z : {0, 128, 255}) {
+    p.params.zero_point = z;
+    check(p, Fill::kRandomEnds, Fill::kRandomEnds);
+  }
 }
 
 }  // namespace
@@ -89,9 +146,78 @@ TEST_CASE("integer convolution equals 64-bit sums") {
   check(p);
 }
 
+TEST_CASE("integer convolution takes every shape") {
+  Problem p;
+  SECTION("few channels, many columns of the kernel") {
+    p = {2, 28, 28, 1, 6, 5, 5, {1, 1, 2, 2, 1, 1, 1}, {0.1f, 7, 0, 255}};
+  }
+  SECTION("output channels fill one, two, three and more vectors") {
+    for (const int o : {1, 15, 16, 17, 33, 47, 64, 65, 120}) {
+      p.o = o;
+      p.options.pad_h = o % 2;
+      check(p);
+    }
+  }
+  SECTION("quads of every length") {
+    for (const int c : {1, 2, 3, 4, 5, 6, 7, 8, 64}) {
+      p.c = c;
+      check(p);
+    }
+  }
+  SECTION("pixels of every tile") {
+    for (int w = 3; w < 20; ++w) {
+      p.w = w;
+      p.h = 3;
+      p.o = 16 * (w % 4 + 1);
+      check(p);
+    }
+  }
+  SECTION("1 x 1, also with a stride and padding") {
+    p.kh = p.kw = 1;
+    p.c = 8;
+    check(p);
+    p.options = {2, 2, 1, 1, 1, 1, 1};
+  }
+  SECTION("1 x 1 of three channels: the last quad ends behind the image") {
+    p.kh = p.kw = 1;
+    p.n = 1;
+  }
+  SECTION("a kernel as large as the image") { p.kh = p.kw = 5; }
+  SECTION("one tall column") {
+    p.w = 3;
+    p.h = 40;
+    p.n = 1;
+  }
+  SECTION("dilation of rows alone") { p.options = {1, 1, 2, 0, 2, 1, 1}; }
+  SECTION("dilation of columns, with stride") { p.options = {2, 2, 3, 4, 2, 2, 1}; }
+  SECTION("groups that fill half a vector and more") {
+    for (const int og : {8, 17, 70}) {
+      p = {2, 6, 5, 10, 2 * og, 3, 3, {1, 2, 1, 1, 1, 1, 2}, {0.1f, 9, 0, 255}};
+      check(p);
+    }
+  }
+  SECTION("depthwise: parts of a vector, one and more, even and odd taps") {
+    for (const int c : {2, 5, 16, 17, 40}) {
+      p = {2, 7, 6, c, c, 3, c % 2 + 2, {1 + c % 2, 2, 2, 1, 1, 1, c}, {0.1f, 77, 0, 255}};
+      check(p);
+    }
+    p.options.dilation_w = 2;
+  }
+  SECTION("more rows than a thread has images") {
+    p = {1, 13, 9, 4, 20, 3, 3, {2, 1, 1, 1, 1, 1, 1}, {0.1f, 200, 0, 255}};
+  }
+  check(p);
+}
+
+TEST_CASE("a zero point that is no code is subtracted all the same") {
+  Problem p;
+  p.params.zero_point = -20;
+  p.options.pad_h = 1;
+  check(p, Fill::kRandom, Fill::kRandom);
+}
+
 TEST_CASE("integer convolution is exact past 2^24") {
   Problem p;
-  p.all_max = true;
   p.o = 3;
   SECTION("K = 576") { p.c = 64; }
   SECTION("K = 2304") { p.c = 256; }
@@ -105,7 +231,8 @@ TEST_CASE("integer convolution is exact past 2^24") {
     p.h = p.w = 4;
     p.o = 2;
   }
-  check(p);
+  for (const Fill x : {Fill::kHigh, Fill::kLow})
+    for (const Fill w : {Fill::kHigh, Fill::kLow, Fill::kRandomEnds}) check(p, x, w);
 }
 
 TEST_CASE("integer linear equals 64-bit sums") {
