@@ -51,6 +51,8 @@ class GraphRecorder {
   GraphRecorder(const GraphRecorder&) = delete;
   GraphRecorder& operator=(const GraphRecorder&) = delete;
   Graph finish(const Variable& output, uint64_t version);
+  // The value with an id of the graph; while the recorder lives.
+  const Variable& value(int id) const;
 
   static GraphRecorder* current();
   // A module starts to run (Module says so): its ops carry the number of this call from now on.

@@ -37,6 +37,8 @@ GraphRecorder::GraphRecorder(const Variable& input)
 
 GraphRecorder::~GraphRecorder() { t_current = previous_; }
 
+const Variable& GraphRecorder::value(int id) const { return state_->kept.at(id); }
+
 GraphRecorder* GraphRecorder::current() { return t_current; }
 
 void GraphRecorder::begin_call(const std::string& module_path) {

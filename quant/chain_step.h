@@ -1,5 +1,5 @@
 // One forward of a chain: the constants of the epilogue, and what the backward needs. Inside
-// //quant only.
+// //quant and //deploy only.
 #pragma once
 
 #include "kernels/epilogue.h"

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "kernels/add_codes.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
@@ -22,18 +21,6 @@ Bounds bounds_of(const Sum& sum) {
 }
 
 int32_t whole(float steps) { return static_cast<int32_t>(std::min(std::max(steps, -kFar), kFar)); }
-
-kernels::CodeSum rule_of(const Sum& sum, const QuantParams& a, const QuantParams& b,
-                         const QuantParams& y) {
-  kernels::CodeSum r{a.zero_point, b.zero_point, y.zero_point};
-  const Bounds act = bounds_of(sum);
-  const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
-  r.low = std::max(low, whole(std::rint(act.low / y.scale)));
-  r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));
-  r.pass_low = std::max(low, whole(std::floor(act.low / y.scale)) + 1);
-  r.pass_high = std::min(high, whole(std::ceil(act.high / y.scale)) - 1);
-  return r;
-}
 
 // Codes of the scale that the output has: else null.
 const Codes* fitting(const Variable& x, float scale) {
@@ -74,7 +61,7 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
   const Codes *a = fitting(inputs[0], y.scale), *b = fitting(inputs[1], y.scale);
   if (a == nullptr || b == nullptr) return sum.add->forward(inputs);
   if (output.watched()) show(sum, *a, *b);
-  const kernels::CodeSum rule = rule_of(sum, a->params, b->params, y);
+  const kernels::CodeSum rule = sum_rule(sum, a->params, b->params, y);
   Tensor codes = Tensor::empty(inputs[0].context(), inputs[0].shape(), DType::kUInt8);
   const kernels::SumRange range = kernels::add_codes(a->values, b->values, rule, codes);
   if (codes.numel() > 0) observe(sum, range, y.scale);
@@ -95,6 +82,18 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
 Module& Sum::tail() const {
   if (activation != nullptr) return *activation;
   return *add;
+}
+
+kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
+                          const QuantParams& y) {
+  kernels::CodeSum r{a.zero_point, b.zero_point, y.zero_point};
+  const Bounds act = bounds_of(sum);
+  const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
+  r.low = std::max(low, whole(std::rint(act.low / y.scale)));
+  r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));
+  r.pass_low = std::max(low, whole(std::floor(act.low / y.scale)) + 1);
+  r.pass_high = std::min(high, whole(std::ceil(act.high / y.scale)) - 1);
+  return r;
 }
 
 SumPtr find_sum(Module& model, const Graph& graph, Add& add) {

@@ -1,4 +1,5 @@
-// Additions of codes, and the edges of the graph that share a scale for them. Inside //quant only.
+// Additions of codes, and the edges of the graph that share a scale for them. Inside //quant and
+// //deploy only.
 #pragma once
 
 #include <functional>
@@ -6,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/add_codes.h"
 #include "quant/chain.h"
 
 namespace halftone {
@@ -26,6 +28,10 @@ using SumPtr = std::shared_ptr<Sum>;
 
 // Of an Add that runs once; an activation that is no clamp stays behind it.
 SumPtr find_sum(Module& model, const Graph& graph, Add& add);
+
+// What a sum of codes on these grids, which have one scale, computes.
+kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
+                          const QuantParams& y);
 
 // Sets the executors. Inputs that are no codes of the output's scale are added as floats.
 void install(const SumPtr& sum);

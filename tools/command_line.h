@@ -10,6 +10,8 @@ void add_train(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);
 void add_quantize(CLI::App& app, int& code);
 void add_inspect(CLI::App& app, int& code);
+void add_export(CLI::App& app, int& code);
+void add_verify(CLI::App& app, int& code);
 void add_list(CLI::App& app, int& code);
 
 }  // namespace halftone::tools

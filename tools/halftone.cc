@@ -1,4 +1,4 @@
-// The command line: halftone train | eval | quantize | inspect | list.
+// The command line: halftone train | eval | quantize | inspect | export | verify | list.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -11,13 +11,17 @@ int main(int argc, char** argv) {
       "  halftone train examples/recipes/quickstart.yaml --out runs/lenet5\n"
       "  halftone eval runs/lenet5\n"
       "  halftone quantize runs/float --config examples/recipes/ptq_lenet5.json\n"
-      "  halftone inspect runs/lenet5/checkpoint.safetensors\n"};
+      "  halftone inspect runs/lenet5/checkpoint.safetensors\n"
+      "  halftone export runs/lenet5\n"
+      "  halftone verify runs/lenet5\n"};
   app.require_subcommand(1);
   int code = 0;
   add_train(app, code);
   add_eval(app, code);
   add_quantize(app, code);
   add_inspect(app, code);
+  add_export(app, code);
+  add_verify(app, code);
   add_list(app, code);
   try {
     app.parse(argc, argv);

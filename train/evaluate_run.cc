@@ -6,17 +6,9 @@
 
 #include "train/checkpoint.h"
 #include "train/data_source.h"
-#include "train/network.h"
 
 namespace halftone {
 namespace {
-
-struct Loaded {
-  Recipe recipe;
-  Network network;
-  std::shared_ptr<const Dataset> data;
-  int64_t step = -1;
-};
 
 Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
                   const std::string& saved) {
@@ -65,22 +57,6 @@ void load_all(const Network& network, const TensorFile& tensors, const Checkpoin
   }
 }
 
-Loaded load(const EvaluateRequest& request) {
-  const std::string file = state_file(request.path);
-  TensorFile tensors = load_safetensors(Context(), file);
-  Checkpoint run;
-  if (is_checkpoint(tensors)) run = to_checkpoint(tensors, file);
-  Loaded l;
-  l.step = run.recipe.empty() ? -1 : run.step;
-  l.recipe = recipe_for(request, file, run.recipe);
-  const Context context({{}, l.recipe.threads, 0});
-  l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
-  l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);
-  check_fits(l.network, *l.data);
-  load_all(l.network, tensors, run, file);
-  return l;
-}
-
 }  // namespace
 
 void check_run_overrides(const std::string& op, const std::vector<std::string>& overrides) {
@@ -95,8 +71,24 @@ void check_run_overrides(const std::string& op, const std::vector<std::string>& 
   }
 }
 
+LoadedRun load_run(const EvaluateRequest& request) {
+  const std::string file = state_file(request.path);
+  const TensorFile tensors = load_safetensors(Context(), file);
+  Checkpoint run;
+  if (is_checkpoint(tensors)) run = to_checkpoint(tensors, file);
+  LoadedRun l;
+  l.step = run.recipe.empty() ? -1 : run.step;
+  l.recipe = recipe_for(request, file, run.recipe);
+  const Context context({{}, l.recipe.threads, 0});
+  l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
+  l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);
+  check_fits(l.network, *l.data);
+  load_all(l.network, tensors, run, file);
+  return l;
+}
+
 EvaluateReport evaluate_run(const EvaluateRequest& request) {
-  Loaded l = load(request);
+  LoadedRun l = load_run(request);
   const auto start = std::chrono::steady_clock::now();
   EvaluateReport r;
   r.result = evaluate(*l.network.model.module, l.data, l.recipe.test_batch_size,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "train/evaluate.h"
+#include "train/network.h"
 
 namespace halftone {
 
@@ -29,6 +30,15 @@ struct EvaluateReport {
 // A run knows its recipe; only where and how fast it is measured may change. Throws, in the name of
 // `op`, for other --set texts.
 void check_run_overrides(const std::string& op, const std::vector<std::string>& overrides);
+
+// What it measures, ready to run.
+struct LoadedRun {
+  Recipe recipe;
+  Network network;
+  std::shared_ptr<const Dataset> data;
+  int64_t step = -1;
+};
+LoadedRun load_run(const EvaluateRequest& request);
 
 EvaluateReport evaluate_run(const EvaluateRequest& request);
 nlohmann::ordered_json to_json(const EvaluateReport& report);

@@ -1,0 +1,59 @@
+#include "deploy/runtime/program.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include <algorithm>
+
+namespace halftone::runtime {
+
+const char* name_of(OpKind kind) {
+  switch (kind) {
+    case OpKind::kTable:
+      return "table";
+    case OpKind::kConvolution:
+      return "convolution";
+    case OpKind::kMaxPool:
+      return "max pool";
+    case OpKind::kAveragePool:
+      return "average pool";
+    case OpKind::kAdd:
+      return "add";
+    case OpKind::kConcat:
+      return "concat";
+    case OpKind::kSubsamplePad:
+      return "subsample and pad";
+  }
+  return "unknown";
+}
+
+int64_t weights_per_channel(const Program& program, const Op& op) {
+  return op.window.taps() * (program.values.at(op.inputs.at(0)).shape.channels / op.groups);
+}
+
+std::vector<int8_t> unpack_weights(const Op& op, int64_t count) {
+  const Weights& w = op.weights;
+  const int32_t mask = (1 << w.bits) - 1, per_byte = 8 / w.bits;
+  const int64_t row = count / std::max<int64_t>(1, static_cast<int64_t>(op.channels.size()));
+  std::vector<int8_t> out(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    const OutputChannel& channel = op.channels[i / row];
+    const int32_t byte = w.packed[i / per_byte];
+    const int32_t u = (byte >> (w.bits * (i % per_byte))) & mask;
+    const int32_t code = (w.low + w.step * u) * (1 << w.shift) * (channel.negated ? -1 : 1);
+    if (code < -128 || code > 127) throw ProgramError("a weight does not fit in int8");
+    out[i] = static_cast<int8_t>(channel.constant ? 0 : code);
+  }
+  return out;
+}
+
+int64_t accumulator_bound(const Value& input, const OutputChannel& channel, const int8_t* weights,
+                          int64_t count) {
+  const int64_t largest =
+      std::max(abs(input.low - input.zero_point), abs(input.high - input.zero_point));
+  int64_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += abs(weights[i]);
+  return sum * largest + abs(channel.bias);
+}
+
+}  // namespace halftone::runtime
