@@ -45,6 +45,11 @@ void check_ready(const FakeQuantize* q, const std::string& path) {
                             : "its " + name_of(q->type()) + " quantizer has seen no data");
 }
 
+bool is_elementwise(Module* module) {
+  return dynamic_cast<ActivationLayer*>(module) != nullptr ||
+         dynamic_cast<BatchNorm*>(module) != nullptr;
+}
+
 // Walks the graph in the order of its operations; every one of them adds to the program, or to what
 // is known of a value.
 class Compiler {
@@ -56,6 +61,7 @@ class Compiler {
       sums_[sum->add->path()] = sum.get();
       if (sum->activation != nullptr) passes_[sum->activation->path()] = true;
     }
+    for (const AveragePtr& a : q_.averages()) averages_[a->pool->path()] = a.get();
   }
 
   CompiledProgram run() {
@@ -79,16 +85,21 @@ class Compiler {
     }
   }
 
-  // All layers that training has on its float path, in one message.
+  // All that training has on its float path, in one message. Elementwise steps may become tables.
   void check_layers() const {
-    std::string list;
+    std::map<std::string, std::string> found;
+    for (const auto& [path, why] : q_.float_layers()) {
+      if (!is_elementwise(q_.model().find(path))) found[path] = why;
+    }
     for (const GraphNode& node : graph_.nodes()) {
       if (node.call > 0) refuse(node.module_path, "it runs more than once");
       if (node.op != "conv2d" && node.op != "linear") continue;
       const std::string why = q_.integer_obstacle(node.module_path);
-      if (!why.empty()) list += (list.empty() ? "" : "; ") + node.module_path + ": " + why;
+      if (!why.empty()) found[node.module_path] = why;
     }
-    if (list.empty()) return;
+    if (found.empty()) return;
+    std::string list;
+    for (const auto& [path, why] : found) list += (list.empty() ? "" : "; ") + path + ": " + why;
     throw HALFTONE_ERROR("export")
         .expected("an integer form of every layer")
         .found("layers on the float path, " + list)
@@ -166,6 +177,8 @@ class Compiler {
     if (chain != chains_.end()) return add_chain(*chain->second, node);
     const auto sum = sums_.find(path);
     if (sum != sums_.end()) return add_sum(*sum->second, node);
+    const auto average = averages_.find(path);
+    if (average != averages_.end()) return add_average(*average->second, node);
     return transformed(node, move(node));
   }
 
@@ -203,15 +216,33 @@ class Compiler {
     return add(std::move(op), std::move(result), path);
   }
 
+  CodeValue add_average(const Average& average, const GraphNode& node) {
+    const std::string& path = node.module_path;
+    check_ready(average.output.get(), path);
+    const QuantParams y = average.output->params();
+    const CodeValue in = as_codes(input(node), nullptr, path);
+    Value result = value_of(in);
+    const int64_t pixels = int64_t{1} * result.shape.height * result.shape.width;
+    result.shape.height = result.shape.width = 1;
+    set_params(y, result);
+    Op op;
+    op.kind = OpKind::kAveragePool;
+    op.name = path;
+    op.inputs = {in.value};
+    op.channels.resize(1);
+    op.channels[0].multiplier = average_multiplier(in.params, y, pixels);
+    op.low = static_cast<float>(y.qmin - y.zero_point);
+    op.high = static_cast<float>(y.qmax - y.zero_point);
+    return add(std::move(op), std::move(result), path);
+  }
+
   // Operations that move codes, and elementwise ones, which wait for a quantizer.
   CodeValue move(const GraphNode& node) {
     Module* module = q_.model().find(node.module_path);
     if (node.op == "concat") return add_concat(node);
     CodeValue in = input(node);
     if (in.value < 0) return in;
-    const bool elementwise = dynamic_cast<ActivationLayer*>(module) != nullptr ||
-                             dynamic_cast<BatchNorm*>(module) != nullptr;
-    if (elementwise) {
+    if (is_elementwise(module)) {
       if (in.flattened && module->type_name() == "BatchNorm1d")
         refuse(node.module_path, "a batch norm behind Flatten");
       in.pending.push_back(module);
@@ -299,6 +330,7 @@ class Compiler {
   const ProgramSource& source_;
   std::map<std::string, const Chain*> chains_;  // by the anchor's path
   std::map<std::string, const Sum*> sums_;
+  std::map<std::string, const Average*> averages_;
   std::map<std::string, bool> passes_;  // members behind an anchor or an Add
   std::map<int, CodeValue> values_;     // by the graph's value
   std::map<std::tuple<int32_t, std::vector<Module*>, FakeQuantize*>, CodeValue> tables_;

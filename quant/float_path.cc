@@ -37,7 +37,9 @@ std::string reason_of(const GraphNode& node) {
     return "its result is not quantized (quant_types [\"output\"])";
   if (node.op == "batch_norm") return "it is not folded into the layer before it";
   if (is_clamp_op(node.op)) return "it does not directly follow a layer that computes on integers";
-  return node.op + " has no integer form";
+  const bool averages = node.op == "adaptive_avg_pool2d";
+  return node.op + " has no integer form" +
+         (averages ? " on reals: quantize the output of the layer before it" : "");
 }
 
 }  // namespace
@@ -52,6 +54,9 @@ bool Quantizer::runs_on_integers(const GraphNode& node) const {
   }
   for (const SumPtr& s : sums_) {
     if (is(s->add) || is(s->activation.get())) return true;
+  }
+  for (const AveragePtr& a : averages_) {
+    if (is(a->pool)) return arriving_codes(model_, *graph_, path) != nullptr;
   }
   if (node.op != "concat") return false;
   return std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {

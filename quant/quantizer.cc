@@ -82,6 +82,7 @@ void Quantizer::prepare() {
   prepare_points();
   if (graph_.has_value() && !options_.nni) group_edges();
   if (graph_.has_value()) share_edges();
+  if (graph_.has_value() && options_.integer) averages_ = find_averages(model_, *graph_, chains_);
   try {
     bind_biases();
   } catch (Error& e) {
@@ -106,6 +107,11 @@ void Quantizer::prepare() {
     sum->tree = tree_;
     held_.push_back(sum->add->weak_from_this().lock());
     if (options_.integer) install(sum);
+  }
+  for (const AveragePtr& average : averages_) {
+    average->tree = tree_;
+    held_.push_back(average->pool->weak_from_this().lock());
+    install(average);
   }
   if (options_.integer) install_code_dropout(model_);
   // What runs in floats, as residual sums do.

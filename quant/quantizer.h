@@ -12,6 +12,7 @@
 #include "autograd/graph.h"
 #include "nn/module.h"
 #include "nn/optimizer.h"
+#include "quant/average.h"
 #include "quant/chain.h"
 #include "quant/config.h"
 #include "quant/fake_quantize.h"
@@ -111,7 +112,8 @@ class Quantizer {
 
   const std::vector<QuantPoint>& points() const { return points_; }
   const std::vector<ChainPtr>& chains() const { return chains_; }
-  const std::vector<SumPtr>& sums() const { return sums_; }  // additions of codes
+  const std::vector<SumPtr>& sums() const { return sums_; }              // additions of codes
+  const std::vector<AveragePtr>& averages() const { return averages_; }  // of codes
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::optional<Graph>& graph() const { return graph_; }
   Module& model() const { return model_; }
@@ -191,6 +193,7 @@ class Quantizer {
   std::vector<QuantPoint> points_;
   std::vector<ChainPtr> chains_;
   std::vector<SumPtr> sums_;
+  std::vector<AveragePtr> averages_;
   std::vector<ChainPtr> folds_;  // layers without an integer form that fold their batch norm
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
   std::shared_ptr<TreeWatch> tree_;

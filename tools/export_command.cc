@@ -22,9 +22,9 @@ int run(const Arguments& a) {
   const std::string bytes = runtime::to_bytes(p.compiled.program);
   const std::string out = a.out.empty() ? a.request.path + "/model.halftone" : a.out;
   write_file_atomically(out, bytes);
-  const ProgramReport report =
-      report_program(p.compiled.program, out, static_cast<int64_t>(bytes.size()),
-                     measure_sizes(*p.run.network.model.module).fp32_bytes);
+  const ProgramReport report = report_program(
+      p.compiled.program, out, static_cast<int64_t>(bytes.size()),
+      measure_sizes(*p.run.network.model.module, p.run.network.quantizer.get()).fp32_bytes);
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());
   return 0;
