@@ -23,8 +23,6 @@ std::vector<std::string> floats_of(const std::string& recipe) {
       {"bnn-vgg-bnn-full", {"features.0"}},                       // images arrive
       // NNI's: two layers in float, the first binary one behind a float activation.
       {"bnn-vgg-bnn", {"features.17", "features.3"}},
-      {"resnet20-qat8", {"avg_pool"}},
-      {"mobilenet-v2-qat8", {"avg_pool"}},
       {"resnet20-lsq-w4a4",
        {"avg_pool", "layer1.0.add", "layer1.1.add", "layer1.2.add", "layer2.0.add", "layer2.1.add",
         "layer2.2.add", "layer3.0.add", "layer3.1.add", "layer3.2.add"}}};
