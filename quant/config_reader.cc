@@ -38,6 +38,15 @@ std::vector<std::string> read_strings(const Field& f) {
   return f.value.get<std::vector<std::string>>();
 }
 
+// "did you mean ...?" where the word is nearly a type.
+std::string nearest_type(const Json& word, const ConfigRules& rules) {
+  if (!word.is_string()) return "";
+  std::vector<std::string> names;
+  for (const QuantType t : rules.types) names.push_back(name_of(t));
+  const std::string near = nearest_name(word.get<std::string>(), names);
+  return near.empty() ? "" : "did you mean \"" + near + "\"?";
+}
+
 std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
   if (!f.value.is_array()) f.fail(allowed_types(rules));
   std::vector<QuantType> types;
@@ -46,7 +55,7 @@ std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
         item.is_string() ? types_by_name().find(item.get<std::string>()) : types_by_name().end();
     const bool known = found != types_by_name().end() &&
                        std::count(rules.types.begin(), rules.types.end(), found->second) > 0;
-    if (!known) f.fail(allowed_types(rules));
+    if (!known) f.fail(allowed_types(rules), nearest_type(item, rules));
     types.push_back(found->second);
   }
   return types;
@@ -68,7 +77,9 @@ void by_type(const Field& f, const ConfigRules& rules, bool needs_all,
       f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
     const Field part{f.entry, f.key + "." + name, value};
     const auto spec = specs.find(type->second);
-    if (spec == specs.end()) part.fail("keys that quant_types lists too");
+    if (spec == specs.end())
+      part.fail("only tensors that quant_types lists",
+                "add \"" + name + "\" to quant_types, or take this key out");
     apply(part, spec->second);
   }
   for (const auto& [type, spec] : specs) {

@@ -102,6 +102,7 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
   const Variable& x = inputs.at(0);
   if (x.codes() != nullptr && emits_codes() && initialised() && x.codes()->params == params())
     return x;
+  if (observes() || will_quantize()) check_not_empty(x.shape());
   if (observes()) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
   if (watched()) show(x.value());
@@ -143,10 +144,10 @@ int64_t FakeQuantize::count_clipped(const Tensor& x) const {
   return clipped;
 }
 
-void FakeQuantize::check_not_empty(const Tensor& x) const {
-  if (x.numel() > 0) return;
+void FakeQuantize::check_not_empty(const Shape& shape) const {
+  if (shape.numel() > 0) return;
   throw HALFTONE_ERROR("fake_quantize")
-      .expected("at least one value to observe")
+      .expected("at least one value")
       .found("an empty batch");
 }
 

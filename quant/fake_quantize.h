@@ -130,7 +130,7 @@ class FakeQuantize : public Module {
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
   bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
   bool observer_enabled() const { return flag(*observer_enabled_); }
-  void check_not_empty(const Tensor& x) const;
+  void check_not_empty(const Shape& shape) const;
   // Throws where an end of a range is NaN or infinite.
   void check_finite(const std::vector<kernels::Range>& seen) const;
 

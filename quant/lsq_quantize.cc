@@ -39,7 +39,7 @@ bool LsqQuantize::observes() const {
 }
 
 void LsqQuantize::observe_values(const Tensor& x) {
-  check_not_empty(x);
+  check_not_empty(x.shape());
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
   const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
   check_finite(seen);

@@ -75,7 +75,7 @@ void ObserverQuantize::observe_values(const Tensor& x) {
         .what_happened("the range is fixed already")
         .fix("make the quantizer anew to calibrate again");
   }
-  check_not_empty(x);
+  check_not_empty(x.shape());
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
   const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
   check_finite(seen);

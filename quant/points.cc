@@ -15,6 +15,16 @@ LayerList layers_of(Module& model) {
   return layers;
 }
 
+void check_axis(const Module& module, int axis, int rank) {
+  if (axis >= -rank && axis < rank) return;
+  throw HALFTONE_ERROR("config")
+      .at("axis of " + module.path() + "'s weight")
+      .expected("-" + std::to_string(rank) + " to " + std::to_string(rank - 1) + ", as a weight of " +
+                module.type_name() + " has " + std::to_string(rank) + " dimensions")
+      .found(std::to_string(axis))
+      .fix("0 is the output channel");
+}
+
 FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
   FakeQuantizeArgs args;
   args.type = type;
@@ -22,6 +32,7 @@ FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec,
   args.channels = 0;
   if (type == QuantType::kWeight && spec.per_channel) {
     const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
+    check_axis(module, spec.axis, shape.rank());
     args.channels = shape[memory_axis(spec.axis, shape.rank())];
   }
   args.emits_codes = integer && type != QuantType::kWeight && type != QuantType::kBias;

@@ -24,7 +24,7 @@ RangeQuantize::RangeQuantize(const Context& context, const FakeQuantizeArgs& arg
 }
 
 void RangeQuantize::observe_values(const Tensor& x) {
-  check_not_empty(x);
+  check_not_empty(x.shape());
   observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
 }
 

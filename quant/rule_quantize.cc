@@ -13,7 +13,7 @@ RuleQuantize::RuleQuantize(const Context& context, const FakeQuantizeArgs& args)
 }
 
 void RuleQuantize::observe_values(const Tensor& x) {
-  check_not_empty(x);
+  check_not_empty(x.shape());
   if (!kernels::all_finite(x)) check_finite(kernels::observe_ranges(x));
 }
 

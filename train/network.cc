@@ -1,6 +1,7 @@
 #include "train/network.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -154,7 +155,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
     throw HALFTONE_ERROR("quantizer.config_list")
         .at(recipe.quantizer.where)
         .expected("an entry that matches a layer of " + recipe.model.name)
-        .found("none")
+        .found("none: " + fmt::format("{}", fmt::join(network.quantizer->warnings(), "; ")))
         .fix("op_types are class names (Conv2d, Linear), op_names dotted names (halftone inspect)");
   }
   return network;

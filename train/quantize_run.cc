@@ -70,11 +70,21 @@ std::string out_folder(const QuantizeRequest& request, const std::string& name) 
       .fix("choose another --out");
 }
 
+void check_takes_folder(const DataRecipe& own, const std::string& folder) {
+  if (own.name.rfind("generated", 0) != 0) return;
+  throw HALFTONE_ERROR("halftone quantize")
+      .at("--calibrate")
+      .expected("a data set's name, as the run's own, " + own.name + ", has no files")
+      .found("the folder " + folder)
+      .fix("say the set that lies there: --calibrate mnist --data " + folder);
+}
+
 // Which set of which folder calibrates.
 DataRecipe calibration_data(const QuantizeRequest& request, const DataRecipe& own) {
   DataRecipe data = own;
   if (request.calibrate.empty() || request.calibrate == own.name) return data;
   if (fs::is_directory(request.calibrate)) {
+    check_takes_folder(own, request.calibrate);
     data.dir = request.calibrate;
   } else {
     data = DataRecipe();

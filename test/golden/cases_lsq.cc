@@ -23,6 +23,11 @@ ConfigList config(int bits) {
 constexpr const char* kScales[] = {"0.weight_fake_quant.scale", "0.input_fake_quant.scale",
                                    "1.activation_post_process.scale"};
 
+// Zeros where the scale took no part: an output of zeros gives no first scale, and stays as it is.
+Json gradient(const Variable& scale) {
+  return scale.grad().defined() ? numbers(scale.grad().to_vector<float>()) : numbers({0.0f});
+}
+
 // Three SGD steps. NNI's weights stay where they are (Q1): ours are put back after each step, so
 // that everything else can be compared.
 Json steps(int bits, const Inputs& in) {
@@ -51,7 +56,7 @@ Json steps(int bits, const Inputs& in) {
       const Variable scale = parameter(*model, kScales[k]);
       row[names[k]] = numbers(scale.value().to_vector<float>());
       const std::string key = std::string("d") + (k == 0 ? "ws" : k == 1 ? "is" : "os");
-      gradients[key] = numbers(scale.grad().to_vector<float>());
+      gradients[key] = gradient(scale);
     }
     row["y"] = numbers(torch_values(y.value()));
     row.update(gradients);

@@ -51,6 +51,14 @@ TEST_CASE("the closed forms hold for other inputs too") {
   }
 }
 
+// With this multiplier, 2 bits leave LSQ an output of zeros to start from.
+TEST_CASE("every case has numbers for other inputs too") {
+  for (const Case& c : cases()) {
+    INFO(c.id);
+    CHECK_FALSE(c.run(Inputs{0.7548776662466927}).empty());
+  }
+}
+
 TEST_CASE("a comparison sees one unit in the last place, and what is missing") {
   const Inputs in;
   const float x = 0.1f, next = std::nextafter(x, 1.0f);

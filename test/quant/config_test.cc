@@ -83,6 +83,8 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
           {"quant_types", "list out of weight, input, output", "\"weight\""});
   refuses(R"({"quant_types": ["bias"], "quant_bits": 8, "op_types": ["Linear"]})",
           {"quant_types", "bias"});
+  refuses(R"({"quant_types": ["wieght"], "quant_bits": 8, "op_types": ["Linear"]})",
+          {"quant_types", "did you mean \"weight\""});
   for (const char* bits : {"32", "0", "1", "true", "\"8\"", "8.5"}) {
     refuses(R"({"quant_types": ["weight"], "quant_bits": )" + std::string(bits) +
                 R"(, "op_types": ["Linear"]})",
@@ -92,7 +94,7 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
           {"quant_bits", "weight too"});
   refuses(
       R"({"quant_types": ["weight"], "quant_bits": {"weight": 8, "output": 4}, "op_types": ["Linear"]})",
-      {"quant_bits.output", "quant_types lists", "4"});
+      {"quant_bits.output", "quant_types lists", "4", "add \"output\" to quant_types"});
   refuses(R"({"quant_types": [], "quant_bits": 8, "op_types": ["Linear"]})",
           {"entry 1", "quant_types is empty", "exclude"});
   refuses(R"({"quant_types": ["weight"], "op_types": ["Linear"]})", {"quant_bits is missing"});

@@ -164,6 +164,9 @@ TEST_CASE("zeros, constants, single values and huge ones stay finite") {
   }
   auto q = quantizer(c, QuantType::kInput, spec_of(8, false, false, false));
   REQUIRE_THROWS_WITH((*q)(Variable(Tensor::zeros(c, {0, 3}))), Catch::Contains("empty batch"));
+  run(*q, vector_of(c, {-0.5f, 1.0f}));
+  q->eval();
+  REQUIRE_THROWS_WITH((*q)(Variable(Tensor::zeros(c, {0, 3}))), Catch::Contains("empty batch"));
 }
 
 TEST_CASE("NaN and infinities are refused where they are observed, and change nothing") {

@@ -41,6 +41,14 @@ TEST_CASE("a type that a layer cannot have: entry, key, value, layer, what is ne
              Contains("entry 2") && Contains("(did you mean fc1?)"));
 }
 
+TEST_CASE("an axis that a weight lacks: entry, key, layer, what there is") {
+  CHECK_THAT(compress_error("QAT_Quantizer", std::string(kFirst) + R"({"quant_types": ["weight"],
+               "quant_bits": 8, "quant_scheme": "per_channel_symmetric", "axis": 4,
+               "op_names": ["conv2"]}])"),
+             Contains("config_list entry 2, axis of conv2's weight") && Contains("-4 to 3") &&
+                 Contains("found 4"));
+}
+
 TEST_CASE("what an algorithm refuses names the entry too") {
   CHECK_THAT(compress_error("LsqQuantizer", std::string(kFirst) + R"({"quant_types": ["weight"],
                "quant_bits": 4, "quant_dtype": "uint", "op_names": ["fc1"]}])"),

@@ -240,6 +240,7 @@ class HalftoneTest(unittest.TestCase):
                 ("from 1 to 1600", [run, "--config", good, "--images", "5000"]),
                 ("--set optimizer.lr=1", [run, "--config", good, "--set", "optimizer.lr=1"]),
                 ("nowhere", ["nowhere", "--config", good]),
+                ("--calibrate mnist --data", [run, "--config", good, "--calibrate", self.temp.name]),
                 ("/proc/no", [run, "--config", good, "--out", "/proc/no/q"])]:
             self.assertIn(part, self.fails("quantize", *args, *([] if "--out" in args else ["--out", self.path("q")]), "--quiet"))
         for part, text in [("halftone train", PTQ_QAT), ("quant_bits", PTQ.replace("8", "99")), ("per-tensor", PTQ.replace(

@@ -82,7 +82,8 @@ TEST_CASE("a config_list that matches no layer is refused") {
       "epochs: 2\nquantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight], "
       "quant_bits: 8, op_types: [Conv2D]}]}");
   CHECK_THROWS_WITH(build_network(Context(), r, 10, NetworkUse::kEvaluation),
-                    Catch::Contains("r.yaml:2") && Catch::Contains("an entry that matches"));
+                    Catch::Contains("r.yaml:2") && Catch::Contains("an entry that matches") &&
+                        Catch::Contains("entry 1, op_types") && Catch::Contains("Conv2d"));
 }
 
 TEST_CASE("layers without an integer form are named with the reason") {
