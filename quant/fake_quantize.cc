@@ -146,9 +146,7 @@ int64_t FakeQuantize::count_clipped(const Tensor& x) const {
 
 void FakeQuantize::check_not_empty(const Shape& shape) const {
   if (shape.numel() > 0) return;
-  throw HALFTONE_ERROR("fake_quantize")
-      .expected("at least one value")
-      .found("an empty batch");
+  throw HALFTONE_ERROR("fake_quantize").expected("at least one value").found("an empty batch");
 }
 
 // NaN and infinity have no code: they are refused here, before clamping would hide them.

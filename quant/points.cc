@@ -19,8 +19,9 @@ void check_axis(const Module& module, int axis, int rank) {
   if (axis >= -rank && axis < rank) return;
   throw HALFTONE_ERROR("config")
       .at("axis of " + module.path() + "'s weight")
-      .expected("-" + std::to_string(rank) + " to " + std::to_string(rank - 1) + ", as a weight of " +
-                module.type_name() + " has " + std::to_string(rank) + " dimensions")
+      .expected("-" + std::to_string(rank) + " to " + std::to_string(rank - 1) +
+                ", as a weight of " + module.type_name() + " has " + std::to_string(rank) +
+                " dimensions")
       .found(std::to_string(axis))
       .fix("0 is the output channel");
 }
