@@ -78,20 +78,19 @@ void reduce_gradient(const Gate& gate, const Lanes& lanes, const Context& contex
   }
 }
 
-// `in_place`: dx is what gate reads.
 template <class Gate>
 void apply_gradient(const Gate& gate, const Lanes& lanes, const Context& context, const float* x,
-                    const GradientTables& t, bool in_place, float* dx) {
-  const auto row = [=](int64_t at, int64_t width, float* to) {
+                    const GradientTables& t, float* dx) {
+  for_chunks(context, lanes.numel, lanes.chunk, [=, &lanes](int64_t, int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += lanes.length) {
+      const int64_t width = std::min(lanes.length, end - at);
 #pragma GCC ivdep
-    for (int64_t j = 0; j < width; ++j) {
-      const float passed = t.a[j] * gate(at + j, j) - t.offset[j];
-      to[j] = passed - (x[at + j] - t.mean[j]) * t.slope[j];
+      for (int64_t j = 0; j < width; ++j) {
+        const float passed = t.a[j] * gate(at + j, j) - t.offset[j];
+        dx[at + j] = passed - (x[at + j] - t.mean[j]) * t.slope[j];
+      }
     }
-  };
-  const LaneWriter writer(lanes, dx, !in_place);
-  for_chunks(context, lanes.numel, lanes.chunk,
-             [&](int64_t, int64_t begin, int64_t end) { writer.write(begin, end, row); });
+  });
 }
 
 // The two passes of the backward; `reduces`: whether the first is wanted.
@@ -102,13 +101,13 @@ struct Passes {
   GradientTables tables;
   const Normalization& norm;
   double* totals;
-  bool reduces, coupled, in_place;
+  bool reduces, coupled;
 
   template <class First, class Second>
   void run(const First& first, const Second& second, float* dx) const {
     if (reduces) reduce_gradient(first, lanes, context, x, tables.mean, totals);
     fill_gradient_tables();
-    apply_gradient(second, lanes, context, x, tables, in_place, dx);
+    apply_gradient(second, lanes, context, x, tables, dx);
   }
 
   void fill_gradient_tables() const {
@@ -157,7 +156,7 @@ void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y, con
   float *factor = centre + lanes.length, *shift = factor + lanes.length;
   fill_tables(lanes, norm, centre, factor, shift);
   const float *in = x.data<float>(), *added = addend ? addend->data<float>() : nullptr;
-  const LaneWriter writer(lanes, y.data<float>(), true);
+  const LaneWriter writer(lanes, y.data<float>());
   const auto normalize = [&](auto finish) {
     const auto row = [=](int64_t at, int64_t width, float* to) {
 #pragma GCC ivdep
@@ -201,8 +200,7 @@ void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor* y,
       use_batch_statistics || gradients.weight || gradients.bias || gradients.addend;
   const float *g = dy.data<float>(), *in = x.data<float>();
   float* dx = gradients.x->data<float>();
-  const Passes passes{lanes,   x.context(),          in,     t, norm, totals,
-                      reduces, use_batch_statistics, g == dx};
+  const Passes passes{lanes, x.context(), in, t, norm, totals, reduces, use_batch_statistics};
   with_rule(norm.act, [&](auto rule) {
     if (y == nullptr) {
       const auto gate = [=](int64_t i, int64_t j) {

@@ -40,12 +40,12 @@ struct Lanes {
 };
 
 // Writes row(at, width, to), which puts `width` values from element `at` on to `to`, for every row
-// of lanes of [begin, end); `out` is where element 0 goes. A `fresh` result that no cache would
-// hold until it is read goes past it: its lines then need not be read first.
+// of lanes of [begin, end); `out` is where element 0 goes, not what row reads. A result that no
+// cache would hold until it is read goes past it: its lines then need not be read first.
 class LaneWriter {
  public:
-  LaneWriter(const Lanes& lanes, float* out, bool fresh)
-      : lanes_(lanes), out_(out), past_cache_(fresh && goes_past_cache()) {}
+  LaneWriter(const Lanes& lanes, float* out)
+      : lanes_(lanes), out_(out), past_cache_(goes_past_cache()) {}
 
   template <class Row>
   void write(int64_t begin, int64_t end, Row row) const {

@@ -23,8 +23,8 @@ class BenchTrainTest(unittest.TestCase):
     def setUp(self):
         self.folder = tool_case.stand_in_python(self, PYTHON)
 
-    def bench(self, *args):
-        return subprocess.run([BENCH, "lenet5", "--steps", "1", "--threads", "1", "--python", self.folder + "/python", *args],
+    def bench(self, *args, rounds="1"):
+        return subprocess.run([BENCH, "lenet5", "--steps", "1", "--threads", "1", "--rounds", rounds, "--python", self.folder + "/python", *args],
                               stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
 
     def test_every_form_has_a_process_of_its_own(self):
@@ -33,6 +33,13 @@ class BenchTrainTest(unittest.TestCase):
             self.assertEqual(f.read(), "eager float 7\ncompile float 7\n")
         self.assertEqual(rows[0]["torch_peak_bytes"], 7000000)
         self.assertEqual(rows[0]["torch"][1], {"form": "compile", "error": "OSError: no C++ compiler"})
+
+    def test_rounds_repeat_the_fastest_form(self):
+        rows = json.loads(self.bench("--forms", "eager", "compile", "--json", rounds="3"))["bench_train"]
+        with open(os.path.join(self.folder, "calls")) as f:
+            self.assertEqual(f.read(), "eager float 7\ncompile float 7\n" + 2 * "eager float 7\n")
+        self.assertEqual(len(rows[0]["ratios"]), 3)
+        self.assertEqual(rows[0]["ratio"], sorted(rows[0]["ratios"])[1])
 
     def test_a_form_that_fails_is_named_with_the_last_line_it_said(self):
         for forms in [["compile"], ["eager", "compile"]]:
