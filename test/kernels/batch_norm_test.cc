@@ -202,6 +202,22 @@ TEST_CASE("batch norm apply normalises, scales and activates") {
   }
 }
 
+TEST_CASE("batch norm apply writes large results, past the cache, with the bits of small ones") {
+  const Context context;
+  for (const int64_t channels : {16, 10, 63}) {  // whole vectors, and rows that have none
+    const int64_t half = (int64_t{1} << 20) / channels - 3;
+    const Problem p = problem(context, {2 * half, channels});
+    const kernels::Normalization norm = norm_of(p, {});
+    Tensor y = Tensor::full(context, p.x.shape(), kNan);
+    Tensor small = Tensor::empty(context, {half, channels});
+    kernels::batch_norm_apply(p.x, norm, y);
+    for (const int64_t from : {int64_t{0}, half}) {
+      kernels::batch_norm_apply(p.x.slice(from, from + half), norm, small);
+      REQUIRE(y.slice(from, from + half).to_vector<float>() == small.to_vector<float>());
+    }
+  }
+}
+
 TEST_CASE("batch norm backward agrees with double, in training and in evaluation") {
   for (const Case& s : kCases) {
     const Problem p = problem(with_threads(2), s);
