@@ -21,13 +21,17 @@ Json numbers(const FakeQuantize& q, Get get) {
   return list.size() == 1 ? list[0] : list;
 }
 
+void add_range(const FakeQuantize& q, const std::string& type, Json& layer) {
+  layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
+  layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
+}
+
 // What NNI's ObserverQuantizer exports too.
 void add_code_range(const QuantPoint& point, Json& layer) {
   const FakeQuantize& q = *point.quantizer;
   const std::string type = name_of(point.type);
   const quant_math::Grid g = quant_math::empty_grid(q.spec().rule());
-  layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
-  layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
+  add_range(q, type, layer);
   layer["tracked_qmin_" + type] = g.qmin;
   layer["tracked_qmax_" + type] = g.qmax;
 }
@@ -38,11 +42,7 @@ void add_calibration(const QuantPoint& point, Json& layer) {
   layer[type + "_bits"] = q.spec().bits;
   if (!q.initialised() || point.type == QuantType::kGradient || point.type == QuantType::kBias)
     return;
-  if (point.type != QuantType::kWeight) {
-    layer["tracked_min_" + type] = numbers(q, [](const kernels::Range& r) { return r.low; });
-    layer["tracked_max_" + type] = numbers(q, [](const kernels::Range& r) { return r.high; });
-    return;
-  }
+  if (point.type != QuantType::kWeight) return add_range(q, type, layer);
   for (const quant_math::Grid& g : q.grids(4).list) {
     layer["weight_scale"].push_back(g.scale);
     layer["weight_zero_point"].push_back(g.zero_point);

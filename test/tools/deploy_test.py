@@ -2,14 +2,9 @@
 import json
 import os
 import struct
-import subprocess
-import tempfile
-import unittest
 import zlib
 
 import tool_case
-
-HALFTONE = tool_case.binary("tools/halftone")
 
 RECIPE = """
 name: small
@@ -35,25 +30,7 @@ quantizer:
 """
 
 
-class DeployTest(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        self.addCleanup(self.temp.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.temp.name, name)
-
-    def call(self, *args, code=0):
-        done = subprocess.run([HALFTONE, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              cwd=self.temp.name)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done
-
-    def fails(self, *args):
-        done = self.call(*args, code=1)
-        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
-        return done.stderr
-
+class DeployTest(tool_case.CommandCase):
     def train(self, quantizer=QUANTIZER):
         with open(self.path("recipe.yaml"), "w") as f:
             f.write(RECIPE + quantizer)

@@ -5,9 +5,7 @@ import re
 import signal
 import struct
 import subprocess
-import tempfile
 import time
-import unittest
 
 import tool_case
 
@@ -42,28 +40,11 @@ config_list:
 """
 
 
-class HalftoneTest(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        self.addCleanup(self.temp.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.temp.name, name)
-
+class HalftoneTest(tool_case.CommandCase):
     def recipe(self, text=RECIPE + QUANTIZER, name="recipe.yaml"):
         with open(self.path(name), "w") as f:
             f.write(text)
         return self.path(name)
-
-    def call(self, *args, program=HALFTONE, code=0):
-        done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.temp.name)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done
-
-    def fails(self, *args, program=HALFTONE):
-        done = self.call(*args, program=program, code=1)
-        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
-        return done.stderr
 
     def weights(self, run):
         with open(self.path(run + "/model_quantized.safetensors"), "rb") as f:

@@ -2,6 +2,7 @@
 import importlib.machinery
 import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -34,6 +35,29 @@ def stand_in_python(case, script):
         f.write(script)
     os.chmod(f.name, 0o755)
     return folder
+
+
+class CommandCase(unittest.TestCase):
+    """Calls of PROGRAM in a folder of the test's own."""
+    PROGRAM = binary("tools/halftone")
+
+    def setUp(self):
+        self.temp = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
+        self.addCleanup(self.temp.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.temp.name, name)
+
+    def call(self, *args, program=PROGRAM, code=0):
+        done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.temp.name)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def fails(self, *args, program=PROGRAM):
+        """What the call said, in one line, as it failed."""
+        done = self.call(*args, program=program, code=1)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        return done.stderr
 
 
 def main():
