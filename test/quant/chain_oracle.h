@@ -11,6 +11,13 @@
 
 namespace halftone::test {
 
+inline ContextOptions two_threads(uint64_t seed = 3) {
+  ContextOptions o;
+  o.threads = 2;
+  o.seed = seed;
+  return o;
+}
+
 // Deterministic values in [lo, hi].
 inline Tensor spread(const Context& context, const Shape& shape, float lo, float hi, int k = 1) {
   std::vector<float> v(shape.numel());

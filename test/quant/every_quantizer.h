@@ -34,7 +34,7 @@ inline ConfigList config_for(const Quantizer& quantizer) {
 struct EveryRun {
   // config: "" quantizes all that it can.
   explicit EveryRun(const std::string& name, const std::string& config = "")
-      : context(options()), model(make<Sequential>(context)) {
+      : context(two_threads(5)), model(make<Sequential>(context)) {
     Conv2dArgs conv;
     conv.in_channels = 2;
     conv.out_channels = 5;
@@ -54,12 +54,6 @@ struct EveryRun {
     for (int k = 0; k < 2 && quantizer->needs_calibration(); ++k) (*model)(Variable(batch(k)));
     quantizer->compress();
     model->train();
-  }
-  static ContextOptions options() {
-    ContextOptions o;
-    o.threads = 2;
-    o.seed = 5;
-    return o;
   }
   Tensor batch(int k) const { return spread(context, {6, 8, 8, 2}, -0.8f, 1.4f, 3 + 2 * k); }
   float step(int k) {

@@ -32,13 +32,6 @@ std::string freeze_at(const std::string& mode, int step) {
   return ", \"bn_freeze_step\": " + std::to_string(step);
 }
 
-ContextOptions two_threads() {
-  ContextOptions o;
-  o.threads = 2;
-  o.seed = 3;
-  return o;
-}
-
 // (N, C, H, W) as PyTorch lists it, in NHWC.
 Tensor image(const Context& c, const Shape& nchw, const std::vector<float>& v) {
   Tensor out = Tensor::empty(c, {nchw[0], nchw[2], nchw[3], nchw[1]});

@@ -13,7 +13,7 @@ namespace halftone::test {
 struct LayerNet {
   explicit LayerNet(const std::string& name, const std::string& config, bool integer = true,
                     Activation act = Activation::kReLU)
-      : context(settings()), net(make<Sequential>(context)) {
+      : context(two_threads(5)), net(make<Sequential>(context)) {
     Conv2dArgs args{2, 4, 3};
     args.padding = 1;
     conv = make<Conv2d>(context, args);
@@ -30,12 +30,6 @@ struct LayerNet {
     options.integer = integer;
     quantizer = make_quantizer(name, *net, config, optimizer.get(), batch(0), options);
     quantizer->compress();
-  }
-  static ContextOptions settings() {
-    ContextOptions o;
-    o.threads = 2;
-    o.seed = 5;
-    return o;
   }
   Tensor batch(int k) const { return spread(context, {4, 5, 5, 2}, -0.8f, 1.4f, 3 + 2 * k); }
   void train(int steps) {

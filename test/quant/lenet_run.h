@@ -24,12 +24,6 @@ struct LenetRun {
                                graph ? Tensor::zeros(context, model.batch_shape(2)) : Tensor(), o);
     quantizer->compress();
   }
-  static ContextOptions two_threads() {
-    ContextOptions o;
-    o.threads = 2;
-    o.seed = 3;
-    return o;
-  }
   Variable logits(const Tensor& x) { return (*model.module)(Variable(x)); }
   float step(int k) {
     const Tensor x = spread(context, model.batch_shape(8), -0.4f, 2.8f, 3 + k);

@@ -319,7 +319,7 @@ TEST_CASE("the first and the last layer take bits of their own") {
 }
 
 TEST_CASE("ResNet-20: residual edges keep quantizers of their own, and it trains") {
-  const Context c(Run::two_threads());
+  const Context c(two_threads());
   Model model = make_model("resnet20", c);
   auto q = make_quantizer("QAT_Quantizer", *model.module, kConfig, nullptr,
                           Tensor::zeros(c, model.batch_shape(1)));
@@ -361,7 +361,7 @@ struct Small {
     }
     throw std::logic_error(name);
   }
-  Context c{Run::two_threads()};
+  Context c{two_threads()};
   std::shared_ptr<Sequential> net;
   std::unique_ptr<Quantizer> quantizer;
 };
@@ -443,7 +443,7 @@ TEST_CASE("a state of other bits, dtype or scheme is refused by name") {
 }
 
 TEST_CASE("dropout keeps codes codes") {
-  const Context c(Run::two_threads());
+  const Context c(two_threads());
   auto net = make<Sequential>(c);
   net->append("fc1", make<Linear>(c, 20, 30))
       .append("relu", make_relu(c))

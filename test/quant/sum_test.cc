@@ -26,13 +26,6 @@ std::string outputs(const std::string& type, int bits = 8) {
          R"(, "op_types": [")" + type + "\"]}";
 }
 
-ContextOptions two_threads() {
-  ContextOptions o;
-  o.threads = 2;
-  o.seed = 3;
-  return o;
-}
-
 // relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(relu0(conv0(x)))), and a last convolution.
 struct Block : Module {
   Block(const Context& c, bool wide) : Module(c) {
