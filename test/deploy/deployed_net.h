@@ -9,6 +9,7 @@
 #include "deploy/parties.h"
 #include "deploy/runtime/program_file.h"
 #include "deploy/verify.h"
+#include "nn/layers.h"
 #include "tensor/random.h"
 
 namespace halftone::test {
@@ -54,6 +55,20 @@ inline void warm(Module& model, Quantizer& quantizer, const Dataset& data) {
   }
   model.eval();
 }
+
+// Two branches of one input, joined.
+struct Fork : Module {
+  explicit Fork(const Context& c) : Module(c) {
+    register_child("left", make<Conv2d>(c, Conv2dArgs{4, 3, 3, 0, 1, 1}));
+    register_child("right", make<Conv2d>(c, Conv2dArgs{4, 5, 1}));
+    register_child("join", make<Concat>(c));
+  }
+  std::string type_name() const override { return "Fork"; }
+  Variable forward(const std::vector<Variable>& in) override {
+    auto& parts = children();
+    return (*parts[2].get())(std::vector<Variable>{parts[0](in.at(0)), parts[1](in.at(0))});
+  }
+};
 
 struct Deployed {
   Dataset data;

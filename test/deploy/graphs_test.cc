@@ -49,20 +49,6 @@ int64_t count(const std::vector<runtime::OpKind>& kinds, runtime::OpKind kind) {
   return std::count(kinds.begin(), kinds.end(), kind);
 }
 
-// Two branches of one input, joined.
-struct Fork : Module {
-  explicit Fork(const Context& c) : Module(c) {
-    register_child("left", make<Conv2d>(c, Conv2dArgs{4, 3, 3, 0, 1, 1}));
-    register_child("right", make<Conv2d>(c, Conv2dArgs{4, 5, 1}));
-    register_child("join", make<Concat>(c));
-  }
-  std::string type_name() const override { return "Fork"; }
-  Variable forward(const std::vector<Variable>& in) override {
-    auto& parts = children();
-    return (*parts[2].get())(std::vector<Variable>{parts[0](in.at(0)), parts[1](in.at(0))});
-  }
-};
-
 std::shared_ptr<Sequential> stem(const Context& c) {
   auto net = make<Sequential>(c);
   net->append("conv1", make<Conv2d>(c, Conv2dArgs{3, 4, 3, 0, 1, 1}))

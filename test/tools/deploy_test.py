@@ -2,6 +2,7 @@
 import json
 import os
 import struct
+import subprocess
 import zlib
 
 import tool_case
@@ -27,6 +28,16 @@ quantizer:
   name: QAT_Quantizer
   config_list:
     - {quant_types: [weight], quant_bits: 8, op_types: [Conv2d, Linear]}
+"""
+C_MAIN = """
+#define LENET5_IMPLEMENTATION
+#define LENET5_SELF_TEST
+#include "model.h"
+int main(void) {
+  static uint8_t image[LENET5_HEIGHT * LENET5_WIDTH * LENET5_CHANNELS];
+  const int label = lenet5_label(image);
+  return label >= 0 && label < LENET5_RESULTS ? lenet5_self_test() : 100;
+}
 """
 
 
@@ -60,6 +71,20 @@ class DeployTest(tool_case.CommandCase):
                 self.assertEqual(party["accuracy"], accuracy)
         table = self.call("verify", "run", "--quiet", "--images", "30").stdout
         self.assertIn("0 of %d codes differ" % (30 * 8868), table)
+
+    def test_a_run_becomes_a_c_header_that_computes_the_same_labels(self):
+        self.train()
+        out = self.call("export", "run", "--format", "c").stdout
+        self.assertIn("kB of buffer", out)
+        with open(self.path("main.c"), "w") as f:
+            f.write(C_MAIN)
+        subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Werror", "-I", self.path("run"), "-o", self.path("main"),
+                        self.path("main.c")], check=True)
+        self.assertEqual(subprocess.run([self.path("main")]).returncode, 0)
+        # A checkpoint in place of its folder: the file lies beside it.
+        os.remove(self.path("run/model.h"))
+        self.call("export", "run/checkpoint.safetensors", "--format", "c")
+        self.assertTrue(os.path.exists(self.path("run/model.h")))
 
     def test_a_file_that_is_not_the_runs_is_told(self):
         self.train()
