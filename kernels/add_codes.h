@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -25,5 +26,9 @@ SumRange add_codes(const Tensor& a, const Tensor& b, const CodeSum& sum, Tensor&
 // dt = dy where pass_low <= t <= pass_high, else 0.
 void add_codes_backward(const Tensor& dy, const Tensor& a, const Tensor& b, const CodeSum& sum,
                         Tensor& dt);
+// The sum of dy times shares[qa + qb], of kCodeSums; the same bits for every thread count.
+constexpr int32_t kCodeSums = 511;
+double add_codes_weighted_sum(const Tensor& dy, const Tensor& a, const Tensor& b,
+                              const std::vector<float>& shares);
 
 }  // namespace halftone::kernels

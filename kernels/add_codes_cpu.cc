@@ -4,6 +4,7 @@
 #include "kernels/add_codes.h"
 #include "kernels/check.h"
 #include "kernels/parallel.h"
+#include "kernels/reduce.h"
 
 namespace halftone::kernels {
 namespace {
@@ -56,6 +57,22 @@ void add_codes_backward(const Tensor& dy, const Tensor& a, const Tensor& b, cons
       const int32_t t = pa[i] + pb[i] - zeros;
       to[i] = (t >= low) & (t <= high) ? from[i] : 0.0f;
     }
+  });
+}
+
+double add_codes_weighted_sum(const Tensor& dy, const Tensor& a, const Tensor& b,
+                              const std::vector<float>& shares) {
+  check_operands(a, b);
+  check_dtype("add_codes", "gradient", dy, DType::kFloat32);
+  check_shape("add_codes", "gradient", dy, a.shape());
+  const uint8_t *pa = a.data<uint8_t>(), *pb = b.data<uint8_t>();
+  const float *from = dy.data<float>(), *share = shares.data();
+  return reduce_chunks(a.context(), a.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    double sum = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      sum += static_cast<double>(from[i]) * static_cast<double>(share[pa[i] + pb[i]]);
+    }
+    return sum;
   });
 }
 

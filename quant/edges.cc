@@ -1,7 +1,6 @@
 // Quantizer: quantizers of edges that several layers share.
 #include <algorithm>
 #include <set>
-#include <typeinfo>
 
 #include "nn/input_check.h"
 #include "quant/bias_quantize.h"
@@ -10,12 +9,6 @@
 
 namespace halftone {
 namespace {
-
-bool is_plain(const FakeQuantize& q) { return typeid(q) == typeid(RangeQuantize); }
-
-bool in_group(const std::shared_ptr<FakeQuantize>& q) {
-  return dynamic_cast<const GroupQuantize*>(q.get()) != nullptr;
-}
 
 // Throws where two quantizers that become one differ in what the user chose for them.
 void check_agreement(const QuantPoint& a, const QuantPoint& b) {
@@ -37,6 +30,15 @@ void check_agreement(const QuantPoint& a, const QuantPoint& b) {
   differ("observer", name_of(x.observer), name_of(y.observer));
   if (x.observer == ObserverKind::kEma)
     differ("ema_decay", short_number(x.ema_decay), short_number(y.ema_decay));
+  if (x.observer == ObserverKind::kPercentile)
+    differ("percentile", short_number(x.percentile), short_number(y.percentile));
+  differ("reduce_range", x.reduce_range ? "true" : "false", y.reduce_range ? "true" : "false");
+}
+
+// Whether a member of a group quantizes as it was asked to. A learned scale without a dtype takes
+// that of the values.
+bool keeps_spec(const QuantSpec& s) {
+  return s.auto_dtype ? s.symmetric : !s.is_signed && !s.symmetric;
 }
 
 }  // namespace
@@ -65,7 +67,7 @@ std::string Quantizer::group_obstacle(const EdgeGroup& group) {
   const FakeQuantize* first = nullptr;
   for (const Module* user : group.users) {
     const FakeQuantize& q = *output_of(*user);
-    if (!is_plain(q)) return "the ranges of " + name() + " are not shared between edges";
+    if (!q.can_share_scale()) return "the ranges of " + name() + " are not shared between edges";
     const std::string why = activation_obstacle(q.spec());
     if (!why.empty()) return why;
     if (first == nullptr) first = &q;
@@ -117,7 +119,7 @@ std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
   std::vector<size_t> readers;
   for (size_t i = 0; i < points_.size(); ++i) {
     const QuantPoint& point = points_[i];
-    if (point.type != QuantType::kInput || !is_plain(*point.quantizer)) continue;
+    if (point.type != QuantType::kInput || !point.quantizer->can_share_scale()) continue;
     const int node = graph_->only_node(point.module);
     const QuantSpec& spec = point.quantizer->spec();
     if (node < 0 || spec.bits != bits || spec.per_channel) continue;
@@ -143,7 +145,7 @@ void Quantizer::check_group(const EdgeGroup& group) {
   std::set<std::string> changed;
   for (const QuantPoint& m : members) {
     const QuantSpec spec = m.quantizer->spec();
-    if (spec.is_signed || spec.symmetric)
+    if (!keeps_spec(spec))
       changed.insert(m.module + " (" + name_of(m.type) + ", " + spec.str() + ")");
   }
   if (changed.empty()) return;
@@ -157,18 +159,23 @@ void Quantizer::check_group(const EdgeGroup& group) {
 
 void Quantizer::make_group(const EdgeGroup& group) {
   check_group(group);
-  const auto shared = std::make_shared<ScaleGroup>();
   FakeQuantizeArgs args;
-  args.spec = output_of(*group.users[0])->spec();
-  args.spec.is_signed = false;
   args.emits_codes = options_.integer;
+  const QuantSpec wanted = output_of(*group.users[0])->spec();
+  std::vector<GroupMember> members;
   for (const Edge& edge : group.edges) {
-    args.spec.symmetric = !edge.non_negative;
-    auto member = make<GroupQuantize>(model_.context(), args, shared, edge.concatenated);
-    member->train(edge.maker->training());
-    shared->members.push_back(member);
-    give_edge(edge, member);
+    args.spec = spec_in_group(wanted, edge.non_negative);
+    members.push_back({make_fake_quantize(*edge.maker, args), edge.concatenated});
+    members.back().quantizer->train(edge.maker->training());
   }
+  share_scale(members);
+  for (size_t i = 0; i < members.size(); ++i) give_edge(group.edges[i], members[i].quantizer);
+}
+
+QuantSpec Quantizer::spec_in_group(QuantSpec spec, bool non_negative) const {
+  spec.is_signed = false;
+  spec.symmetric = !non_negative;
+  return spec;
 }
 
 void Quantizer::give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member) {
@@ -242,7 +249,8 @@ void Quantizer::share_edges() {
   for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
   for (const ChainPtr& chain : chains_) {
     std::vector<ChainPtr> consumers;
-    bool agree = !chain->tail().output_transform() && !in_group(chain->output);
+    bool agree = !chain->tail().output_transform() &&
+                 !(chain->output != nullptr && chain->output->shares_scale());
     for (Module* end : consumers_of(model_, *graph_, *chain)) {
       const auto found = by_anchor.find(end);
       agree = agree && found != by_anchor.end() && found->second->input != nullptr &&

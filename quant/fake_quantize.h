@@ -104,6 +104,10 @@ class FakeQuantize : public Module {
   // is learned.
   virtual std::optional<LearnedGrid> learned_grid(const Shape&) const { return std::nullopt; }
 
+  // Whether edges that share one scale (scale_group.h) may have it; and whether this is one's.
+  virtual bool can_share_scale() const { return false; }
+  virtual bool shares_scale() const { return false; }
+
   // Called with all that this quantizes from now on, as the network computes it: real values,
   // before they are rounded and clipped. Null: nobody.
   using Watcher = std::function<void(const Tensor& x)>;

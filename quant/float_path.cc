@@ -3,7 +3,6 @@
 #include <set>
 
 #include "quant/quantizer.h"
-#include "quant/scale_group.h"
 
 namespace halftone {
 namespace {
@@ -60,7 +59,7 @@ bool Quantizer::runs_on_integers(const GraphNode& node) const {
   }
   if (node.op != "concat") return false;
   return std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {
-    return p.module == path && dynamic_cast<const GroupQuantize*>(p.quantizer.get()) != nullptr;
+    return p.module == path && p.quantizer->shares_scale();
   });
 }
 

@@ -68,6 +68,14 @@ std::shared_ptr<FakeQuantize> LsqQuantizer::make_fake_quantize(Module& module,
   return make<LsqQuantize>(module.context(), own, learns_offsets());
 }
 
+// int8 with z = 0 and uint8 with z = 128 are the same codes as they are stored.
+QuantSpec LsqQuantizer::spec_in_group(QuantSpec spec, bool non_negative) const {
+  spec.is_signed = !non_negative;
+  spec.symmetric = true;
+  spec.auto_dtype = false;
+  return spec;
+}
+
 void LsqQuantizer::start_weight(const QuantPoint& point, FakeQuantize& q) const {
   try {
     q.observe_values(weight_of(point));

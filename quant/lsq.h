@@ -12,10 +12,11 @@ namespace halftone {
 // shows them non-negative (ReLU, pooling of it, ...), else signed; where it cannot tell, and
 // without a dummy input, the first batch decides. quant_dtype overrides. Weights per tensor or per
 // channel, activations per tensor; schemes are symmetric, z = 0. Scales have an optimizer group of
-// their own, without weight decay, options.scale_lr times the learning rate. With a batch norm in
-// its chain the raw weight is quantized, so first scales come from it too. NNI's bugs that are not
-// here: frozen weights (Q1), ranges that an evaluation initialises (Q4), scales that become
-// negative (Q5). compat nni: signed activations, N with the batch, edges inside.
+// their own, without weight decay, options.scale_lr times the learning rate. Edges that meet in an
+// Add or Concat with a quantized output share one learned scale, without an offset (scale_group.h).
+// With a batch norm in its chain the raw weight is quantized, so first scales come from it too.
+// NNI's bugs that are not here: frozen weights (Q1), ranges that an evaluation initialises (Q4),
+// scales that become negative (Q5). compat nni: signed activations, N with the batch, edges inside.
 class LsqQuantizer : public Quantizer {
  public:
   using Quantizer::Quantizer;
@@ -25,6 +26,7 @@ class LsqQuantizer : public Quantizer {
   ConfigRules rules() const override;
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                    const FakeQuantizeArgs& args) const override;
+  QuantSpec spec_in_group(QuantSpec spec, bool non_negative) const override;
   void prepare_points() override;
   void prepare_optimizer(Optimizer& optimizer) override;
   virtual bool learns_offsets() const { return false; }

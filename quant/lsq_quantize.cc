@@ -6,6 +6,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/lsq.h"
 #include "quant/affine_start.h"
+#include "quant/scale_group.h"
 
 namespace halftone {
 namespace {
@@ -34,7 +35,20 @@ void LsqQuantize::decide_sign(bool is_signed) {
   sign_known_ = true;
 }
 
+void LsqQuantize::join(std::shared_ptr<LsqGroup> group, const Variable& common, bool follows) {
+  group_ = std::move(group);
+  scale = common;  // registered here and there: one parameter under two names
+  follows_ = follows;
+  if (follows) wanted_ = 0.0f;
+}
+
+void LsqQuantize::want(float first_scale) {
+  wanted_ = first_scale;
+  group_->start();
+}
+
 bool LsqQuantize::observes() const {
+  if (follows_) return false;
   return FakeQuantize::observes() && (!initialised() || last_of_warm_up());
 }
 
@@ -43,6 +57,10 @@ void LsqQuantize::observe_values(const Tensor& x) {
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
   const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
   check_finite(seen);
+  if (group_ != nullptr) {
+    const std::vector<float> scales = first_scales(kernels::moments(x, axis));
+    return want(scales.empty() ? 0.0f : scales[0]);
+  }
   if (!sign_known_) set_signed(seen[0].low < 0);
   if (learns_offset()) {
     const AffineStart start = affine_start(x, empty_grid());
@@ -131,22 +149,30 @@ void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   check_count(ranges.size(), "ranges");
   const bool zeros = std::all_of(ranges.begin(), ranges.end(),
                                  [](const kernels::Range& r) { return r.low == 0 && r.high == 0; });
-  if (zeros) return;
+  if (group_ != nullptr && !follows_) want(zeros ? 0.0f : scale_for(ranges[0]));
+  if (zeros || group_ != nullptr) return;
   if (!sign_known_) set_signed(ranges[0].low < 0);
   for (size_t c = 0; c < ranges.size(); ++c) set_range(static_cast<int64_t>(c), ranges[c]);
   set_initialised(true);
 }
 
-void LsqQuantize::set_range(int64_t c, const kernels::Range& range) {
+// Widened to hold zero, whose ends the codes then hold.
+float LsqQuantize::scale_for(const kernels::Range& range) const {
   const quant_math::Grid g = empty_grid();
   const float low = std::min(range.low, 0.0f), high = std::max(range.high, 0.0f);
   const float qmin = static_cast<float>(g.qmin), qmax = static_cast<float>(g.qmax);
   float s = std::max(high / qmax, qmin < 0 ? low / qmin : 0.0f);
   if (learns_offset()) s = (high - low) / (qmax - qmin);
-  s = std::max(s, quant_math::kScaleFloor);
+  return std::max(s, quant_math::kScaleFloor);
+}
+
+void LsqQuantize::set_range(int64_t c, const kernels::Range& range) {
+  const quant_math::Grid g = empty_grid();
+  const float s = scale_for(range), low = std::min(range.low, 0.0f);
   at(scale, c) = s;
-  if (learns_offset())
-    at(offset, c) = quant_math::clamp_lsq_plus_offset(low - s * qmin, s, g.qmin, g.qmax);
+  if (!learns_offset()) return;
+  const float zero = low - s * static_cast<float>(g.qmin);
+  at(offset, c) = quant_math::clamp_lsq_plus_offset(zero, s, g.qmin, g.qmax);
 }
 
 void LsqQuantize::set_grids(const std::vector<quant_math::Grid>& list) {

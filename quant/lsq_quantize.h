@@ -6,6 +6,8 @@
 
 namespace halftone {
 
+class LsqGroup;
+
 // LSQ (z = 0): y = s clamp(rint(x / s), qmin, qmax); dx = dy inside the range, else 0;
 //   ds = g sum dy (rint(v) - v inside, qmin or qmax clipped),  v = x / s,
 //   g = 1 / sqrt(N qmax), N: the weights that share s, or the features of one sample.
@@ -14,7 +16,8 @@ namespace halftone {
 // Codes: signed -2^(b-1) .. 2^(b-1) - 1, of 8-bit weights -127 .. 127, as they must be negatable;
 // unsigned 0 .. 2^b - 1. NNI (spec.nni): -128 too, N counts the batch, and the edges of the range
 // are inside; the paper and the default here clip them.
-// State beside FakeQuantize's: the parameters scale and, of LSQ+, offset.
+// In a group of edges (scale_group.h) `scale` is one parameter of all members, z = 0, without
+// offset. State beside FakeQuantize's: the parameters scale and, of LSQ+, offset.
 class LsqQuantize : public FakeQuantize {
  public:
   // from_deviation: first scales of weights as in LSQ+.
@@ -38,6 +41,10 @@ class LsqQuantize : public FakeQuantize {
   std::vector<Variable> learned() const override;
   GradientFn gradient(const Shape& x) const override;
   std::optional<LearnedGrid> learned_grid(const Shape& x) const override;
+  bool can_share_scale() const override { return true; }
+  bool shares_scale() const override { return group_ != nullptr; }
+  // Before anything is known of its values. follows: another member observes them.
+  void join(std::shared_ptr<LsqGroup> group, const Variable& common, bool follows);
   // Keeps scales at 2^-23 or above, and offsets where zero has a code; throws on NaN and infinity.
   void after_step() override;
 
@@ -47,14 +54,20 @@ class LsqQuantize : public FakeQuantize {
   Variable quantize(const Variable& x) override;
 
  private:
+  friend class LsqGroup;
   bool learns_offset() const { return offset.defined(); }
   bool last_of_warm_up() const { return warm_up() && steps() + 1 == spec().start_step; }
   double factor(const Shape& x) const;
   std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
   void check_count(size_t found, const std::string& what) const;
   void set_range(int64_t c, const kernels::Range& range);
+  float scale_for(const kernels::Range& range) const;
+  void want(float first_scale);
 
-  bool from_deviation_, sign_known_;
+  std::shared_ptr<LsqGroup> group_;
+  // Of a member: the first scale that its own values ask for; 0: they are all zero.
+  std::optional<float> wanted_;
+  bool from_deviation_, sign_known_, follows_ = false;
 };
 
 }  // namespace halftone

@@ -141,7 +141,7 @@ kernels::Range ObserverQuantize::searched() const {
 }
 
 void ObserverQuantize::check_calibrated() const {
-  if (initialised() || batches() > 0) return;
+  if (follows() || initialised() || batches() > 0) return;
   throw HALFTONE_ERROR("compress")
       .at(path())
       .expected("at least one forward in evaluation mode to calibrate " + name_of(type()))
@@ -150,13 +150,14 @@ void ObserverQuantize::check_calibrated() const {
 }
 
 void ObserverQuantize::fix() {
-  if (initialised()) return;
+  if (follows() || range_known()) return;
   check_calibrated();
   set_ranges(is_searched(spec().observer) ? std::vector<kernels::Range>{searched()} : ranges());
   *histogram_ = Tensor::zeros(context(), {0}, histogram_->dtype());
 }
 
 void ObserverQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
+  fixed_ = true;
   RangeQuantize::set_ranges(ranges);
   if (!spec().nni || !initialised()) return;
   const std::vector<quant_math::Grid> list = grids(4).list;

@@ -25,7 +25,8 @@ class ObserverQuantize : public RangeQuantize {
   void observe_values(const Tensor& x) override;
   int64_t batches() const { return *batches_->data<int64_t>(); }
   void check_calibrated() const;  // throws when nothing was observed
-  // Range and grid from what was observed, which is forgotten then. A second call does nothing.
+  // Range and grid from what was observed, which is forgotten then. A second call does nothing. In
+  // a group every member finds its own range, and they share the largest scale.
   void fix();
   // Under NNI's arithmetic min_val and max_val become what the codes represent, as NNI exports it.
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
@@ -33,6 +34,8 @@ class ObserverQuantize : public RangeQuantize {
  protected:
   // NNI divides a weight's range by 127.5, and clamps to -127 .. 127 nevertheless (its bug O2).
   quant_math::Grid grid_of(const kernels::Range& range) const override;
+  // What is tracked until fix() is no range yet.
+  bool range_known() const override { return fixed_ || initialised(); }
 
  private:
   void track(const std::vector<kernels::Range>& seen);
@@ -41,6 +44,7 @@ class ObserverQuantize : public RangeQuantize {
   int levels() const;
   int64_t bins() const;
 
+  bool fixed_ = false;
   Tensor *batches_, *histogram_, *histogram_range_;
 };
 

@@ -130,6 +130,9 @@ class Quantizer {
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
   virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                            const FakeQuantizeArgs& args) const;
+  // That of an edge which shares a scale, for what config_list says of the sum: zero point 0 where
+  // its values are never negative, else half of the codes are negative.
+  virtual QuantSpec spec_in_group(QuantSpec spec, bool non_negative) const;
   void warn(const std::string& text) { warnings_.push_back(text); }
   // Once chains are known, before edges share quantizers: what the graph and the weights decide.
   virtual void prepare_points() {}

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "quant/observer.h"
+#include "quant/scale_group.h"
 
 namespace halftone {
 namespace {
@@ -28,8 +29,11 @@ void RangeQuantize::observe_values(const Tensor& x) {
   observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
 }
 
+bool RangeQuantize::follows() const { return group_ != nullptr && group_->follows(*this); }
+
 void RangeQuantize::observe(const std::vector<kernels::Range>& seen) {
   check_finite(seen);
+  if (follows()) return;
   std::vector<kernels::Range> tracked = ranges();
   const ObserverRule rule{spec().observer, spec().ema_decay, type() == QuantType::kWeight,
                           spec().nni};
@@ -70,7 +74,18 @@ void RangeQuantize::store(const std::vector<kernels::Range>& ranges) {
   store(ranges, grids);
 }
 
+void RangeQuantize::keep(const std::vector<kernels::Range>& ranges) {
+  if (group_ == nullptr) return set_ranges(ranges);
+  store(ranges, grids(1).list);
+  if (group_->leads(*this) || !initialised()) group_->refresh();
+}
+
 void RangeQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
+  if (follows()) return;
+  if (group_ != nullptr) {
+    store(ranges, grids(1).list);
+    return group_->refresh();
+  }
   store(ranges);
   set_initialised(std::any_of(ranges.begin(), ranges.end(),
                               [](const kernels::Range& r) { return r.low <= r.high; }));

@@ -5,7 +5,11 @@
 
 namespace halftone {
 
+class ScaleGroup;
+
 // y = s (clamp(rint(x / s) + z, qmin, qmax) - z); dx = dy where the rounded code lies in the range.
+// In a group of edges: per tensor, uint, zero point 0 (an affine spec: values that are never
+// negative) or 2^(bits - 1) (a symmetric one), and the scale is the group's.
 // State beside FakeQuantize's: scale, zero_point, min_val, max_val.
 class RangeQuantize : public FakeQuantize {
  public:
@@ -18,10 +22,18 @@ class RangeQuantize : public FakeQuantize {
   std::vector<kernels::Range> ranges() const override;
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
   void set_grids(const std::vector<quant_math::Grid>& list) override;
+  bool can_share_scale() const override { return true; }
+  bool shares_scale() const override { return group_ != nullptr; }
+  // Before anything is known of its values.
+  void join(std::shared_ptr<ScaleGroup> group) { group_ = std::move(group); }
 
  protected:
+  // Whether its values are another's, which observes them.
+  bool follows() const;
+  // Whether the group may count on its range.
+  virtual bool range_known() const { return ranges()[0].low <= ranges()[0].high; }
   // What becomes of the ranges that observe() has tracked.
-  virtual void keep(const std::vector<kernels::Range>& ranges) { set_ranges(ranges); }
+  void keep(const std::vector<kernels::Range>& ranges);
   virtual quant_math::Grid grid_of(const kernels::Range& range) const;
   // What set_ranges() writes, without `initialised`.
   void store(const std::vector<kernels::Range>& ranges, const std::vector<quant_math::Grid>& grids);
@@ -29,6 +41,8 @@ class RangeQuantize : public FakeQuantize {
   void store(const std::vector<kernels::Range>& ranges);
 
  private:
+  friend class ScaleGroup;
+  std::shared_ptr<ScaleGroup> group_;
   Tensor *scale_, *zero_point_, *min_, *max_;
 };
 

@@ -3,52 +3,72 @@
 #include <algorithm>
 
 namespace halftone {
-namespace {
 
-bool is_known(const kernels::Range& r) { return r.low <= r.high; }
+ScaleGroup::ScaleGroup(const std::vector<GroupMember>& members) {
+  for (const GroupMember& m : members)
+    members_.push_back({std::dynamic_pointer_cast<RangeQuantize>(m.quantizer), m.follows});
+}
 
-}  // namespace
+bool ScaleGroup::leads(const RangeQuantize& member) const {
+  return members_[0].quantizer.lock().get() == &member;
+}
+
+bool ScaleGroup::follows(const RangeQuantize& member) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const Member& m) {
+    return m.follows && m.quantizer.lock().get() == &member;
+  });
+}
 
 void ScaleGroup::refresh() {
   float scale = 0;
   kernels::Range all{INFINITY, -INFINITY};
-  std::vector<std::shared_ptr<GroupQuantize>> alive;
-  for (const auto& member : members) {
-    alive.push_back(member.lock());
+  std::vector<std::shared_ptr<RangeQuantize>> alive;
+  for (const Member& m : members_) {
+    alive.push_back(m.quantizer.lock());
     if (alive.back() == nullptr) return;
-    if (alive.back()->follows()) continue;
+    if (m.follows) continue;
+    if (!alive.back()->range_known()) return;
     const kernels::Range range = alive.back()->ranges()[0];
-    if (!is_known(range)) return;
     scale = std::max(scale, alive.back()->grid_of(range).scale);
     all = {std::min(all.low, range.low), std::max(all.high, range.high)};
   }
-  for (const auto& member : alive) {
-    const kernels::Range range = member->follows() ? all : member->ranges()[0];
-    quant_math::Grid grid = member->empty_grid();
+  for (size_t i = 0; i < alive.size(); ++i) {
+    RangeQuantize& member = *alive[i];
+    quant_math::Grid grid = member.empty_grid();
     grid.scale = scale;
-    member->store({range}, {grid});
-    member->set_initialised(true);
+    member.store({members_[i].follows ? all : member.ranges()[0]}, {grid});
+    member.set_initialised(true);
   }
 }
 
-GroupQuantize::GroupQuantize(const Context& context, const FakeQuantizeArgs& args,
-                             std::shared_ptr<ScaleGroup> group, bool follows)
-    : RangeQuantize(context, args), group_(std::move(group)), follows_(follows) {}
-
-bool GroupQuantize::leads() const {
-  return !group_->members.empty() && group_->members[0].lock().get() == this;
+LsqGroup::LsqGroup(const std::vector<GroupMember>& members) {
+  for (const GroupMember& m : members)
+    members_.push_back(std::dynamic_pointer_cast<LsqQuantize>(m.quantizer));
 }
 
-void GroupQuantize::keep(const std::vector<kernels::Range>& ranges) {
-  if (follows_) return;
-  store(ranges, grids(1).list);
-  if (leads() || !initialised()) group_->refresh();
+void LsqGroup::start() {
+  float scale = 0;
+  std::vector<std::shared_ptr<LsqQuantize>> alive;
+  for (const auto& member : members_) {
+    alive.push_back(member.lock());
+    if (alive.back() == nullptr || !alive.back()->wanted_.has_value()) return;
+    scale = std::max(scale, *alive.back()->wanted_);
+  }
+  if (scale == 0) return;
+  alive[0]->scale.mutable_value().data<float>()[0] = scale;
+  for (const auto& member : alive) member->set_initialised(true);
 }
 
-void GroupQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
-  if (follows_) return;
-  store(ranges, grids(1).list);
-  group_->refresh();
+void share_scale(const std::vector<GroupMember>& members) {
+  if (std::dynamic_pointer_cast<LsqQuantize>(members.at(0).quantizer) != nullptr) {
+    const auto group = std::make_shared<LsqGroup>(members);
+    auto& first = dynamic_cast<LsqQuantize&>(*members[0].quantizer);
+    for (const GroupMember& m : members)
+      dynamic_cast<LsqQuantize&>(*m.quantizer).join(group, first.scale, m.follows);
+    return;
+  }
+  const auto group = std::make_shared<ScaleGroup>(members);
+  for (const GroupMember& m : members) dynamic_cast<RangeQuantize&>(*m.quantizer).join(group);
 }
 
 }  // namespace halftone

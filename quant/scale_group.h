@@ -4,41 +4,52 @@
 #include <memory>
 #include <vector>
 
+#include "quant/lsq_quantize.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
 
-class GroupQuantize;
+// The quantizer of one edge. follows: the edge is a concatenation of others of its group, so that
+// it has no values of its own to observe.
+struct GroupMember {
+  std::shared_ptr<FakeQuantize> quantizer;
+  bool follows = false;
+};
 
-// The scale is the largest that any member's own range asks for, so every range fits.
-struct ScaleGroup {
-  std::vector<std::weak_ptr<GroupQuantize>> members;  // as they run
+// Of observed ranges: the scale is the largest that any member's own range asks for, so every range
+// fits. In training it changes where the first member runs, with the ranges that the others had
+// until then: one forward sees one scale. Until the ranges of all members are known, values pass
+// through.
+class ScaleGroup {
+ public:
+  explicit ScaleGroup(const std::vector<GroupMember>& members);
   // Takes every member's range into account, once all are known.
   void refresh();
-};
-
-// The quantizer of one edge of a group: uint, zero point 0 (an affine spec: values that are never
-// negative) or 2^(bits - 1) (a symmetric one). In training the group's scale changes where its
-// first member runs, with the ranges that the others had until then: one forward sees one scale.
-// Until the ranges of all members are known, values pass through.
-class GroupQuantize : public RangeQuantize {
- public:
-  // follows: it has no range of its own (of a concatenation of members).
-  GroupQuantize(const Context& context, const FakeQuantizeArgs& args,
-                std::shared_ptr<ScaleGroup> group, bool follows);
-
-  void set_ranges(const std::vector<kernels::Range>& ranges) override;
-  bool follows() const { return follows_; }
-
- protected:
-  void keep(const std::vector<kernels::Range>& ranges) override;
+  bool leads(const RangeQuantize& member) const;
+  bool follows(const RangeQuantize& member) const;
 
  private:
-  friend struct ScaleGroup;
-  bool leads() const;
-
-  std::shared_ptr<ScaleGroup> group_;
-  bool follows_;
+  struct Member {
+    std::weak_ptr<RangeQuantize> quantizer;
+    bool follows;
+  };
+  std::vector<Member> members_;  // as they run
 };
+
+// Of learned scales: one parameter, the first member's, with the sum of the members' gradients. It
+// starts as the largest first scale that a member's own values ask for (of all, the larger where
+// values are of different size, so that none is clipped much), once all have seen a batch. Members
+// that saw nothing but zeros ask for none.
+class LsqGroup {
+ public:
+  explicit LsqGroup(const std::vector<GroupMember>& members);
+  void start();
+
+ private:
+  std::vector<std::weak_ptr<LsqQuantize>> members_;
+};
+
+// Makes one group of quantizers of the same kind, all RangeQuantize or all LsqQuantize.
+void share_scale(const std::vector<GroupMember>& members);
 
 }  // namespace halftone

@@ -28,13 +28,15 @@ const Codes* fitting(const Variable& x, float scale) {
   return codes != nullptr && codes->params.scale == scale ? codes : nullptr;
 }
 
+// A learned scale has been found before there were codes to add.
 void observe(Sum& sum, const kernels::SumRange& t, float scale) {
-  if (!sum.output->observes()) return;
+  auto* range_only = dynamic_cast<RangeQuantize*>(sum.output.get());
+  if (range_only == nullptr || !sum.output->observes()) return;
   const Bounds act = bounds_of(sum);
   const auto real = [&](int32_t steps) {
     return std::min(std::max(scale * static_cast<float>(steps), act.low), act.high);
   };
-  dynamic_cast<RangeQuantize&>(*sum.output).observe({{real(t.low), real(t.high)}});
+  range_only->observe({{real(t.low), real(t.high)}});
 }
 
 // The sums themselves, in reals, behind the activation.
@@ -48,6 +50,43 @@ void show(const Sum& sum, const Codes& a, const Codes& b) {
     y.data<float>()[i] = std::min(std::max(real, act.low), act.high);
   }
   sum.output->show(y);
+}
+
+// What every sum of two codes, qa + qb, contributes to the gradient of a learned scale, to be
+// multiplied with dy: of t steps behind the activation.
+std::vector<float> scale_shares(const Sum& sum, const kernels::CodeSum& rule, const Shape& shape,
+                                float scale) {
+  const std::optional<LearnedGrid> learned = sum.output->learned_grid(shape);
+  if (!learned.has_value()) return {};
+  quant_math::LsqRule in_steps = learned->rule;
+  in_steps.scale = 1;
+  const Bounds act = bounds_of(sum);
+  std::vector<float> shares;
+  for (int32_t q = 0; q < kernels::kCodeSums; ++q) {
+    const float t = static_cast<float>(q - rule.a_zero - rule.b_zero);
+    const float v = std::min(std::max(t, act.low / scale), act.high / scale);
+    shares.push_back(quant_math::lsq_share(v, in_steps, quant_math::LsqEdge::kPaper).scale);
+  }
+  return shares;
+}
+
+// dt to both inputs, and the gradient of a learned scale.
+BackwardFn sum_backward(const Sum& sum, const Codes& a, const Codes& b,
+                        const kernels::CodeSum& rule) {
+  const Shape& shape = a.values.shape();
+  const auto learned = sum.output->learned_grid(shape);
+  const double factor = learned.has_value() ? learned->factor : 0;
+  return
+      [qa = a.values, qb = b.values, rule, factor,
+       shares = scale_shares(sum, rule, shape, a.params.scale)](const Tensor& dy, GradSink& sink) {
+        Tensor dt = Tensor::empty(dy.context(), dy.shape());
+        kernels::add_codes_backward(dy, qa, qb, rule, dt);
+        sink.put(0, dt);
+        sink.put(1, dt);
+        if (shares.empty() || !sink.needs(2)) return;
+        const double ds = kernels::add_codes_weighted_sum(dy, qa, qb, shares);
+        sink.out(2).data<float>()[0] = static_cast<float>(factor * ds);
+      };
 }
 
 Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
@@ -65,14 +104,10 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
   Tensor codes = Tensor::empty(inputs[0].context(), inputs[0].shape(), DType::kUInt8);
   const kernels::SumRange range = kernels::add_codes(a->values, b->values, rule, codes);
   if (codes.numel() > 0) observe(sum, range, y.scale);
-  auto backward = [qa = a->values, qb = b->values, rule](const Tensor& dy, GradSink& sink) {
-    Tensor dt = Tensor::empty(dy.context(), dy.shape());
-    kernels::add_codes_backward(dy, qa, qb, rule, dt);
-    sink.put(0, dt);
-    sink.put(1, dt);
-  };
-  const Variable result =
-      make_result({"quant_add", inputs, std::move(backward)}, Codes{std::move(codes), y});
+  OpRecord record{"quant_add", inputs, {}};
+  for (const Variable& v : output.learned()) record.inputs.push_back(v);
+  if (grad_enabled()) record.backward = sum_backward(sum, *a, *b, rule);
+  const Variable result = make_result(std::move(record), Codes{std::move(codes), y});
   sum.produced = result.watch();
   return result;
 }
@@ -91,8 +126,11 @@ kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParam
   const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
   r.low = std::max(low, whole(std::rint(act.low / y.scale)));
   r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));
-  r.pass_low = std::max(low, whole(std::floor(act.low / y.scale)) + 1);
-  r.pass_high = std::min(high, whole(std::ceil(act.high / y.scale)) - 1);
+  const quant_math::Pass pass = sum.output->pass();
+  const float under = std::max(act.low / y.scale, pass.act_low);
+  const float over = std::min(act.high / y.scale, pass.act_high);
+  r.pass_low = std::max(low, whole(std::floor(under)) + 1);
+  r.pass_high = std::min(high, whole(std::ceil(over)) - 1);
   return r;
 }
 

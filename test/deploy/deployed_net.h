@@ -58,9 +58,9 @@ inline void warm(Module& model, Quantizer& quantizer, const Dataset& data) {
 
 // Two branches of one input, joined.
 struct Fork : Module {
-  explicit Fork(const Context& c) : Module(c) {
-    register_child("left", make<Conv2d>(c, Conv2dArgs{4, 3, 3, 0, 1, 1}));
-    register_child("right", make<Conv2d>(c, Conv2dArgs{4, 5, 1}));
+  explicit Fork(const Context& c, int64_t channels = 4) : Module(c) {
+    register_child("left", make<Conv2d>(c, Conv2dArgs{channels, 3, 3, 0, 1, 1}));
+    register_child("right", make<Conv2d>(c, Conv2dArgs{channels, 5, 1}));
     register_child("join", make<Concat>(c));
   }
   std::string type_name() const override { return "Fork"; }

@@ -21,23 +21,34 @@ std::string config(int bits, const std::string& more) {
 
 const char* const kSums = R"({"quant_types": ["output"], "quant_bits": 8, "op_types": ["Add"]})";
 
-// Steps with gradients, so that batch norms have gammas of their own and quantizers are warm.
-VerifyReport train_and_verify(const std::shared_ptr<Sequential>& net, const std::string& list,
-                              const Dataset& data, std::vector<runtime::OpKind>* kinds = nullptr) {
-  const Context& c = net->context();
-  auto q = make_quantizer("QAT_Quantizer", *net, list, nullptr,
-                          Tensor::zeros(c, {1, data.height(), data.width(), data.channels()}));
-  q->compress();
+// Gammas of both signs.
+void spread_norms(Module& net) {
   int k = 2;
-  for (auto& [path, module] : net->named_modules()) {
+  for (auto& [path, module] : net.named_modules()) {
     auto* norm = dynamic_cast<BatchNorm*>(module);
     if (norm == nullptr) continue;
     Tensor& gamma = norm->weight.mutable_value();
-    gamma.copy_from(spread(c, gamma.shape(), -0.8f, 1.5f, k));
+    gamma.copy_from(spread(net.context(), gamma.shape(), -0.8f, 1.5f, k));
     Tensor& beta = norm->bias.mutable_value();
-    beta.copy_from(spread(c, beta.shape(), -0.5f, 0.8f, ++k));
+    beta.copy_from(spread(net.context(), beta.shape(), -0.5f, 0.8f, ++k));
   }
-  warm(*net, *q, data);
+}
+
+VerifyReport train_and_verify(const std::shared_ptr<Sequential>& net, const std::string& list,
+                              const Dataset& data, std::vector<runtime::OpKind>* kinds = nullptr,
+                              const std::string& name = "QAT_Quantizer") {
+  const Context& c = net->context();
+  net->train(name != "ObserverQuantizer");
+  auto q = make_quantizer(name, *net, list, nullptr,
+                          Tensor::zeros(c, {1, data.height(), data.width(), data.channels()}));
+  q->prepare();
+  spread_norms(*net);
+  if (q->needs_calibration()) {
+    const NoGrad no_grad;
+    (*net)(Variable(normalised(c, data)));
+  }
+  q->compress();
+  if (q->needs_training()) warm(*net, *q, data);
   const Deployed d = deploy(*q, data);
   for (const runtime::Op& op : d.program->ops) {
     if (kinds != nullptr) kinds->push_back(op.kind);
@@ -85,6 +96,37 @@ TEST_CASE("residual blocks, with and without subsampling, and a global average")
     REQUIRE(count(kinds, runtime::OpKind::kAveragePool) == 1);
     // Trunk edges of 8 bits are narrowed for layers that read 4.
     REQUIRE((count(kinds, runtime::OpKind::kTable) > 1) == (bits == 4));
+  }
+}
+
+TEST_CASE("sums and concatenations under learned and calibrated scales") {
+  const Context c(Net::options(2));
+  struct Row {
+    std::string name;
+    int bits;
+  };
+  for (const Row& row : {Row{"LsqQuantizer", 4}, Row{"LsqPlusQuantizer", 4}, Row{"LsqQuantizer", 8},
+                         Row{"ObserverQuantizer", 8}}) {
+    CAPTURE(row.name, row.bits);
+    const std::string list = R"([{"quant_types": ["weight", "input"], "quant_bits": )" +
+                             std::to_string(row.bits) + R"(, "op_types": ["Conv2d", "Linear"]}, )" +
+                             kSums +
+                             R"(, {"quant_types": ["output"], "quant_bits": 8,
+                                   "op_types": ["Concat"]}])";
+    auto net = stem(c);
+    net->append("block1", make<BasicBlock>(c, 4, 4, 1))
+        .append("block2", make<BasicBlock>(c, 4, 6, 2))
+        .append("block3", make<BasicBlock>(c, 6, 6, 1))
+        .append("fork", make<Fork>(c, 6))
+        .append("relu", make_relu(c))
+        .append("conv2", make<Conv2d>(c, Conv2dArgs{8, 6, 1}));
+    std::vector<runtime::OpKind> kinds;
+    const VerifyReport r =
+        train_and_verify(net, list, random_images(c, {3, 9, 10}, 17, 5), &kinds, row.name);
+    INFO(to_table(r));
+    REQUIRE(r.passes());
+    REQUIRE(count(kinds, runtime::OpKind::kAdd) == 3);
+    REQUIRE(count(kinds, runtime::OpKind::kConcat) == 1);
   }
 }
 

@@ -39,6 +39,14 @@ TEST_CASE("codes of one scale: sums, their range, and the gradient's mask, all p
       }
       REQUIRE(wrong == 0);
     }
+    std::vector<float> shares;
+    double weighted = 0;  // of whole and half numbers: exact in any order
+    for (int q = 0; q < kernels::kCodeSums; ++q) shares.push_back(static_cast<float>(q % 7 - 3));
+    for (size_t i = 0; i < a.size(); ++i)
+      weighted += static_cast<double>(dy[i]) * static_cast<double>((a[i] + b[i]) % 7 - 3);
+    REQUIRE(weighted != 0);
+    REQUIRE(kernels::add_codes_weighted_sum(Tensor::from(context, shape, dy), ta, tb, shares) ==
+            weighted);
     Tensor y = Tensor::empty(context, {3}, DType::kUInt8);
     REQUIRE_THROWS_WITH(kernels::add_codes(ta, tb, {}, y), Catch::Contains("add_codes"));
   }
