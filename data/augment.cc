@@ -6,8 +6,6 @@
 namespace halftone {
 namespace {
 
-constexpr uint64_t kDrawKey = 0x61756720'64726177;  // keeps these draws apart from other users'
-
 // Columns [begin, end) of the result that look inside the image.
 struct Inside {
   int64_t begin, end;
@@ -39,18 +37,8 @@ bool moves(const SampleDraw& draw) { return draw.flip || draw.shift_x != 0 || dr
 
 SampleDraw draw_sample(const Augmentation& augmentation, uint64_t seed, int64_t epoch,
                        int64_t sample) {
-  SampleDraw draw;
-  if (augmentation.pad == 0 && !augmentation.flip) return draw;
-  const auto bits =
-      Philox{seed ^ kDrawKey, static_cast<uint64_t>(epoch)}(static_cast<uint64_t>(sample));
-  const uint64_t places = 2 * static_cast<uint64_t>(augmentation.pad) + 1;
-  const auto shift = [&](uint32_t r) {
-    return static_cast<int>(r * places >> 32) - augmentation.pad;
-  };
-  draw.shift_y = shift(bits[0]);
-  draw.shift_x = shift(bits[1]);
-  draw.flip = augmentation.flip && bits[2] >> 31;
-  return draw;
+  return draw_shift_and_flip(augmentation.pad, augmentation.flip, seed,
+                             static_cast<uint64_t>(epoch), static_cast<uint64_t>(sample));
 }
 
 std::vector<float> normalisation_table(const Dataset& dataset) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "kernels/augment_math.h"
 #include "tensor/random.h"
 
 namespace halftone {
@@ -19,12 +20,7 @@ struct Augmentation {
   bool random() const { return pad > 0 || flip || edit; }
 };
 
-// Draws of one sample: a pure function of (seed, epoch, sample index), whatever batch or thread
-// the sample falls to.
-struct SampleDraw {
-  int shift_y = 0, shift_x = 0;  // in [-pad, pad]: row y of the result is row y + shift_y
-  bool flip = false;
-};
+// Draws of one sample (kernels/augment_math.h).
 SampleDraw draw_sample(const Augmentation& augmentation, uint64_t seed, int64_t epoch,
                        int64_t sample);
 

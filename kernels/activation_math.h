@@ -1,4 +1,4 @@
-// The activations as inline rules, for loops that the compiler vectorises.
+// The activations as inline rules, for loops that the compiler vectorises and for CUDA kernels.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/activation.h"
+#include "kernels/integer/host_device.h"
 #include "tensor/error.h"
 
 namespace halftone::kernels {
@@ -14,25 +15,25 @@ namespace halftone::kernels {
 // forward, and where PyTorch lets the gradient through at a NaN, so does backward.
 struct IdentityRule {
   static constexpr bool kReadsOutput = false;
-  float forward(float x) const { return x; }
-  float backward(float dy, float) const { return dy; }
+  HALFTONE_HD float forward(float x) const { return x; }
+  HALFTONE_HD float backward(float dy, float) const { return dy; }
 };
 
 struct ReLURule {
   static constexpr bool kReadsOutput = true;
-  float forward(float x) const { return x < 0.0f ? 0.0f : x; }
-  float backward(float dy, float y) const { return y <= 0.0f ? 0.0f : dy; }
+  HALFTONE_HD float forward(float x) const { return x < 0.0f ? 0.0f : x; }
+  HALFTONE_HD float backward(float dy, float y) const { return y <= 0.0f ? 0.0f : dy; }
 };
 
 struct ClampRule {
   static constexpr bool kReadsOutput = true;
   float low, high;
-  float forward(float x) const {
+  HALFTONE_HD float forward(float x) const {
     const float raised = x < low ? low : x;
     return raised > high ? high : raised;
   }
   // Two selects: gcc makes one masked blend of them, branches of `||`.
-  float backward(float dy, float y) const {
+  HALFTONE_HD float backward(float dy, float y) const {
     const float kept = y <= low ? 0.0f : dy;
     return y >= high ? 0.0f : kept;
   }
@@ -41,23 +42,23 @@ struct ClampRule {
 struct LeakyReLURule {
   static constexpr bool kReadsOutput = true;
   float slope;
-  float forward(float x) const { return x > 0.0f ? x : x * slope; }
-  float backward(float dy, float y) const { return y > 0.0f ? dy : dy * slope; }
+  HALFTONE_HD float forward(float x) const { return x > 0.0f ? x : x * slope; }
+  HALFTONE_HD float backward(float dy, float y) const { return y > 0.0f ? dy : dy * slope; }
 };
 
 struct SigmoidRule {
   static constexpr bool kReadsOutput = true;
-  float forward(float x) const { return 1.0f / (1.0f + std::exp(-x)); }
-  float backward(float dy, float y) const { return dy * (1.0f - y) * y; }
+  HALFTONE_HD float forward(float x) const { return 1.0f / (1.0f + std::exp(-x)); }
+  HALFTONE_HD float backward(float dy, float y) const { return dy * (1.0f - y) * y; }
 };
 
 // backward(dy, forward(x)). A bound or a kink that binds x binds the output as well, so the output
 // need not be computed (and gcc finds no branches to make of it).
 template <class Rule>
-float backward_from_input(const Rule& rule, float dy, float x) {
+HALFTONE_HD float backward_from_input(const Rule& rule, float dy, float x) {
   return rule.backward(dy, x);
 }
-inline float backward_from_input(const SigmoidRule& rule, float dy, float x) {
+HALFTONE_HD float backward_from_input(const SigmoidRule& rule, float dy, float x) {
   return rule.backward(dy, rule.forward(x));
 }
 

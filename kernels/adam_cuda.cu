@@ -3,9 +3,6 @@
 
 namespace halftone::kernels::cuda {
 
-void adam_step(Stream& stream, const AdamArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_adam(launcher, args);
-}
+HALFTONE_ADAM_KERNELS(HALFTONE_DEFINE_KERNEL)
 
 }  // namespace halftone::kernels::cuda

@@ -3,14 +3,6 @@
 
 namespace halftone::kernels::cuda {
 
-void sign(Stream& stream, const SignArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_sign(launcher, args);
-}
-
-void sign_backward(Stream& stream, const SignBackwardArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_sign_backward(launcher, args);
-}
+HALFTONE_BINARY_KERNELS(HALFTONE_DEFINE_KERNEL)
 
 }  // namespace halftone::kernels::cuda

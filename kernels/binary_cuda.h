@@ -28,4 +28,39 @@ struct SignBackwardArgs {
 };
 void sign_backward(Stream& stream, const SignBackwardArgs& args);
 
+// w = clamp(w, -1, 1): latent weights after the optimizer's step. float32.
+struct ClipLatentArgs {
+  int64_t numel = 0;
+  float* w = nullptr;
+};
+void clip_latent(Stream& stream, const ClipLatentArgs& args);
+
+// y = alpha sign(w) with alpha = mean |w| per row (XNOR-Net). float32.
+struct ScaledSignArgs {
+  int64_t rows = 0, length = 0;
+  const float* w = nullptr;
+  float* alpha = nullptr;  // rows: written
+  float* y = nullptr;      // null: alpha only
+};
+void scaled_sign(Stream& stream, const ScaledSignArgs& args);
+
+// dw of it by quant_math::xnor_gradient, but for XnorGradient::kExact. float32.
+struct ScaledSignBackwardArgs {
+  int64_t rows = 0, length = 0;
+  quant_math::XnorGradient coupling = quant_math::XnorGradient::kPaper;
+  quant_math::SignGradient rule = quant_math::SignGradient::kStraightThrough;
+  const float* dy = nullptr;
+  const float* w = nullptr;
+  const float* alpha = nullptr;
+  float* dw = nullptr;  // may be dy
+};
+void scaled_sign_backward(Stream& stream, const ScaledSignBackwardArgs& args);
+
+#define HALFTONE_BINARY_KERNELS(K)   \
+  K(sign, SignArgs)                  \
+  K(sign_backward, SignBackwardArgs) \
+  K(clip_latent, ClipLatentArgs)     \
+  K(scaled_sign, ScaledSignArgs)     \
+  K(scaled_sign_backward, ScaledSignBackwardArgs)
+
 }  // namespace halftone::kernels::cuda

@@ -58,4 +58,11 @@ struct DorefaGradientsArgs {
 };
 void dorefa_gradients(Stream& stream, const DorefaGradientsArgs& args);
 
+#define HALFTONE_DOREFA_KERNELS(K)                              \
+  K(dorefa_weights, DorefaWeightsArgs)                          \
+  K(dorefa_weights_backward, DorefaWeightsBackwardArgs)         \
+  K(dorefa_activations, DorefaActivationsArgs)                  \
+  K(dorefa_activations_backward, DorefaActivationsBackwardArgs) \
+  K(dorefa_gradients, DorefaGradientsArgs)
+
 }  // namespace halftone::kernels::cuda

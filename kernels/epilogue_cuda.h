@@ -28,4 +28,8 @@ struct EpilogueFloatArgs {
 };
 void epilogue_to_float(Stream& stream, const EpilogueFloatArgs& args);
 
+#define HALFTONE_EPILOGUE_KERNELS(K) \
+  K(epilogue_to_codes, EpilogueArgs) \
+  K(epilogue_to_float, EpilogueFloatArgs)
+
 }  // namespace halftone::kernels::cuda

@@ -3,14 +3,6 @@
 
 namespace halftone::kernels::cuda {
 
-void observe(Stream& stream, const ObserveArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_observe(launcher, args);
-}
-
-void add_histogram(Stream& stream, const HistogramArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_add_histogram(launcher, args);
-}
+HALFTONE_OBSERVE_KERNELS(HALFTONE_DEFINE_KERNEL)
 
 }  // namespace halftone::kernels::cuda

@@ -47,4 +47,8 @@ struct HistogramArgs {
 };
 void add_histogram(Stream& stream, const HistogramArgs& args);
 
+#define HALFTONE_OBSERVE_KERNELS(K) \
+  K(observe, ObserveArgs)           \
+  K(add_histogram, HistogramArgs)
+
 }  // namespace halftone::kernels::cuda

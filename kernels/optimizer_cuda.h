@@ -26,4 +26,7 @@ struct AdamArgs {
 };
 void adam_step(Stream& stream, const AdamArgs& args);
 
+#define HALFTONE_SGD_KERNELS(K) K(sgd_step, SgdArgs)
+#define HALFTONE_ADAM_KERNELS(K) K(adam_step, AdamArgs)
+
 }  // namespace halftone::kernels::cuda

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/integer/host_device.h"
 #include "kernels/pool.h"
 
 namespace halftone::kernels {
@@ -13,37 +14,37 @@ struct StridedAxis {
   int64_t in, out, kernel, stride, pad;
   bool count_pad;
 
-  int64_t begin(int64_t o) const { return std::max<int64_t>(0, o * stride - pad); }
-  int64_t end(int64_t o) const { return std::min(in, o * stride - pad + kernel); }
+  HALFTONE_HD int64_t begin(int64_t o) const { return std::max<int64_t>(0, o * stride - pad); }
+  HALFTONE_HD int64_t end(int64_t o) const { return std::min(in, o * stride - pad + kernel); }
   // What an average divides by along this axis: padding counts, but not what ceil_mode adds.
-  int64_t divisor(int64_t o) const {
+  HALFTONE_HD int64_t divisor(int64_t o) const {
     if (!count_pad) return end(o) - begin(o);
     return std::min(in + pad, o * stride - pad + kernel) - (o * stride - pad);
   }
   // Windows [first_whole, last_whole) lie inside the input, if any do.
-  int64_t first_whole() const { return std::min(out, (pad + stride - 1) / stride); }
-  int64_t last_whole() const {
+  HALFTONE_HD int64_t first_whole() const { return std::min(out, (pad + stride - 1) / stride); }
+  HALFTONE_HD int64_t last_whole() const {
     return in + pad < kernel ? 0 : std::min(out, (in + pad - kernel) / stride + 1);
   }
   // Every input is in exactly one window.
-  bool tiles() const { return kernel == stride && pad == 0 && in == out * kernel; }
+  HALFTONE_HD bool tiles() const { return kernel == stride && pad == 0 && in == out * kernel; }
   // Windows [first, last) cover input i.
-  int64_t first(int64_t i) const {
+  HALFTONE_HD int64_t first(int64_t i) const {
     const int64_t reach = i + pad - kernel;  // the last window that ends before i
     return reach < 0 ? 0 : reach / stride + 1;
   }
-  int64_t last(int64_t i) const { return std::min(out, (i + pad) / stride + 1); }
+  HALFTONE_HD int64_t last(int64_t i) const { return std::min(out, (i + pad) / stride + 1); }
 };
 
 // PyTorch's adaptive windows: [floor(o in / out), ceil((o + 1) in / out)).
 struct AdaptiveAxis {
   int64_t in, out;
 
-  int64_t begin(int64_t o) const { return o * in / out; }
-  int64_t end(int64_t o) const { return ((o + 1) * in + out - 1) / out; }
-  int64_t divisor(int64_t o) const { return end(o) - begin(o); }
-  int64_t first(int64_t i) const { return i * out / in; }
-  int64_t last(int64_t i) const { return ((i + 1) * out + in - 1) / in; }
+  HALFTONE_HD int64_t begin(int64_t o) const { return o * in / out; }
+  HALFTONE_HD int64_t end(int64_t o) const { return ((o + 1) * in + out - 1) / out; }
+  HALFTONE_HD int64_t divisor(int64_t o) const { return end(o) - begin(o); }
+  HALFTONE_HD int64_t first(int64_t i) const { return i * out / in; }
+  HALFTONE_HD int64_t last(int64_t i) const { return ((i + 1) * out + in - 1) / in; }
 };
 
 inline StridedAxis height_axis(const Shape& x, const Shape& y, const Pool2dOptions& o) {

@@ -1,23 +1,8 @@
-#include "kernels/quantize_cuda.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/quantize.h"
 
 namespace halftone::kernels::cuda {
 
-void fake_quantize(Stream& stream, const FakeQuantizeArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_fake_quantize(launcher, args);
-}
-
-void fake_quantize_backward(Stream& stream, const FakeQuantizeBackwardArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_fake_quantize_backward(launcher, args);
-}
-
-void quantize(Stream& stream, const QuantizeArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_quantize(launcher, args);
-}
+HALFTONE_QUANTIZE_KERNELS(HALFTONE_DEFINE_KERNEL)
 
 }  // namespace halftone::kernels::cuda

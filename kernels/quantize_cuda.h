@@ -59,4 +59,10 @@ struct LsqBackwardArgs {
 // The gradients of x, s and beta (lsq_math.h) in one pass over dy and x. Forward is fake_quantize.
 void lsq_backward(Stream& stream, const LsqBackwardArgs& args);
 
+#define HALFTONE_QUANTIZE_KERNELS(K)                  \
+  K(fake_quantize, FakeQuantizeArgs)                  \
+  K(fake_quantize_backward, FakeQuantizeBackwardArgs) \
+  K(quantize, QuantizeArgs)
+#define HALFTONE_LSQ_KERNELS(K) K(lsq_backward, LsqBackwardArgs)
+
 }  // namespace halftone::kernels::cuda

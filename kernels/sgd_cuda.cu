@@ -3,9 +3,6 @@
 
 namespace halftone::kernels::cuda {
 
-void sgd_step(Stream& stream, const SgdArgs& args) {
-  StreamLauncher launcher(stream);
-  launch_sgd(launcher, args);
-}
+HALFTONE_SGD_KERNELS(HALFTONE_DEFINE_KERNEL)
 
 }  // namespace halftone::kernels::cuda

@@ -90,4 +90,86 @@ void launch_sign_backward(Launcher& launcher, const SignBackwardArgs& a) {
   });
 }
 
+// ---- latent weights, and signs with a scale per row ----
+
+struct ClipLatentOp : MapOp<float> {
+  using Constants = Nothing;
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Nothing&) const {
+    out.y.v[j] = quant_math::clip_latent(in.x.v[j]);
+  }
+};
+
+template <class Launcher>
+void launch_clip_latent(Launcher& launcher, const ClipLatentArgs& a) {
+  ClipLatentOp op{};
+  op.x = a.w, op.y = a.w;
+  pass_flat(launcher, op, a.numel);
+}
+
+struct MeanMagnitudeOp : ReduceOp<float> {
+  using Constants = Nothing;
+  using Tile = SumTotal<1>;
+  struct Total : SumTotal<1> {
+    HALFTONE_HD void take(const SumTotal<1>& tile) { this->merge(tile); }
+  };
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output&, Tile& tile) const {
+    tile.sum[0] += static_cast<double>(fabsf(in.x.v[j]));
+  }
+  HALFTONE_HD void finish(int64_t row, const Total& total) const {
+    alpha[row] = length > 0 ? static_cast<float>(total.sum[0] / static_cast<double>(length)) : 0.0f;
+  }
+  int64_t length;
+  float* alpha;
+};
+
+struct ScaledSignOp : MapOp<float> {
+  using Constants = float;
+  HALFTONE_HD float constants(int64_t row) const { return alpha[row]; }
+  HALFTONE_HD void apply(int j, const Input& in, float scale, Output& out, Nothing&) const {
+    out.y.v[j] = scale * quant_math::binary_sign(in.x.v[j]);
+  }
+  const float* alpha;
+};
+
+template <class Launcher>
+void launch_scaled_sign(Launcher& launcher, const ScaledSignArgs& a) {
+  const ChannelLayout layout{1, a.rows, a.length};
+  MeanMagnitudeOp sums{};
+  sums.x = a.w, sums.length = a.length, sums.alpha = a.alpha;
+  pass_rows(launcher, sums, layout, common_lead(sums.arrays(), sums.kWidth));
+  if (a.y == nullptr) return;
+  ScaledSignOp op{};
+  op.x = a.w, op.y = a.y, op.alpha = a.alpha;
+  pass_rows(launcher, op, layout, common_lead(op.arrays(), op.kWidth));
+}
+
+struct ScaledSignBackwardOp : GradientOp<float> {
+  using Constants = float;
+  HALFTONE_HD float constants(int64_t row) const { return alpha[row]; }
+  HALFTONE_HD void apply(int j, const Input& in, float scale, Output& out, Nothing&) const {
+    const float w = in.x.v[j], d = quant_math::sign_derivative(w, rule);
+    out.dx.v[j] = quant_math::xnor_gradient(in.dy.v[j], w, scale, d, coupling, 0.0f);
+  }
+  const float* alpha;
+  float coupling;
+  quant_math::SignGradient rule;
+};
+
+template <class Launcher>
+void launch_scaled_sign_backward(Launcher& launcher, const ScaledSignBackwardArgs& a) {
+  using quant_math::XnorGradient;
+  if (a.coupling == XnorGradient::kExact) {
+    throw HALFTONE_ERROR("scaled_sign_backward")
+        .expected("the paper's gradient of alpha, or a constant alpha")
+        .found("the exact one");
+  }
+  ScaledSignBackwardOp op{};
+  op.dy = a.dy, op.x = a.w, op.dx = a.dw, op.alpha = a.alpha, op.rule = a.rule;
+  const double n = static_cast<double>(a.length > 1 ? a.length : 1);
+  op.coupling = a.coupling == XnorGradient::kPaper ? static_cast<float>(1.0 / n) : 0.0f;
+  pass_rows(launcher, op, {1, a.rows, a.length}, common_lead(op.arrays(), op.kWidth));
+}
+
 }  // namespace halftone::kernels::cuda

@@ -1,6 +1,6 @@
 // Grids that lie on the device, as a FakeQuantize module's state does, and the rules of
 // quant_math.h and lsq_math.h with a division that a channel's elements share: the same bits for
-// scales from 2^-100 to 2^100 (grids_test.cc).
+// scales from 2^-100 to 2^100 (test/kernels/cuda/shared_grid_test.cc).
 #pragma once
 
 #include "kernels/cuda/divide.h"

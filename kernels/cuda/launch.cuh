@@ -47,4 +47,11 @@ class StreamLauncher {
   halftone::cuda::Stream& stream_;
 };
 
+// The body of a kernel's interface, for the lists of *_cuda.h.
+#define HALFTONE_DEFINE_KERNEL(name, Args)      \
+  void name(Stream& stream, const Args& args) { \
+    StreamLauncher launcher(stream);            \
+    launch_##name(launcher, args);              \
+  }
+
 }  // namespace halftone::kernels::cuda

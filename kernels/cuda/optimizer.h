@@ -87,7 +87,7 @@ struct AdamOp {
 };
 
 template <class Launcher>
-void launch_sgd(Launcher& launcher, const SgdArgs& a) {
+void launch_sgd_step(Launcher& launcher, const SgdArgs& a) {
   check_sgd(a.options);
   const SgdConstants c = sgd_constants(a.options);
   if (a.options.momentum == 0.0) {
@@ -100,7 +100,7 @@ void launch_sgd(Launcher& launcher, const SgdArgs& a) {
 }
 
 template <class Launcher>
-void launch_adam(Launcher& launcher, const AdamArgs& a) {
+void launch_adam_step(Launcher& launcher, const AdamArgs& a) {
   check_adam(a.options);
   const AdamConstants c = adam_constants(a.options);
   if (c.take1 < 0.5f) {

@@ -1,12 +1,18 @@
 // //test:gpu_tests: every kernel on the GPU against the CPU. [quick] is for compute-sanitizer.
 #include "test/catch_skip.h"
+#include "test/kernels/cuda/augment_cases.h"
+#include "test/kernels/cuda/elementwise_cases.h"
 #include "test/kernels/cuda/gpu_machine.h"
 #include "test/kernels/cuda/host_machine.h"
+#include "test/kernels/cuda/loss_cases.h"
 #include "test/kernels/cuda/lsq_cases.h"
 #include "test/kernels/cuda/map_cases.h"
+#include "test/kernels/cuda/norm_cases.h"
 #include "test/kernels/cuda/observe_cases.h"
+#include "test/kernels/cuda/pool_cases.h"
 #include "test/kernels/cuda/quantize_cases.h"
 #include "test/kernels/cuda/train_cases.h"
+#include "test/kernels/cuda/weight_cases.h"
 
 using namespace halftone;
 using namespace halftone::test;
@@ -57,6 +63,17 @@ TEST_CASE("GPU: ranges, grids and histograms are the CPU's") {
   check_all_observers(machine, layouts());
 }
 
+TEST_CASE("GPU: what whole networks train with") {
+  NEED_GPU();
+  GpuMachine machine;
+  check_all_elementwise(machine);
+  check_all_norms(machine);
+  check_all_pools(machine);
+  check_all_losses(machine);
+  check_all_weights(machine);
+  check_all_augment(machine);
+}
+
 TEST_CASE("GPU: some of everything", "[quick]") {
   NEED_GPU();
   GpuMachine machine;
@@ -65,6 +82,11 @@ TEST_CASE("GPU: some of everything", "[quick]") {
   check_all_observers(machine, few_layouts());
   check_all_maps(machine);
   check_all_training(machine);
+  check_all_elementwise(machine);
+  check_all_pools(machine);
+  check_all_losses(machine);
+  check_all_weights(machine);
+  check_all_augment(machine);
 }
 
 TEST_CASE("GPU: more than 2^31 elements") {

@@ -4,12 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/binary_cuda.h"
-#include "kernels/dorefa_cuda.h"
-#include "kernels/epilogue_cuda.h"
-#include "kernels/observe_cuda.h"
-#include "kernels/optimizer_cuda.h"
-#include "kernels/quantize_cuda.h"
+#include "kernels/cuda/all_kernels.h"
 #include "tensor/cuda.h"
 
 namespace halftone::test {
@@ -42,27 +37,10 @@ class GpuMachine {
   }
   halftone::cuda::Stream& stream() { return stream_; }
 
-  void run(const kernels::cuda::FakeQuantizeArgs& a) { fake_quantize(stream_, a); }
-  void run(const kernels::cuda::FakeQuantizeBackwardArgs& a) { fake_quantize_backward(stream_, a); }
-  void run(const kernels::cuda::QuantizeArgs& a) { quantize(stream_, a); }
-  void run(const kernels::cuda::LsqBackwardArgs& a) { lsq_backward(stream_, a); }
-  void run(const kernels::cuda::SignArgs& a) { sign(stream_, a); }
-  void run(const kernels::cuda::SignBackwardArgs& a) { sign_backward(stream_, a); }
-  void run(const kernels::cuda::DorefaWeightsArgs& a) { dorefa_weights(stream_, a); }
-  void run(const kernels::cuda::DorefaWeightsBackwardArgs& a) {
-    dorefa_weights_backward(stream_, a);
-  }
-  void run(const kernels::cuda::DorefaActivationsArgs& a) { dorefa_activations(stream_, a); }
-  void run(const kernels::cuda::DorefaActivationsBackwardArgs& a) {
-    dorefa_activations_backward(stream_, a);
-  }
-  void run(const kernels::cuda::DorefaGradientsArgs& a) { dorefa_gradients(stream_, a); }
-  void run(const kernels::cuda::ObserveArgs& a) { observe(stream_, a); }
-  void run(const kernels::cuda::HistogramArgs& a) { add_histogram(stream_, a); }
-  void run(const kernels::cuda::EpilogueArgs& a) { epilogue_to_codes(stream_, a); }
-  void run(const kernels::cuda::EpilogueFloatArgs& a) { epilogue_to_float(stream_, a); }
-  void run(const kernels::cuda::SgdArgs& a) { kernels::cuda::sgd_step(stream_, a); }
-  void run(const kernels::cuda::AdamArgs& a) { kernels::cuda::adam_step(stream_, a); }
+#define HALFTONE_RUN(name, Args) \
+  void run(const kernels::cuda::Args& args) { kernels::cuda::name(stream_, args); }
+  HALFTONE_ALL_KERNELS(HALFTONE_RUN)
+#undef HALFTONE_RUN
 
  private:
   halftone::cuda::Stream stream_;

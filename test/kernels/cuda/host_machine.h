@@ -4,12 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cuda/binary.h"
-#include "kernels/cuda/dorefa.h"
-#include "kernels/cuda/epilogue.h"
-#include "kernels/cuda/observe.h"
-#include "kernels/cuda/optimizer.h"
-#include "kernels/cuda/quantize.h"
+#include "kernels/cuda/all_bodies.h"
 #include "test/kernels/cuda/host_grid.h"
 
 namespace halftone::test {
@@ -36,31 +31,10 @@ class HostMachine {
   }
   void clear() { blocks_.clear(); }
 
-  void run(const kernels::cuda::FakeQuantizeArgs& a) { launch_fake_quantize(launcher_, a); }
-  void run(const kernels::cuda::FakeQuantizeBackwardArgs& a) {
-    launch_fake_quantize_backward(launcher_, a);
-  }
-  void run(const kernels::cuda::QuantizeArgs& a) { launch_quantize(launcher_, a); }
-  void run(const kernels::cuda::LsqBackwardArgs& a) { launch_lsq_backward(launcher_, a); }
-  void run(const kernels::cuda::SignArgs& a) { launch_sign(launcher_, a); }
-  void run(const kernels::cuda::SignBackwardArgs& a) { launch_sign_backward(launcher_, a); }
-  void run(const kernels::cuda::DorefaWeightsArgs& a) { launch_dorefa_weights(launcher_, a); }
-  void run(const kernels::cuda::DorefaWeightsBackwardArgs& a) {
-    launch_dorefa_weights_backward(launcher_, a);
-  }
-  void run(const kernels::cuda::DorefaActivationsArgs& a) {
-    launch_dorefa_activations(launcher_, a);
-  }
-  void run(const kernels::cuda::DorefaActivationsBackwardArgs& a) {
-    launch_dorefa_activations_backward(launcher_, a);
-  }
-  void run(const kernels::cuda::DorefaGradientsArgs& a) { launch_dorefa_gradients(launcher_, a); }
-  void run(const kernels::cuda::ObserveArgs& a) { launch_observe(launcher_, a); }
-  void run(const kernels::cuda::HistogramArgs& a) { launch_add_histogram(launcher_, a); }
-  void run(const kernels::cuda::EpilogueArgs& a) { launch_epilogue_to_codes(launcher_, a); }
-  void run(const kernels::cuda::EpilogueFloatArgs& a) { launch_epilogue_to_float(launcher_, a); }
-  void run(const kernels::cuda::SgdArgs& a) { launch_sgd(launcher_, a); }
-  void run(const kernels::cuda::AdamArgs& a) { launch_adam(launcher_, a); }
+#define HALFTONE_RUN(name, Args) \
+  void run(const kernels::cuda::Args& args) { launch_##name(launcher_, args); }
+  HALFTONE_ALL_KERNELS(HALFTONE_RUN)
+#undef HALFTONE_RUN
 
  private:
   HostLauncher launcher_;

@@ -92,6 +92,17 @@ void require_same_bits(const std::vector<T>& got, const std::vector<T>& want) {
   REQUIRE(at == -1);
 }
 
+// Within `most` of the reference, absolutely; the caller says why that much.
+inline void require_within(const std::vector<float>& got, const std::vector<float>& want,
+                           double most) {
+  REQUIRE(got.size() == want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (same_bits(got[i], want[i])) continue;
+    INFO(i << ": " << got[i] << " instead of " << want[i]);
+    REQUIRE(std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i])) <= most);
+  }
+}
+
 inline Tensor tensor_of(const Context& context, const ChannelLayout& l,
                         const std::vector<float>& values) {
   return Tensor::from(context, Shape{l.outer, l.channels, l.inner}, values);
