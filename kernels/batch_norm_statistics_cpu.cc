@@ -124,6 +124,20 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance) {
   });
 }
 
+namespace {
+
+// What is not finite would stay in the running statistics.
+void check_statistics(float mean, float variance, int64_t channel) {
+  if (std::isfinite(mean) && std::isfinite(variance)) return;
+  throw HALFTONE_ERROR("batch_norm")
+      .expected("a batch whose mean and variance float32 can hold")
+      .found("mean " + std::to_string(mean) + ", variance " + std::to_string(variance) +
+             " in channel " + std::to_string(channel))
+      .fix("normalise the data, and look whether the learning rate is too high");
+}
+
+}  // namespace
+
 void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count, float momentum,
                        Tensor& running_mean, Tensor& running_variance) {
   check_same("batch_norm", mean, running_mean);
@@ -138,6 +152,7 @@ void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count
   const float *m = mean.data<float>(), *v = variance.data<float>();
   float *rm = running_mean.data<float>(), *rv = running_variance.data<float>();
   const float keep = 1.0f - momentum;
+  for (int64_t c = 0; c < mean.numel(); ++c) check_statistics(m[c], v[c] * unbias, c);
   for (int64_t c = 0; c < mean.numel(); ++c) {
     rm[c] = keep * rm[c] + momentum * m[c];
     rv[c] = keep * rv[c] + momentum * (v[c] * unbias);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nn/input_check.h"
+
 namespace halftone {
 namespace {
 
@@ -149,15 +151,27 @@ void FakeQuantize::check_not_empty(const Shape& shape) const {
   throw HALFTONE_ERROR("fake_quantize").expected("at least one value").found("an empty batch");
 }
 
-// NaN and infinity have no code: they are refused here, before clamping would hide them.
+// NaN and infinity have no code: they are refused here, before clamping would hide them. So are
+// activations that a scale could hold, and no variance behind them.
 void FakeQuantize::check_finite(const std::vector<kernels::Range>& seen) const {
+  constexpr float kLargest = 0x1p60f;
   for (size_t c = 0; c < seen.size(); ++c) {
-    if (std::isfinite(seen[c].low) && std::isfinite(seen[c].high)) continue;
+    const float low = seen[c].low, high = seen[c].high;
+    const std::string where = seen.size() > 1 ? " in channel " + std::to_string(c) : "";
+    if (!std::isfinite(low) || !std::isfinite(high)) {
+      throw HALFTONE_ERROR("fake_quantize")
+          .at(path())
+          .expected("finite values to quantize (" + name_of(type()) + ")")
+          .found((std::isnan(low) ? "NaN" : "an infinity") + where)
+          .fix("look at the data, and whether the learning rate is too high");
+    }
+    if (type() == QuantType::kWeight || std::max(-low, high) <= kLargest) continue;
     throw HALFTONE_ERROR("fake_quantize")
         .at(path())
-        .expected("finite values to quantize (" + name_of(type()) + ")")
-        .found((std::isnan(seen[c].low) ? "NaN" : "an infinity") +
-               (seen.size() > 1 ? " in channel " + std::to_string(c) : std::string()));
+        .expected("values to quantize (" + name_of(type()) +
+                  ") up to 2^60: batch norm squares them, in float32")
+        .found(short_number(-low > high ? low : high) + where)
+        .fix("normalise the data, and look whether the learning rate is too high");
   }
 }
 

@@ -135,7 +135,7 @@ class FakeQuantize : public Module {
   bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
   bool observer_enabled() const { return flag(*observer_enabled_); }
   void check_not_empty(const Shape& shape) const;
-  // Throws where an end of a range is NaN or infinite.
+  // Throws where an end of a range is NaN or infinite, or an activation's passes 2^60.
   void check_finite(const std::vector<kernels::Range>& seen) const;
 
  private:
