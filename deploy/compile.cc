@@ -37,6 +37,24 @@ integer::Window window_of(const Pool2dOptions& o) {
   return w;
 }
 
+// Of the whole image at once, or of windows: a depthwise convolution of ones. Both make a code of
+// sum (q - z).
+Op average_op(const Pool2dOptions& windows, const integer::Image& image) {
+  Op op;
+  op.kind = OpKind::kAveragePool;
+  op.channels.resize(1);
+  if (windows.kernel_h == image.height && windows.kernel_w == image.width) return op;
+  op.kind = OpKind::kConvolution;
+  op.window = window_of(windows);
+  op.groups = image.channels;
+  op.channels.resize(static_cast<size_t>(image.channels));
+  op.weights.bits = 1;
+  op.weights.low = 1;  // and no step above it
+  const int64_t bits = int64_t{1} * windows.kernel_h * windows.kernel_w * image.channels;
+  op.weights.packed.assign(static_cast<size_t>((bits + 7) / 8), 0);
+  return op;
+}
+
 // A quantizer as training knows it must quantize in evaluation too.
 void check_ready(const FakeQuantize* q, const std::string& path) {
   if (q == nullptr || q->will_quantize()) return;
@@ -221,18 +239,21 @@ class Compiler {
     check_ready(average.output.get(), path);
     const QuantParams y = average.output->params();
     const CodeValue in = as_codes(input(node), nullptr, path);
-    Value result = value_of(in);
-    const int64_t pixels = int64_t{1} * result.shape.height * result.shape.width;
-    result.shape.height = result.shape.width = 1;
-    set_params(y, result);
-    Op op;
-    op.kind = OpKind::kAveragePool;
+    const integer::Image image = value_of(in).shape;
+    const auto windows =
+        equal_windows(*average.pool, {1, image.height, image.width, image.channels});
+    if (!windows.has_value()) refuse(path, "its windows do not all average as many values");
+    const int64_t count = int64_t{1} * windows->kernel_h * windows->kernel_w;
+    Op op = average_op(*windows, image);
     op.name = path;
     op.inputs = {in.value};
-    op.channels.resize(1);
-    op.channels[0].multiplier = average_multiplier(in.params, y, pixels);
+    op.pad_code = in.params.zero_point;
+    for (runtime::OutputChannel& channel : op.channels)
+      channel.multiplier = average_multiplier(in.params, y, count);
     op.low = static_cast<float>(y.qmin - y.zero_point);
     op.high = static_cast<float>(y.qmax - y.zero_point);
+    Value result = moved(in, node);
+    set_params(y, result);
     return add(std::move(op), std::move(result), path);
   }
 

@@ -1,6 +1,7 @@
 #include "quant/average.h"
 
-#include "kernels/integer/code_ops.h"
+#include <algorithm>
+
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 
@@ -9,8 +10,13 @@ namespace {
 
 bool moves_only(const std::string& op) { return op == "flatten" || op == "reshape"; }
 
+bool averages(const Module* module) {
+  return dynamic_cast<const AvgPool2d*>(module) != nullptr ||
+         dynamic_cast<const AdaptiveAvgPool2d*>(module) != nullptr;
+}
+
 // The averaging that a layer reads, through operations with one reader; null where there is none.
-AdaptiveAvgPool2d* average_before(Module& model, const Graph& graph, const std::string& layer) {
+Module* average_before(Module& model, const Graph& graph, const std::string& layer) {
   int node = graph.only_node(layer);
   while (node >= 0) {
     const int before = graph.producer(graph.nodes()[node].inputs.at(0));
@@ -20,86 +26,140 @@ AdaptiveAvgPool2d* average_before(Module& model, const Graph& graph, const std::
     if (module == nullptr || module->output_transform() ||
         graph.only_node(made.module_path) != before)
       return nullptr;
-    auto* pool = dynamic_cast<AdaptiveAvgPool2d*>(module);
-    if (pool != nullptr) return pool->out_h() == 1 && pool->out_w() == 1 ? pool : nullptr;
+    if (averages(module)) return module;
     if (!moves_only(made.op)) return nullptr;
     node = before;
   }
   return nullptr;
 }
 
-// sum (q - z), int32 (N, C).
-Tensor sums_of(const Codes& x) {
+Shape image_before(const Graph& graph, int node) {
+  const int before = graph.producer(graph.nodes()[node].inputs.at(0));
+  return before < 0 ? Shape{} : graph.nodes()[before].output_shape;
+}
+
+bool fits(const std::shared_ptr<FakeQuantize>& q) {
+  return q != nullptr && q->emits_codes() && q->fits_epilogue() && !q->is_sign();
+}
+
+// sum (q - z) over the windows of one row of the result; what lies outside is zero.
+void sum_row(const uint8_t* image, const Shape& s, const Pool2dOptions& o, int32_t zero,
+             int64_t row, int64_t columns, int32_t* to) {
+  const int64_t height = s[1], width = s[2], channels = s[3];
+  const int64_t top = row * o.stride_h - o.pad_h;
+  std::fill_n(to, columns * channels, 0);
+  for (int64_t x = 0; x < columns; ++x, to += channels) {
+    const int64_t left = x * o.stride_w - o.pad_w;
+    for (int64_t i = std::max<int64_t>(top, 0); i < std::min(top + o.kernel_h, height); ++i) {
+      for (int64_t j = std::max<int64_t>(left, 0); j < std::min(left + o.kernel_w, width); ++j) {
+        const uint8_t* pixel = image + (i * width + j) * channels;
+        for (int64_t c = 0; c < channels; ++c) to[c] += pixel[c] - zero;
+      }
+    }
+  }
+}
+
+// int32, of the result's shape.
+Tensor sums_of(const Codes& x, const Pool2dOptions& o) {
   const Shape& s = x.values.shape();
-  const integer::Image image{static_cast<int32_t>(s[1]), static_cast<int32_t>(s[2]),
-                             static_cast<int32_t>(s[3])};
-  Tensor sums = Tensor::empty(x.values.context(), {s[0], s[3]}, DType::kInt32);
+  const Shape shape = pool2d_shape(s, o);
+  Tensor sums = Tensor::empty(x.values.context(), shape, DType::kInt32);
   const uint8_t* from = x.values.data<uint8_t>();
   int32_t* to = sums.data<int32_t>();
-  parallel_for(x.values.context(), s[0], 1,
-               [=, z = x.params.zero_point](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i)
-                   integer::sum_pixels(from + i * image.size(), image, z, to + i * image.channels);
+  const int64_t rows = shape[1], size = s[1] * s[2] * s[3], line = shape[2] * shape[3];
+  parallel_for(x.values.context(), s[0] * rows, 1,
+               [=, &s, &o, z = x.params.zero_point](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r)
+                   sum_row(from + r / rows * size, s, o, z, r % rows, shape[2], to + r * line);
                });
   return sums;
 }
+
+int64_t count_of(const Pool2dOptions& o) { return int64_t{1} * o.kernel_h * o.kernel_w; }
 
 kernels::Channels repeated(float multiplier, int64_t channels) {
   return kernels::Channels(static_cast<size_t>(channels), quant_math::Channel{-1, 0, multiplier});
 }
 
 // The means as reals, one rounding from the exact ones.
-Variable means_of(const Variable& x, const Tensor& sums) {
-  const Shape& s = x.shape();
-  const float unit = x.codes()->params.scale / static_cast<float>(s[1] * s[2]);
+Variable means_of(const Variable& x, const Pool2dOptions& o, const Tensor& sums) {
+  const float unit = x.codes()->params.scale / static_cast<float>(count_of(o));
   Tensor y = Tensor::empty(sums.context(), sums.shape());
-  kernels::epilogue_to_float(sums, repeated(unit, s[3]), -INFINITY, INFINITY, y);
-  auto backward = [](const Tensor& dy, GradSink& sink) {
-    kernels::adaptive_avg_pool2d_backward(dy, sink.out(0));
+  kernels::epilogue_to_float(sums, repeated(unit, sums.dim(-1)), -INFINITY, INFINITY, y);
+  auto backward = [o](const Tensor& dy, GradSink& sink) {
+    kernels::avg_pool2d_backward(dy, o, sink.out(0));
   };
-  return make_result({"adaptive_avg_pool2d", {x}, std::move(backward)},
-                     y.reshape({s[0], 1, 1, s[3]}));
+  return make_result({"quant_mean", {x}, std::move(backward)}, std::move(y));
 }
 
 // The means' codes, straight from the sums.
-Variable codes_of(const FakeQuantize& q, const Variable& x, const Tensor& sums) {
+Variable codes_of(const FakeQuantize& q, const Variable& x, const Pool2dOptions& o,
+                  const Tensor& sums) {
   const QuantParams y = q.params();
-  const Shape& s = x.shape();
   const float z = static_cast<float>(y.zero_point);
   const kernels::CodeRange range{y.qmin - z, y.qmax - z, y.zero_point};
-  const float multiplier = average_multiplier(x.codes()->params, y, s[1] * s[2]);
+  const float multiplier = average_multiplier(x.codes()->params, y, count_of(o));
   Tensor codes = Tensor::empty(sums.context(), sums.shape(), DType::kUInt8);
-  kernels::epilogue_to_codes(sums, repeated(multiplier, s[3]), range, codes);
-  return make_result({"quant_average", {x}, {}}, Codes{codes.reshape({s[0], 1, 1, s[3]}), y});
+  kernels::epilogue_to_codes(sums, repeated(multiplier, sums.dim(-1)), range, codes);
+  return make_result({"quant_average", {x}, {}}, Codes{std::move(codes), y});
 }
 
 Variable run_average(const Average& average, const std::vector<Variable>& inputs) {
   average.tree->check();
   const FakeQuantize& q = *average.output;
   const Variable& x = inputs.at(0);
-  if (x.codes() == nullptr || x.shape().rank() != 4) return average.pool->forward(inputs);
-  const Tensor sums = sums_of(*x.codes());
+  const auto windows = equal_windows(*average.pool, x.shape());
+  if (x.codes() == nullptr || !windows.has_value()) return average.pool->forward(inputs);
+  const Tensor sums = sums_of(*x.codes(), *windows);
   const bool ends_in_codes = !average.pool->training() && q.will_quantize();
-  return ends_in_codes ? codes_of(q, x, sums) : means_of(x, sums);
+  return ends_in_codes ? codes_of(q, x, *windows, sums) : means_of(x, *windows, sums);
 }
 
 }  // namespace
 
-float average_multiplier(const QuantParams& x, const QuantParams& y, int64_t pixels) {
-  return x.scale / (y.scale * static_cast<float>(pixels));
+std::optional<Pool2dOptions> equal_windows(const Module& pool, const Shape& image) {
+  if (image.rank() != 4) return std::nullopt;
+  if (const auto* adaptive = dynamic_cast<const AdaptiveAvgPool2d*>(&pool)) {
+    const int height = static_cast<int>(image[1]), width = static_cast<int>(image[2]);
+    if (height % adaptive->out_h() != 0 || width % adaptive->out_w() != 0) return std::nullopt;
+    Pool2dOptions o;
+    o.kernel_h = o.stride_h = height / adaptive->out_h();
+    o.kernel_w = o.stride_w = width / adaptive->out_w();
+    return o;
+  }
+  const auto* average = dynamic_cast<const AvgPool2d*>(&pool);
+  if (average == nullptr) return std::nullopt;
+  Pool2dOptions o = average->options();
+  const bool pads = o.pad_h > 0 || o.pad_w > 0;
+  if (pads && !o.count_include_pad) return std::nullopt;
+  if (o.ceil_mode) {
+    o.ceil_mode = false;
+    if (pool2d_shape(image, o) != pool2d_shape(image, average->options())) return std::nullopt;
+  }
+  return o;
+}
+
+float average_multiplier(const QuantParams& x, const QuantParams& y, int64_t count) {
+  return x.scale / (y.scale * static_cast<float>(count));
 }
 
 std::vector<AveragePtr> find_averages(Module& model, const Graph& graph,
-                                      const std::vector<ChainPtr>& chains) {
+                                      const std::vector<ChainPtr>& chains,
+                                      const OutputOf& output_of) {
   std::vector<AveragePtr> list;
-  for (const ChainPtr& chain : chains) {
-    if (chain->input == nullptr || !chain->input->fits_epilogue() || chain->input->is_sign())
-      continue;
-    auto* pool = average_before(model, graph, chain->anchor->path());
-    if (pool == nullptr) continue;
+  const auto add = [&](Module* pool, const std::shared_ptr<FakeQuantize>& output) {
+    const int node = pool == nullptr ? -1 : graph.only_node(pool->path());
+    if (node < 0 || !fits(output) || !equal_windows(*pool, image_before(graph, node))) return;
     list.push_back(std::make_shared<Average>());
     list.back()->pool = pool;
-    list.back()->output = chain->input;
+    list.back()->output = output;
+  };
+  for (auto& [path, module] : model.named_modules()) {
+    if (averages(module) && !module->output_transform()) add(module, output_of(path));
+  }
+  for (const ChainPtr& chain : chains) {
+    Module* pool = average_before(model, graph, chain->anchor->path());
+    if (pool != nullptr && output_of(pool->path()) == nullptr) add(pool, chain->input);
   }
   return list;
 }

@@ -223,7 +223,7 @@ void Quantizer::bind_biases() {
     }
     const std::string why = bias_obstacle(point.module);
     if (!why.empty()) {
-      warnings_.push_back("the bias of " + point.module + " is not quantized: " + why);
+      warn("the bias of " + point.module + " is not quantized: " + why);
       points_.erase(points_.begin() + static_cast<std::ptrdiff_t>(i));
       continue;
     }

@@ -36,9 +36,14 @@ std::string reason_of(const GraphNode& node) {
     return "its result is not quantized (quant_types [\"output\"])";
   if (node.op == "batch_norm") return "it is not folded into the layer before it";
   if (is_clamp_op(node.op)) return "it does not directly follow a layer that computes on integers";
-  const bool averages = node.op == "adaptive_avg_pool2d";
-  return node.op + " has no integer form" +
-         (averages ? " on reals: quantize the output of the layer before it" : "");
+  return node.op + " has no integer form";
+}
+
+// The same of an average pooling. `known`: it is one of the averages, so that codes are missing.
+std::string reason_of_average(const Module& pool, const Shape& image, bool known) {
+  if (known) return "no codes reach it: quantize the output of the layer before it";
+  if (!equal_windows(pool, image)) return "its windows do not all average as many values";
+  return "its result has no quantizer of its own: quantize its output (quant_types [\"output\"])";
 }
 
 }  // namespace
@@ -63,6 +68,17 @@ bool Quantizer::runs_on_integers(const GraphNode& node) const {
   });
 }
 
+std::string Quantizer::reason_on_floats(const GraphNode& node) const {
+  const Module* module = model_.find(node.module_path);
+  const bool averages = node.op == "avg_pool2d" || node.op == "adaptive_avg_pool2d";
+  if (module == nullptr || !averages) return reason_of(node);
+  const bool known = std::any_of(averages_.begin(), averages_.end(),
+                                 [&](const AveragePtr& a) { return a->pool == module; });
+  const int before = graph_->producer(node.inputs.at(0));
+  return reason_of_average(*module, before < 0 ? Shape{} : graph_->nodes()[before].output_shape,
+                           known);
+}
+
 std::map<std::string, std::string> Quantizer::float_layers() const {
   std::map<std::string, std::string> found;
   std::set<std::string> quantized;
@@ -74,9 +90,7 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
   }
   if (!graph_.has_value() || !options_.integer) return found;
   const auto has_output = [this](const std::string& path) {
-    return std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {
-      return p.module == path && p.type == QuantType::kOutput;
-    });
+    return find_point(path, QuantType::kOutput) != nullptr;
   };
   const std::vector<bool> inside = between(*graph_, quantized);
   std::set<int> floats;  // values of what is named here, and of what follows it
@@ -97,7 +111,7 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
     const auto known = obstacles_.find(path);
     found[path.empty() ? "the network itself" : path] = known != obstacles_.end() ? known->second
                                                         : layer ? integer_obstacle(path)
-                                                                : reason_of(node);
+                                                                : reason_on_floats(node);
     if (!has_output(path)) floats.insert(node.output);
   }
   return found;

@@ -13,8 +13,7 @@ bool known(const std::shared_ptr<FakeQuantize>& q) { return q != nullptr && q->i
 
 void Quantizer::reject(const std::string& module, const std::string& why) {
   obstacles_[module] = why;
-  warnings_.push_back(module +
-                      " runs on the float path and cannot be deployed as integers: " + why);
+  warn(module + " runs on the float path and cannot be deployed as integers: " + why);
 }
 
 std::string Quantizer::chain_obstacle(const Chain& chain) const {
@@ -33,15 +32,15 @@ void Quantizer::warn_of_floats() {
     if (chain->grid == nullptr) names.push_back(chain->anchor->path());
   }
   if (!names.empty()) {
-    warnings_.push_back(short_list(names) + (names.size() == 1 ? " runs" : " run") +
-                        " on the float path and cannot be deployed as integers: no quantized input "
-                        "reaches " +
-                        (names.size() == 1 ? "it" : "them"));
+    warn(short_list(names) + (names.size() == 1 ? " runs" : " run") +
+         " on the float path and cannot be deployed as integers: no quantized input "
+         "reaches " +
+         (names.size() == 1 ? "it" : "them"));
   }
   for (const QuantPoint& point : points_) {
     const std::string why = point.quantizer->integer_obstacle();
     if (point.type == QuantType::kOutput && !why.empty() && obstacles_.count(point.module) == 0)
-      warnings_.push_back("the output of " + point.module + " stays float: " + why);
+      warn("the output of " + point.module + " stays float: " + why);
   }
 }
 

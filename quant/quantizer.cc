@@ -75,14 +75,17 @@ void Quantizer::prepare() {
   read_config();
   if (dummy_.defined()) graph_ = trace(model_, Variable(dummy_));
   create_points();
-  if (points_.empty())
-    warnings_.push_back("config_list quantizes nothing: no entry matches a layer");
+  if (points_.empty()) warn("config_list quantizes nothing: no entry matches a layer");
   check_options();
   create_chains();
   prepare_points();
   if (graph_.has_value() && !options_.nni) group_edges();
   if (graph_.has_value()) share_edges();
-  if (graph_.has_value() && options_.integer) averages_ = find_averages(model_, *graph_, chains_);
+  if (graph_.has_value() && options_.integer) {
+    averages_ = find_averages(model_, *graph_, chains_, [this](const std::string& path) {
+      return quantizer_of(path, QuantType::kOutput);
+    });
+  }
   try {
     bind_biases();
   } catch (Error& e) {
@@ -148,14 +151,19 @@ void Quantizer::join_optimizer() {
   });
 }
 
-QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) {
-  for (QuantPoint& point : points_) {
+const QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) const {
+  for (const QuantPoint& point : points_) {
     if (point.module == module && point.type == type) return &point;
   }
   return nullptr;
 }
 
-std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module, QuantType type) {
+QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) {
+  return const_cast<QuantPoint*>(std::as_const(*this).find_point(module, type));
+}
+
+std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module,
+                                                      QuantType type) const {
   const QuantPoint* point = find_point(module, type);
   return point == nullptr ? nullptr : point->quantizer;
 }
@@ -196,8 +204,8 @@ std::shared_ptr<FakeQuantize> Quantizer::last_output(const std::vector<Module*>&
         member == nullptr ? nullptr : quantizer_of(member->path(), QuantType::kOutput);
     if (named == nullptr) continue;
     if (last != nullptr) {
-      warnings_.push_back("the output quantizer before " + member->path() +
-                          " is left out: one quantizer stands behind what is computed together");
+      warn("the output quantizer before " + member->path() +
+           " is left out: one quantizer stands behind what is computed together");
       points_.erase(std::find_if(points_.begin(), points_.end(),
                                  [&](const QuantPoint& p) { return p.quantizer == last; }));
     }

@@ -175,10 +175,12 @@ class Quantizer {
   void join_optimizer();
   void check_options() const;
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
+  const QuantPoint* find_point(const std::string& module, QuantType type) const;
   QuantPoint* find_point(const std::string& module, QuantType type);
-  std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type);
+  std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type) const;
   void reject(const std::string& module, const std::string& why);
   bool runs_on_integers(const GraphNode& node) const;
+  std::string reason_on_floats(const GraphNode& node) const;
   void warn_of_floats();
   std::string unknown_scale(const std::string& path) const;
   void check_known() const;

@@ -162,6 +162,30 @@ TEST_CASE("a concatenation of two branches") {
   REQUIRE(count(kinds, runtime::OpKind::kConcat) == 1);
 }
 
+TEST_CASE("averages over windows: convolutions of ones") {
+  const Context c(Net::options(2));
+  const auto pooled = [](const std::string& names) {
+    return R"({"quant_types": ["output"], "quant_bits": 8, "op_names": [)" + names +
+           R"(], "quant_dtype": "uint", "quant_scheme": "per_tensor_affine"})";
+  };
+  for (const std::string& more :
+       {pooled(R"("relu1", "relu2")"), pooled(R"("relu1", "relu2", "half", "third")")}) {
+    auto net = stem(c);
+    net->append("half", make<AvgPool2d>(c, pool_options(3, 2, 1)))
+        .append("conv2", make<Conv2d>(c, Conv2dArgs{4, 5, 3, 0, 1, 1}))
+        .append("relu2", make_relu(c))
+        .append("third", make<AdaptiveAvgPool2d>(c, 2, 3))
+        .append("flatten", make<Flatten>(c))
+        .append("fc", make<Linear>(c, 30, 5));
+    std::vector<runtime::OpKind> kinds;
+    const VerifyReport r =
+        train_and_verify(net, config(8, more), random_images(c, {3, 8, 12}, 17, 5), &kinds);
+    INFO(to_table(r));
+    REQUIRE(r.passes());
+    REQUIRE(count(kinds, runtime::OpKind::kConvolution) == 5);
+  }
+}
+
 TEST_CASE("a sum that is not quantized, and an average of reals, are refused by name") {
   const Context c(Net::options(2));
   auto net = stem(c);
@@ -176,5 +200,5 @@ TEST_CASE("a sum that is not quantized, and an average of reals, are refused by 
   add_head(c, 4, *open);
   REQUIRE_THROWS_WITH(
       train_and_verify(open, config(8, kSums), data),
-      Catch::Contains("avg_pool: adaptive_avg_pool2d has no integer form on reals"));
+      Catch::Contains("avg_pool: no codes reach it: quantize the output of the layer before"));
 }

@@ -174,8 +174,10 @@ TEST_CASE("NaN and infinities are refused where they are observed, and change no
   auto q = quantizer(c, QuantType::kInput, spec_of(8, false, false, false));
   run(*q, vector_of(c, {-0.5f, 1.0f}));
   const float scale = scale_of(*q);
-  for (const auto& [v, name] :
-       {std::pair{std::vector<float>{0, NAN, 1}, "NaN"}, {{NAN}, "NaN"}, {{1, -INFINITY}, "inf"}, {{-3e38f}, "-3e+38"}}) {
+  for (const auto& [v, name] : {std::pair{std::vector<float>{0, NAN, 1}, "NaN"},
+                                {{NAN}, "NaN"},
+                                {{1, -INFINITY}, "inf"},
+                                {{-3e38f}, "-3e+38"}}) {
     REQUIRE_THROWS_WITH(run(*q, vector_of(c, v)),
                         Catch::Contains("input") && Catch::Contains(name));
     REQUIRE((scale_of(*q) == scale && q->ranges()[0].high == 1.0f));

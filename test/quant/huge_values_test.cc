@@ -16,7 +16,8 @@ std::string config(const std::string& name, bool inputs) {
                                                    : "";
   return R"([{"quant_types": [)" + types + R"(], "quant_bits": )" +
          (name == "BNNQuantizer" ? "1" : "8") + R"(,
-      "op_types": ["Conv2d", "Linear"])" + more + "}]";
+      "op_types": ["Conv2d", "Linear"])" +
+         more + "}]";
 }
 
 void step(LayerNet& run, float factor, int k) {
