@@ -11,7 +11,6 @@ namespace halftone::kernels {
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance);
 
 // running = (1 - momentum) running + momentum batch, with the unbiased variance, as PyTorch.
-// Throws where float32 cannot hold the batch's statistics, changing nothing.
 void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count, float momentum,
                        Tensor& running_mean, Tensor& running_variance);
 

@@ -16,7 +16,7 @@ namespace halftone::test {
 
 // Every type that the algorithm takes, on every Conv2d and Linear, in 4 bits or what is next to it.
 // Only the logits stay as they are: of one bit, hardly a gradient would pass.
-inline ConfigList config_for(const Quantizer& quantizer) {
+inline ConfigList config_for(const Quantizer& quantizer, const std::string& output_layer = "5") {
   const ConfigRules rules = quantizer.rules();
   ConfigValues entry;
   entry.quant_types.emplace();
@@ -24,7 +24,7 @@ inline ConfigList config_for(const Quantizer& quantizer) {
   entry.quant_bits = std::clamp(4, rules.min_bits, rules.max_bits);
   entry.op_types = {"Conv2d", "Linear"};
   ConfigValues last = entry;
-  last.op_names = {"5"};
+  last.op_names = {output_layer};
   auto& types = *last.quant_types;
   types.erase(std::remove(types.begin(), types.end(), "output"), types.end());
   return std::vector<ConfigValues>{entry, last};

@@ -1,73 +1,18 @@
-#include "quant/observer_quantizer.h"
-
+// Post-training quantization of networks.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "nn/zoo/zoo.h"
 #include "quant/observer_quantize.h"
+#include "quant/observer_quantizer.h"
 #include "test/quant/chain_net.h"
+#include "test/quant/observer_run.h"
 #include "test/tensor/temp_folder.h"
 
 using namespace halftone;
 using namespace halftone::test;
-
-namespace {
-
-std::string config_with(const std::string& keys) {
-  return R"([{"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"])" +
-         (keys.empty() ? "" : ", " + keys) + "}]";
-}
-
-// LeNet-5 in evaluation mode; without config in float.
-struct Lenet {
-  explicit Lenet(const std::string& keys, bool quantized = true)
-      : model(make_model("lenet5", context)) {
-    model->eval();
-    if (!quantized) return;
-    quantizer = std::make_unique<ObserverQuantizer>(*model.module, config_with(keys), nullptr,
-                                                    Tensor::zeros(context, model.batch_shape(1)));
-  }
-  void calibrate(int batches = 3) {
-    for (int k = 0; k < batches; ++k) logits(k);
-  }
-  std::vector<float> logits(int k = 90) {
-    const NoGrad no_grad;
-    const Variable x(spread(context, model.batch_shape(4), -0.4f, 2.0f + 0.1f * k, 3 + 2 * k));
-    return (*model.module)(x).value().to_vector<float>();
-  }
-  ObserverQuantize& point(const std::string& module, QuantType type = QuantType::kInput) {
-    for (const QuantPoint& p : quantizer->points()) {
-      if (p.module == module && p.type == type)
-        return dynamic_cast<ObserverQuantize&>(*p.quantizer);
-    }
-    throw std::logic_error(module);
-  }
-
-  Context context{{{}, 2, 3}};
-  Model model;
-  std::unique_ptr<ObserverQuantizer> quantizer;
-};
-
-// One activation's quantizer, alone.
-struct Lone {
-  explicit Lone(ObserverKind kind, QuantSpec spec = {}) {
-    spec.observer = kind;
-    q = make<ObserverQuantize>(context, FakeQuantizeArgs{QuantType::kInput, spec, 0, false});
-    q->eval();
-  }
-  Variable run(const std::vector<float>& values) {
-    return (*q)(
-        Variable(Tensor::from(context, Shape{static_cast<int64_t>(values.size())}, values)));
-  }
-  Context context;
-  std::shared_ptr<ObserverQuantize> q;
-};
-
-const ObserverKind kKinds[] = {ObserverKind::kMinMax, ObserverKind::kEma, ObserverKind::kHistogram,
-                               ObserverKind::kPercentile, ObserverKind::kKl};
-
-}  // namespace
 
 TEST_CASE("until compress() the network is the float one, bit for bit") {
   Lenet plain("", false), observed("");
@@ -170,99 +115,6 @@ TEST_CASE("a state of another observer or range is refused by name") {
   auto state = histogram.model->state_dict();
   state["conv1.input_fake_quant.histogram"] = Tensor::zeros(histogram.context, {7});
   REQUIRE_THROWS_WITH(Lenet("").model->load_state_dict(state), Catch::Contains("2048 counts"));
-}
-
-TEST_CASE("observers: what each makes of values with an outlier") {
-  std::vector<float> values;
-  for (int i = 0; i < 4000; ++i)
-    values.push_back(static_cast<float>(i % 100) / 100.0f + static_cast<float>(i) * 1e-6f);
-  values.push_back(50.0f);
-  for (const ObserverKind kind : kKinds) {
-    CAPTURE(name_of(kind));
-    QuantSpec spec;
-    spec.percentile = 99.9;
-    Lone lone(kind, spec);
-    lone.run(values);
-    values.back() = 40.0f;
-    lone.run(values);
-    lone.q->fix();
-    const float high = lone.q->ranges()[0].high;
-    CHECK((lone.q->ranges()[0].low >= 0.0f && lone.q->ranges()[0].low < 0.01f));
-    if (kind == ObserverKind::kMinMax) CHECK(high == 50.0f);
-    if (kind == ObserverKind::kEma) CHECK(high == quant_math::ema(50.0f, 40.0f, 0.99));
-    if (kind == ObserverKind::kHistogram) CHECK((high >= 40.0f && high <= 51.0f));  // dear to clip
-    if (kind == ObserverKind::kPercentile) CHECK((high > 0.95f && high < 1.05f));
-    // A divergence is infinite where a clipped value meets an empty bin.
-    if (kind == ObserverKind::kKl) CHECK((high >= 40.0f && high <= 50.0f));
-    values.back() = 50.0f;
-    REQUIRE_THROWS_WITH(lone.q->observe_values(Tensor::zeros(lone.context, {3})),
-                        Catch::Contains("fixed already"));
-  }
-}
-
-TEST_CASE("kl: one sign has all codes for its magnitudes, two have half of them") {
-  for (const float low : {0.0f, -1.0f}) {
-    std::vector<float> values = {3.0f};
-    for (int bin = 0; bin < 2048; ++bin) {  // half a bell of noisy counts, and the outlier above
-      const double at = bin / 340.0, noise = bin * 0.618 - std::floor(bin * 0.618);
-      const int count = static_cast<int>(40.0 * std::exp(-at * at / 2.0) * (0.5 + noise));
-      for (int i = 0; i < count; ++i)
-        values.push_back((i % 2 == 0 ? 3.0f : 3.0f * low) * (static_cast<float>(bin) + 0.5f) /
-                         2048);
-    }
-    const Shape shape{static_cast<int64_t>(values.size())};
-    Lone lone(ObserverKind::kKl);
-    lone.run(values);
-    kernels::SymmetricHistogram h;
-    kernels::update_histogram(Tensor::from(lone.context, shape, values), 4096, h);
-    const int kept = least_divergence_bins(h.magnitudes(), low < 0 ? 128 : 256);
-    REQUIRE(kept < 2048);
-    const kernels::Range seen = lone.q->ranges()[0];
-    lone.q->fix();
-    const float high = h.high * static_cast<float>(kept) / 2048.0f;
-    REQUIRE(lone.q->ranges()[0].high == high);
-    REQUIRE(lone.q->ranges()[0].low == std::max(seen.low, -high));
-  }
-}
-
-TEST_CASE("observers: constant, zero, single, tiny and growing values") {
-  for (const ObserverKind kind : kKinds) {
-    for (const std::vector<float>& values : std::vector<std::vector<float>>{
-             {0, 0, 0}, {3, 3, 3}, {-2.5f}, {1e-40f, -1e-40f}, {1e-30f, 1.0f}}) {
-      CAPTURE(name_of(kind), values);
-      Lone lone(kind);
-      REQUIRE(lone.run(values).value().to_vector<float>() == values);
-      lone.run({0.0f});
-      lone.q->fix();
-      const quant_math::Grid g = lone.q->grids(1).list[0];
-      REQUIRE(g.scale >= quant_math::kScaleFloor);
-      for (const float v : lone.run(values).value().to_vector<float>()) REQUIRE(std::isfinite(v));
-      REQUIRE(lone.run({0.0f}).value().item<float>() == 0.0f);
-    }
-    Lone lone(kind);
-    lone.run({0.0f, 1e-3f});
-    lone.run({-1.0f, 1e6f});
-    lone.q->fix();
-    REQUIRE(lone.q->ranges()[0].high <= 1.0001e6f);  // PyTorch's histogram moves its end outwards
-    REQUIRE(std::isfinite(lone.q->grids(1).list[0].scale));
-  }
-}
-
-TEST_CASE("observers: NaN, infinity and an empty batch are refused and change nothing") {
-  for (const ObserverKind kind : kKinds) {
-    Lone lone(kind);
-    lone.run({0.5f, 1.0f});
-    const auto before = lone.q->state_dict();
-    for (const std::vector<float>& bad :
-         std::vector<std::vector<float>>{{1.0f, NAN}, {INFINITY}, {}}) {
-      CAPTURE(name_of(kind), bad);
-      REQUIRE_THROWS_AS(lone.run(bad), Error);
-      for (const auto& [name, tensor] : lone.q->state_dict()) {
-        CAPTURE(name);
-        REQUIRE(std::memcmp(tensor.raw(), before.at(name).raw(), tensor.nbytes()) == 0);
-      }
-    }
-  }
 }
 
 TEST_CASE("bits, reduced range, dtypes and schemes") {
