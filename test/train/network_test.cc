@@ -22,10 +22,7 @@ std::vector<std::string> floats_of(const std::string& recipe) {
       {"lenet5-naive", {"conv1", "conv2", "fc1", "fc2", "fc3"}},  // no input is quantized
       {"bnn-vgg-bnn-full", {"features.0"}},                       // images arrive
       // NNI's: two layers in float, the first binary one behind a float activation.
-      {"bnn-vgg-bnn", {"features.17", "features.3"}},
-      {"resnet20-lsq-w4a4",
-       {"avg_pool", "layer1.0.add", "layer1.1.add", "layer1.2.add", "layer2.0.add", "layer2.1.add",
-        "layer2.2.add", "layer3.0.add", "layer3.1.add", "layer3.2.add"}}};
+      {"bnn-vgg-bnn", {"features.17", "features.3"}}};
   const auto found = kFloats.find(recipe);
   return found == kFloats.end() ? std::vector<std::string>() : found->second;
 }
