@@ -16,14 +16,6 @@ void write(const std::vector<double>& sums, double factor, Tensor& out) {
     out.data<float>()[c] = static_cast<float>(factor * sums[c]);
 }
 
-// NNI's, in the float arithmetic of PyTorch: where values lie on the last code but for a rounding
-// of the mean, that decides whether they count as clipped.
-float nni_initial_scale(const kernels::Moments& m, int32_t qmax) {
-  const float mean = static_cast<float>(m.sum_magnitudes) / static_cast<float>(m.count);
-  const float root = static_cast<float>(std::sqrt(static_cast<double>(qmax)));
-  return std::max(2.0f * mean / root, quant_math::kScaleFloor);
-}
-
 float& at(Variable& v, int64_t c) { return v.mutable_value().data<float>()[c]; }
 float at(const Variable& v, int64_t c) { return v.value().data<float>()[c]; }
 
@@ -93,7 +85,6 @@ std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>
   for (const kernels::Moments& m : seen) {
     const double reach = std::fabs(m.mean()) + 3 * m.deviation();
     const float s = m.sum_magnitudes == 0 ? 0.0f
-                    : spec().nni          ? nni_initial_scale(m, g.qmax)
                     : from_deviation_
                         ? std::max(static_cast<float>(reach / -g.qmin), quant_math::kScaleFloor)
                         : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
