@@ -58,10 +58,15 @@ Json describe_tensor(const std::string& name, const Tensor& t) {
   return j;
 }
 
+// With how a batch norm is folded behind a weight.
+std::string in_words(const std::string& spec, const std::string& fold) {
+  return spec + (fold.empty() ? "" : ", fold " + fold);
+}
+
 Json describe_quantizer(const std::string& name, const FakeQuantize& q) {
   Json j = {{"where", name},
             {"type", name_of(q.type())},
-            {"spec", q.summary_of_spec()},
+            {"spec", in_words(q.summary_of_spec(), q.fold() ? name_of(*q.fold()) : "")},
             {"bits", q.spec().bits},
             {"initialised", q.initialised()}};
   for (const char* key : {"scale", "zero_point", "min_val", "max_val"}) j[key] = Json::array();
@@ -158,7 +163,7 @@ Json exported_quantizer(const TensorFile& file, const std::string& type, const J
   const std::string state = q.at("state");
   Json row = {{"where", state},
               {"type", type},
-              {"spec", q.at("summary")},
+              {"spec", in_words(q.at("summary"), q.value("fold", ""))},
               {"bits", q.at("bits")},
               {"initialised", q.at("initialised")}};
   for (const char* key : {"scale", "zero_point"})

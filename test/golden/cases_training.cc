@@ -118,7 +118,10 @@ std::vector<Case> training_cases() {
   const std::string chain =
       "NNI's gradient skips tanh and the normalisation (D2); ours has the chain rule, so only the "
       "first loss is the same";
-  const double trace = 1e-3;  // ten steps amplify a last bit
+  // Ten steps amplify a last bit. With other multipliers 4-bit traces may pass this: PyTorch's own
+  // convolutions (oneDNN, native, in double) are up to 1.4 % apart from each other then, and ours
+  // is as near to one of them as they are.
+  const double trace = 1e-3;
   return {{"G25",
            "ten steps of every quantizer, then an evaluation",
            {{"lsq4/0/0", Nearness::kTrace, trace},

@@ -300,8 +300,10 @@ quantizer: {name: %s, config_list: [{quant_types: [weight, input], quant_bits: %
                                     self.assertAlmostEqual(found, wanted, 6)
                     self.assertNotIn("- to -", self.call("inspect", path).stdout)
                 self.assertEqual(len(rows), 4)
-                for run, export in rows.values():
+                for where, (run, export) in rows.items():
                     self.assertEqual(run["spec"], export["spec"])
+                    # A batch norm follows both layers: how it is folded is part of a weight's words.
+                    self.assertEqual(", fold scale" in run["spec"], "weight_fake_quant" in where, run)
                     for key in ["scale", "zero_point", "min_val", "max_val"]:
                         self.assertEqual(len(run[key]), len(export[key]))
                         for a, b in zip(run[key], export[key]):
