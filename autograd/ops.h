@@ -14,7 +14,7 @@ namespace halftone {
 
 // x (N, H, W, C), w (O, kh, kw, C/groups), bias (O) or undefined.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
-                const Conv2dOptions& options);
+                const Conv2dOptions& options, ConvAlgorithm algorithm = ConvAlgorithm::kDirect);
 // x (N, in), w (out, in), bias (out) or undefined.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias);
 

@@ -17,11 +17,11 @@ void check_linear(const Variable& x, const Variable& w) {
 }  // namespace
 
 Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
-                const Conv2dOptions& options) {
+                const Conv2dOptions& options, ConvAlgorithm algorithm) {
   const Tensor& xv = x.value();
   const Tensor& wv = w.value();
   Tensor y = Tensor::empty(xv.context(), conv2d_shape(xv.shape(), wv.shape(), options));
-  kernels::conv2d(xv, wv, value_or_null(bias), options, y);
+  kernels::conv2d(xv, wv, value_or_null(bias), options, y, algorithm);
   auto backward = [saved_x = saved_if(wants_grad(w) || wants_grad(bias), xv),
                    saved_w = saved_if(wants_grad(x), wv), w_shape = wv.shape(),
                    options](const Tensor& dy, GradSink& sink) {

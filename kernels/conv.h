@@ -12,13 +12,19 @@ struct Conv2dOptions {
   int groups = 1;
 };
 
+enum class ConvAlgorithm {
+  kDirect,  // sums of products: exact on integer-valued operands while they stay below 2^24
+  kAuto,    // the fastest, Winograd's among them: within 1e-5 of the largest magnitude
+};
+
 // Shape of y; throws on mismatched channels, groups, or a kernel larger than the padded input.
 Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dOptions& options);
 
 namespace kernels {
 // float32. `bias` (O) may be null.
 void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
-            Tensor& y);
+            Tensor& y, ConvAlgorithm algorithm = ConvAlgorithm::kDirect);
+// Gradients are by the fastest algorithm.
 void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
                           Tensor& dx);
 // dx += the data gradient, bit for bit as if added afterwards.

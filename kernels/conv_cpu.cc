@@ -2,6 +2,7 @@
 #include "kernels/conv.h"
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
+#include "kernels/conv_winograd.h"
 #include "kernels/elementwise.h"
 
 namespace halftone::kernels {
@@ -17,6 +18,17 @@ const ConvBodies* direct() {
   static const ConvBodies* bodies =
       direct_conv_avx512() != nullptr ? direct_conv_avx512() : direct_conv_avx2();
   return bodies;
+}
+
+// Where Winograd's algorithm is the fastest: whole tiles for the most part (7 x 7 outputs fill 77 %
+// of theirs), and enough of them to pay for the transformation of the weights.
+const ConvBodies* winograd(const ConvGeometry& g, int64_t rows, int64_t columns) {
+  const int64_t tiles = winograd_tiles(rows, columns);
+  if (g.n * tiles < 16 || 4 * rows * columns < 3 * tiles * kWinogradTile * kWinogradTile)
+    return nullptr;
+  if (winograd_conv_avx512() != nullptr)
+    return winograd_avx512_takes(g) ? winograd_conv_avx512() : nullptr;
+  return winograd_avx2_takes(g) ? winograd_conv_avx2() : nullptr;
 }
 
 // Where our own kernels are faster than oneDNN, as measured with //tools:bench_conv.
@@ -46,15 +58,22 @@ const ConvBodies& choose(const ConvGeometry& g, bool own_is_faster) {
   return own && direct() != nullptr && direct_conv_takes(g) ? *direct() : library();
 }
 
+const ConvBodies& choose_data(const ConvGeometry& g, const Context& context) {
+  if (const ConvBodies* bodies = winograd(g, g.h, g.w)) return *bodies;
+  return choose(g, own_data(g, context));
+}
+
 }  // namespace
 
 void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
-            Tensor& y) {
+            Tensor& y, ConvAlgorithm algorithm) {
   const ConvGeometry g = conv_geometry("conv2d", x.shape(), w.shape(), options);
   check_conv_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
   if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
   if (y.numel() == 0) return;
-  choose(g, own_forward(g, x.context())).forward(g, x, w, bias, y);
+  const ConvBodies* fast = algorithm == ConvAlgorithm::kAuto ? winograd(g, g.oh, g.ow) : nullptr;
+  const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_forward(g, x.context()));
+  bodies.forward(g, x, w, bias, y);
 }
 
 namespace {
@@ -73,14 +92,14 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
                           Tensor& dx) {
   const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
-  choose(g, own_data(g, dy.context())).backward_data(g, dy, w, dx);
+  choose_data(g, dy.context()).backward_data(g, dy, w, dx);
 }
 
 void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
                               Tensor& dx) {
   const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
-  const ConvBodies& bodies = choose(g, own_data(g, dy.context()));
+  const ConvBodies& bodies = choose_data(g, dy.context());
   if (bodies.add_backward_data != nullptr && !scatter_data_takes(g)) {
     bodies.add_backward_data(g, dy, w, dx);
     return;

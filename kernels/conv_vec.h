@@ -29,10 +29,14 @@ struct Vec {
     return {_mm512_maskz_loadu_ps(mask(count), p)};
   }
   static Vec broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+  static Vec all(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_first(float* p, int count) const { _mm512_mask_storeu_ps(p, mask(count), v); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static Vec fnma(Vec a, Vec b, Vec c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static Vec sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
 
  private:
   static __mmask16 mask(int count) { return static_cast<__mmask16>((1u << count) - 1); }
@@ -49,10 +53,14 @@ struct Vec {
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vec load_first(const float* p, int count) { return {_mm256_maskload_ps(p, mask(count))}; }
   static Vec broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+  static Vec all(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_first(float* p, int count) const { _mm256_maskstore_ps(p, mask(count), v); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
   static Vec add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  static Vec sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  static Vec mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
 
  private:
   static __m256i mask(int count) {

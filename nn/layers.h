@@ -33,6 +33,8 @@ class WeightLayer : public Module {
  protected:
   // operate() between the transforms: input, weight, bias, then the result's gradient.
   Variable run_transformed(const Variable& x) const;
+  // Whether something stands between the layer's operands and operate().
+  bool transforms_operands() const { return input_ || weight_; }
 
  private:
   Slot &input_, &weight_, &bias_, &gradient_;

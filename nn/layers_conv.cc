@@ -93,7 +93,9 @@ Variable Conv2d::forward(const std::vector<Variable>& inputs) {
 }
 
 Variable Conv2d::operate(const Variable& x, const Variable& w, const Variable& b) const {
-  return conv2d(padded(x), w, b, options_);
+  // Transforms may make integers of the operands (signs, say): their sums stay exact.
+  return conv2d(padded(x), w, b, options_,
+                transforms_operands() ? ConvAlgorithm::kDirect : ConvAlgorithm::kAuto);
 }
 
 Linear::Linear(const Context& context, int in_features, int out_features, bool with_bias)

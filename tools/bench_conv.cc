@@ -9,6 +9,7 @@
 
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
+#include "kernels/conv_winograd.h"
 #include "kernels/integer_bodies.h"
 #include "kernels/integer_conv.h"
 #include "kernels/matmul.h"
@@ -98,15 +99,28 @@ const ConvBodies kReference{
     [](const kernels::ConvGeometry& g, const Tensor& x, const Tensor& dy, Tensor& dw,
        Tensor* dbias) { kernels::reference::conv2d_backward_weight(x, dy, g.options, dw, dbias); }};
 
-std::vector<const ConvBodies*> conv_columns(const Settings& settings) {
-  std::vector<const ConvBodies*> bodies{&kChosen};
-  if (kernels::onednn_conv() != nullptr) bodies.push_back(kernels::onednn_conv());
-  for (const ConvBodies* own : {kernels::direct_conv_avx512(), kernels::direct_conv_avx2()}) {
-    if (own != nullptr) bodies.push_back(own);
-  }
-  if (settings.portable) bodies.push_back(&kernels::portable_conv());
-  if (settings.reference) bodies.push_back(&kReference);
-  return bodies;
+bool any_shape(const kernels::ConvGeometry&) { return true; }
+
+struct Column {
+  const char* name;
+  const ConvBodies* bodies;  // null: not on this machine, or not asked for
+  bool (*takes)(const kernels::ConvGeometry&) = any_shape;
+};
+
+std::vector<Column> conv_columns(const Settings& settings) {
+  std::vector<Column> columns = {
+      {"chosen", &kChosen},
+      {"oneDNN", kernels::onednn_conv()},
+      {"direct AVX-512", kernels::direct_conv_avx512(), kernels::direct_conv_takes},
+      {"Winograd AVX-512", kernels::winograd_conv_avx512(), kernels::winograd_avx512_takes},
+      {"direct AVX2", kernels::direct_conv_avx2(), kernels::direct_conv_takes},
+      {"Winograd AVX2", kernels::winograd_conv_avx2(), kernels::winograd_avx2_takes},
+      {"portable", settings.portable ? &kernels::portable_conv() : nullptr},
+      {"reference", settings.reference ? &kReference : nullptr}};
+  columns.erase(std::remove_if(columns.begin(), columns.end(),
+                               [](const Column& c) { return c.bodies == nullptr; }),
+                columns.end());
+  return columns;
 }
 
 void print_layer(const Layer& l, const char* op) {
@@ -140,6 +154,17 @@ void bench_codes(const Settings& settings, const Context& context, const Layer& 
   std::printf("\n");
 }
 
+// Empty where the bodies lack the operation.
+std::function<void()> call_of(const ConvBodies& b, const std::string& op,
+                              const kernels::ConvGeometry& g, Operands& t) {
+  if (op == "forward" && b.forward != nullptr) return [&] { b.forward(g, t.x, t.w, nullptr, t.y); };
+  if (op == "data" && b.backward_data != nullptr)
+    return [&] { b.backward_data(g, t.y, t.w, t.dx); };
+  if (op == "weight" && b.backward_weight != nullptr)
+    return [&] { b.backward_weight(g, t.x, t.y, t.dw, nullptr); };
+  return nullptr;
+}
+
 void bench_conv(const Settings& settings, const Context& context, const Layer& l) {
   const Conv2dOptions options{l.stride, l.stride, l.pad, l.pad, 1, 1, 1};
   const Shape xs{l.n, l.size, l.size, l.c}, ws{l.o, l.kernel, l.kernel, l.c};
@@ -148,14 +173,13 @@ void bench_conv(const Settings& settings, const Context& context, const Layer& l
   const double flops = 2.0 * g.n * g.pixels() * g.o * g.taps();
   for (const char* op : {"forward", "data", "weight"}) {
     print_layer(l, op);
-    for (const ConvBodies* b : conv_columns(settings)) {
-      print(milliseconds(settings,
-                         [&] {
-                           if (*op == 'f') b->forward(g, t.x, t.w, nullptr, t.y);
-                           if (*op == 'd') b->backward_data(g, t.y, t.w, t.dx);
-                           if (*op == 'w') b->backward_weight(g, t.x, t.y, t.dw, nullptr);
-                         }),
-            flops);
+    for (const Column& c : conv_columns(settings)) {
+      const std::function<void()> call = call_of(*c.bodies, op, g, t);
+      if (c.takes(g) && call) {
+        print(milliseconds(settings, call), flops);
+      } else {
+        std::printf(" | %18s", "-");
+      }
     }
     std::printf("\n");
   }
@@ -204,9 +228,11 @@ int main(int argc, char** argv) {
   ContextOptions options;
   options.threads = settings.threads;
   const Context context(options);
-  std::printf("%d threads; ms and GFLOP/s: chosen%s%s%s\n", context.threads(),
-              kernels::onednn_conv() != nullptr ? " | oneDNN" : "",
-              settings.portable ? " | portable" : "", settings.reference ? " | reference" : "");
+  std::printf("%d threads; ms and GFLOP/s of convolutions:", context.threads());
+  for (const Column& c : conv_columns(settings)) std::printf(" | %s", c.name);
+  std::printf("\nlinear layers: chosen%s%s; codes: chosen | by floats\n",
+              kernels::onednn_matmul() != nullptr ? " | oneDNN" : "",
+              settings.portable ? " | portable" : "");
   for (const Layer& layer : kLayers) {
     if (!settings.network.empty() && settings.network != layer.network) continue;
     (layer.size == 0 ? bench_linear : bench_conv)(settings, context, layer);

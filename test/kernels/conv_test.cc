@@ -103,7 +103,10 @@ const ConvBodies& chosen() {
 using Takes = bool (*)(const kernels::ConvGeometry&);
 bool all(const kernels::ConvGeometry&) { return true; }
 
-void check_body(const ConvBodies& bodies, int threads, Takes takes = all) {
+constexpr size_t kDx = 2;  // among the results
+
+void check_body(const ConvBodies& bodies, int threads, Takes takes = all,
+                bool exact_gradient = true) {
   const Context context = context_with(threads);
   for (const Expected& e : expected()) {
     if (!takes(kernels::conv_geometry("test", e.c.x(), e.c.weight(), e.c.options))) continue;
@@ -115,7 +118,7 @@ void check_body(const ConvBodies& bodies, int threads, Takes takes = all) {
     for (size_t i = 0; i < got.size(); ++i) {
       INFO("result " << i << " of y, y without bias, dx, dw, dw without dbias, dbias");
       CHECK(same_values(got[i], again[i]));
-      if (e.integers) CHECK(same_values(got[i], want[i]));
+      if (e.integers && (i != kDx || exact_gradient)) CHECK(same_values(got[i], want[i]));
       CHECK(relative_error(got[i], want[i]) < kTolerance);
     }
   }
@@ -173,9 +176,10 @@ TEST_CASE("convolution: the direct body for AVX-512, exact on integers, same bit
   check_body(*bodies, 2, kernels::direct_conv_takes);
 }
 
+// Its data gradient may be Winograd's.
 TEST_CASE("convolution: the body chosen by shape, exact on integers, same bits twice") {
-  check_body(chosen(), 1);
-  check_body(chosen(), 2);
+  check_body(chosen(), 1, all, false);
+  check_body(chosen(), 2, all, false);
 }
 
 TEST_CASE("convolution: adding the data gradient has the bits of adding it afterwards") {
