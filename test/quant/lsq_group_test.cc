@@ -189,6 +189,38 @@ TEST_CASE("LSQ, a branch of zeros asks for no scale, and does not hold the other
     REQUIRE(code == 128);
 }
 
+TEST_CASE("LSQ, sums of 4-bit codes; sums of layers that nobody else quantizes") {
+  struct Row {
+    std::string config;
+    int bits;
+    bool layers;  // are quantized too
+  };
+  for (const Row& row :
+       {Row{"[" + std::string(kW4A4) + outputs("Add", 4) + "]", 4, true},
+        Row{"[" + outputs("Add", 4) + "]", 4, false}, Row{"[" + outputs("Add") + "]", 8, false}}) {
+    CAPTURE(row.config);
+    BlockRun run(row.config, false, true, 0, "LsqQuantizer");
+    REQUIRE(run.q->sums().size() == 1);
+    REQUIRE(run.q->warnings().empty());
+    // The layers compute on floats, and say so; their results are codes nevertheless.
+    REQUIRE(run.q->float_layers().count("conv1") == (row.layers ? 0 : 1));
+    for (int k = 0; k < 4; ++k) REQUIRE(std::isfinite(run.step(k)));
+    run.evaluate();
+    const Codes &a = codes_of(run.net->branch), &b = codes_of(run.net->skip),
+                &y = codes_of(run.net->sum);
+    const int last = (1 << row.bits) - 1, half = (last + 1) / 2;
+    REQUIRE((a.params.qmin == 128 - half && a.params.qmax == 127 + half));  // stored 128 higher
+    REQUIRE((b.params.qmin == 0 && b.params.qmax == last));
+    int64_t clipped = 0;
+    for (int64_t i = 0; i < y.values.numel(); ++i) {
+      const int t = a.values.data<uint8_t>()[i] - 128 + b.values.data<uint8_t>()[i];
+      REQUIRE(y.values.data<uint8_t>()[i] == std::min(std::max(t, 0), last));
+      clipped += t < 0 || t > last;
+    }
+    REQUIRE(clipped > 0);
+  }
+}
+
 TEST_CASE("LSQ W4A4 ResNet-20 with 8-bit sums: nothing is left to floats, and it learns") {
   const Context c(two_threads());
   Model model = make_model("resnet20", c);
