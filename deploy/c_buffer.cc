@@ -1,52 +1,29 @@
 #include "deploy/c_buffer.h"
 
-#include <algorithm>
+#include "deploy/runtime/buffer_plan.h"
 
 namespace halftone {
-namespace {
-
-struct Block {
-  int64_t begin, end;
-  size_t last_use;  // an operation
-};
-
-// The first gap of `bytes` between blocks in order.
-int64_t first_gap(const std::vector<Block>& blocks, int64_t bytes) {
-  int64_t at = 0;
-  for (const Block& b : blocks) {
-    if (at + bytes <= b.begin) break;
-    at = std::max(at, b.end);
-  }
-  return at;
-}
-
-std::vector<size_t> last_uses(const runtime::Program& program) {
-  std::vector<size_t> last(program.values.size(), program.ops.size());
-  for (size_t v = 0; v + 1 < program.values.size(); ++v) last[v] = v == 0 ? 0 : v - 1;
-  for (size_t i = 0; i < program.ops.size(); ++i) {
-    for (const int32_t v : program.ops[i].inputs) last[v] = i;
-  }
-  return last;
-}
-
-}  // namespace
 
 BufferPlan plan_buffer(const runtime::Program& program) {
-  BufferPlan plan;
-  plan.offset.assign(program.values.size(), -1);
-  const std::vector<size_t> last = last_uses(program);
-  std::vector<Block> blocks;
+  std::vector<runtime::Block> blocks;
+  std::vector<size_t> block_of(program.values.size());
   for (size_t i = 0; i < program.ops.size(); ++i) {
-    const auto dead = [i](const Block& b) { return b.last_use < i; };
-    blocks.erase(std::remove_if(blocks.begin(), blocks.end(), dead), blocks.end());
+    for (const int32_t v : program.ops[i].inputs) {
+      if (v > 0) blocks[block_of[v]].last = i;
+    }
     const int32_t v = program.ops[i].output;
     if (program.values[v].is_float) continue;
-    const int64_t bytes = program.values[v].shape.size(), at = first_gap(blocks, bytes);
-    plan.offset[v] = at;
-    plan.bytes = std::max(plan.bytes, at + bytes);
-    blocks.push_back({at, at + bytes, last[v]});
-    std::sort(blocks.begin(), blocks.end(),
-              [](const Block& a, const Block& b) { return a.begin < b.begin; });
+    block_of[v] = blocks.size();
+    const bool result = v + 1 == static_cast<int32_t>(program.values.size());
+    blocks.push_back({program.values[v].shape.size(), i, result ? program.ops.size() : i});
+  }
+  const runtime::BlockPlan placed = runtime::plan_blocks(blocks);
+  BufferPlan plan;
+  plan.offset.assign(program.values.size(), -1);
+  plan.bytes = placed.bytes;
+  size_t next = 0;
+  for (size_t v = 1; v < program.values.size(); ++v) {
+    if (!program.values[v].is_float) plan.offset[v] = placed.offset[next++];
   }
   return plan;
 }

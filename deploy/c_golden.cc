@@ -84,7 +84,9 @@ int ht_self_test(void) {{
 }  // namespace
 
 std::string golden_text(const Program& program, int count) {
-  runtime::Session session(std::make_shared<const Program>(program));
+  runtime::SessionOptions options;
+  options.keeps_tensors = true;
+  runtime::Session session(std::make_shared<const Program>(program), options);
   ImageMaker maker(program.input().shape);
   std::string text =
       fmt::format("static const uint32_t ht_golden[{}][{}] = {{\n", count, program.ops.size());

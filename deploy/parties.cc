@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 
 #include "data/augment.h"
 #include "deploy/runtime/session.h"
@@ -92,48 +91,23 @@ class EngineParty : public Party {
  public:
   EngineParty(const Context& context, std::shared_ptr<const runtime::Program> program,
               const integer::Body& body)
-      : context_(context), program_(std::move(program)), body_(body) {}
-  std::string name() const override { return std::string("engine, ") + body_.name; }
+      : session_(program, {body, context.threads(), true}), name_(body.name) {}
+  std::string name() const override { return "engine, " + name_; }
 
   BatchTensors run(const uint8_t* images, int64_t count) override {
-    BatchTensors t = room_for(*program_, count);
-    const int64_t pixels = program_->input().shape.size();
-    parallel_for(context_, count, 1, [&](int64_t begin, int64_t end) {
-      std::unique_ptr<runtime::Session> session = take();
-      for (int64_t i = begin; i < end; ++i) {
-        keep(*session, session->run(images + i * pixels), i, t);
-      }
-      const std::lock_guard<std::mutex> lock(mutex_);
-      idle_.push_back(std::move(session));
-    });
+    BatchTensors t = room_for(session_.program(), count);
+    session_.run(images, count, t.reals.data());
+    for (size_t v = 1; v < t.codes.size(); ++v) {
+      if (t.codes[v].empty()) continue;
+      const uint8_t* codes = session_.codes(static_cast<int32_t>(v));
+      std::copy(codes, codes + t.codes[v].size(), t.codes[v].begin());
+    }
     return t;
   }
 
  private:
-  std::unique_ptr<runtime::Session> take() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_.empty()) return std::make_unique<runtime::Session>(program_, body_);
-    std::unique_ptr<runtime::Session> session = std::move(idle_.back());
-    idle_.pop_back();
-    return session;
-  }
-
-  void keep(const runtime::Session& session, const std::vector<float>& reals, int64_t i,
-            BatchTensors& t) const {
-    for (size_t v = 1; v < t.codes.size(); ++v) {
-      if (t.codes[v].empty()) continue;
-      const int64_t size = program_->values[v].shape.size();
-      const uint8_t* codes = session.codes(static_cast<int32_t>(v));
-      std::copy(codes, codes + size, t.codes[v].begin() + i * size);
-    }
-    std::copy(reals.begin(), reals.end(), t.reals.begin() + i * static_cast<int64_t>(reals.size()));
-  }
-
-  Context context_;
-  std::shared_ptr<const runtime::Program> program_;
-  integer::Body body_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<runtime::Session>> idle_;
+  runtime::Session session_;
+  std::string name_;
 };
 
 class OracleParty : public Party {

@@ -8,7 +8,7 @@
 
 #include "deploy/compile.h"
 #include "deploy/oracle.h"
-#include "kernels/integer/dot.h"
+#include "kernels/integer/products.h"
 
 namespace halftone {
 
@@ -31,7 +31,7 @@ using PartyPtr = std::unique_ptr<Party>;
 // The model as `halftone eval` runs it. Throws when it does not make a value of the program.
 PartyPtr training_party(Module& model, const CompiledProgram& compiled,
                         const ProgramSource& source);
-// Work is shared among the context's threads.
+// With the context's threads.
 PartyPtr engine_party(const Context& context, std::shared_ptr<const runtime::Program> program,
                       const integer::Body& body);
 PartyPtr oracle_party(const Context& context, std::shared_ptr<const runtime::Program> program,

@@ -1,30 +1,37 @@
-// Runs a program, one image at a time.
+// Runs a program.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "deploy/runtime/program.h"
-#include "kernels/integer/dot.h"
+#include "kernels/integer/products.h"
 
 namespace halftone::runtime {
 
-// Keeps every tensor of the last image. One thread at a time; threads share the program.
+struct SessionOptions {
+  integer::Body body = integer::bodies().back();
+  int threads = 1;            // they share the images of a call, or the layers of a single one
+  bool keeps_tensors = false;  // for codes()
+};
+
+// One call at a time; sessions share the program.
 class Session {
  public:
-  explicit Session(std::shared_ptr<const Program> program,
-                   const integer::Body& body = integer::bodies().back());
+  explicit Session(std::shared_ptr<const Program> program, const SessionOptions& options = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   const Program& program() const;
-  // image: input().shape.size() bytes, (H, W, C). Returns the result as reals,
-  // result().shape.size() of them, valid until the next run.
-  const std::vector<float>& run(const uint8_t* image);
-  // The same for `bytes` bytes; throws ProgramError where the program takes another number.
+  // images: `count` of input().shape.size() bytes, (H, W, C). Writes the result as reals,
+  // result().shape.size() of each image.
+  void run(const uint8_t* images, int64_t count, float* results);
+  // One image of `bytes` bytes; throws ProgramError where the program takes another number. What it
+  // returns is valid until the next call.
   const std::vector<float>& run(const uint8_t* image, size_t bytes);
-  // The codes of a value, which is not the input and not float.
+  // The codes of a value of all images of the last call, which is not the input and not float. Only
+  // where the session keeps_tensors.
   const uint8_t* codes(int32_t value) const;
 
  private:

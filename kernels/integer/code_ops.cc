@@ -15,99 +15,63 @@ struct Taps {
   int32_t from, to;
 };
 
-template <class T, class Better>
-void pool(const T* in, const Image& shape, const Window& w, const Image& out_shape, Better better,
-          T* out) {
-  const int64_t channels = shape.channels;
-  for (int32_t y = 0; y < out_shape.height; ++y) {
-    const Taps ys(y, w.kernel_h, w.stride_h, w.pad_h, shape.height);
-    for (int32_t x = 0; x < out_shape.width; ++x, out += channels) {
-      const Taps xs(x, w.kernel_w, w.stride_w, w.pad_w, shape.width);
-      for (int64_t c = 0; c < channels; ++c) {
-        T best = in[(int64_t{ys.from} * shape.width + xs.from) * channels + c];
-        for (int32_t i = ys.from; i < ys.to; ++i) {
-          for (int32_t j = xs.from; j < xs.to; ++j) {
-            const T v = in[(int64_t{i} * shape.width + j) * channels + c];
-            if (better(v, best, c)) best = v;
-          }
-        }
-        out[c] = best;
-      }
-    }
-  }
+void take_larger(const uint8_t* in, int64_t count, uint8_t* out) {
+  for (int64_t c = 0; c < count; ++c) out[c] = in[c] > out[c] ? in[c] : out[c];
 }
 
-int32_t shifted(int32_t acc, const int32_t* offset, int32_t c) {
-  if (offset == nullptr) return acc;
-  return static_cast<int32_t>(static_cast<uint32_t>(acc) + static_cast<uint32_t>(offset[c]));
+int16_t clamped(int32_t v) {
+  return static_cast<int16_t>(v < -1024 ? -1024 : v > 1024 ? 1024 : v);
 }
 
 }  // namespace
 
-void gather_taps(const uint8_t* image, const Image& in, const Window& window, int32_t y, int32_t x,
-                 int32_t first, int32_t count, uint8_t pad, uint8_t* taps) {
-  for (int32_t i = 0; i < window.kernel_h; ++i) {
-    const int32_t row = y * window.stride_h - window.pad_h + i * window.dilation_h;
-    for (int32_t j = 0; j < window.kernel_w; ++j, taps += count) {
-      const int32_t column = x * window.stride_w - window.pad_w + j * window.dilation_w;
-      if (row < 0 || row >= in.height || column < 0 || column >= in.width) {
-        memset(taps, pad, static_cast<size_t>(count));
-      } else {
-        memcpy(taps, image + (int64_t{row} * in.width + column) * in.channels + first,
-               static_cast<size_t>(count));
-      }
+void map_codes(const uint8_t* in, int64_t pixels, int32_t channels, const uint8_t* table,
+               int32_t table_channels, uint8_t* out) {
+  if (table_channels == 1) {
+    for (int64_t i = 0; i < pixels * channels; ++i) out[i] = table[in[i]];
+    return;
+  }
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int64_t c = 0; c < channels; ++c) *out++ = table[256 * c + *in++];
+  }
+}
+
+void max_pool_row(const uint8_t* in, const Image& shape, int64_t in_row, const Window& window,
+                  int32_t y, int32_t out_width, uint8_t* out) {
+  const int64_t channels = shape.channels;
+  const Taps ys(y, window.kernel_h, window.stride_h, window.pad_h, shape.height);
+  memset(out, 0, static_cast<size_t>(out_width * channels));
+  for (int32_t x = 0; x < out_width; ++x, out += channels) {
+    const Taps xs(x, window.kernel_w, window.stride_w, window.pad_w, shape.width);
+    for (int32_t i = ys.from; i < ys.to; ++i) {
+      for (int32_t j = xs.from; j < xs.to; ++j)
+        take_larger(in + i * in_row + j * channels, channels, out);
     }
   }
 }
 
-void map_codes(const uint8_t* in, int64_t pixels, int32_t channels, const uint8_t* table,
-               int32_t table_channels, uint8_t* out) {
-  const int64_t step = table_channels > 1 ? 256 : 0;
-  for (int64_t p = 0; p < pixels; ++p) {
-    for (int64_t c = 0; c < channels; ++c) *out++ = table[step * c + *in++];
+void sum_row(const uint8_t* in, int64_t pixels, int32_t channels, int32_t* sums) {
+  for (int64_t p = 0; p < pixels; ++p, in += channels) {
+    for (int32_t c = 0; c < channels; ++c) sums[c] += in[c];
   }
-}
-
-void max_pool(const uint8_t* in, const Image& shape, const Window& window, const Image& out_shape,
-              uint8_t* out) {
-  pool(
-      in, shape, window, out_shape, [](uint8_t v, uint8_t best, int64_t) { return v > best; }, out);
-}
-
-void max_pool(const int32_t* in, const Image& shape, const Window& window, const Image& out_shape,
-              const uint8_t* takes_min, int32_t* out) {
-  pool(
-      in, shape, window, out_shape,
-      [=](int32_t v, int32_t best, int64_t c) { return takes_min[c] != 0 ? v < best : v > best; },
-      out);
 }
 
 void sum_pixels(const uint8_t* in, const Image& shape, int32_t zero_point, int32_t* acc) {
-  const int64_t pixels = int64_t{1} * shape.height * shape.width;
-  for (int32_t c = 0; c < shape.channels; ++c) acc[c] = 0;
-  for (int64_t p = 0; p < pixels; ++p) {
-    for (int32_t c = 0; c < shape.channels; ++c) acc[c] += *in++ - zero_point;
-  }
-}
-
-void epilogue_row(const int32_t* acc, int32_t channels, const Epilogue& e, uint8_t* out) {
-  for (int32_t c = 0; c < channels; ++c) {
-    const int32_t a = shifted(acc[c], e.offset, c);
-    out[c] =
-        static_cast<uint8_t>(quant_math::epilogue(a, e.channels[c], e.low, e.high, e.zero_point));
-  }
-}
-
-void epilogue_row(const int32_t* acc, int32_t channels, const Epilogue& e, float* out) {
-  for (int32_t c = 0; c < channels; ++c)
-    out[c] = quant_math::epilogue_float(shifted(acc[c], e.offset, c), e.channels[c], e.low, e.high);
+  const int32_t pixels = shape.height * shape.width;
+  for (int32_t c = 0; c < shape.channels; ++c) acc[c] = -zero_point * pixels;
+  sum_row(in, pixels, shape.channels, acc);
 }
 
 void add_codes(const uint8_t* a, const uint8_t* b, int64_t count, const Sum& sum, uint8_t* y) {
-  const int32_t zeros = sum.a_zero + sum.b_zero, low = sum.low, high = sum.high;
+  // |a + b - zeros| <= 510: bounds beyond do not matter, and 16 bits suffice.
+  const auto zeros = static_cast<int16_t>(sum.a_zero + sum.b_zero);
+  const int16_t low = clamped(sum.low), high = clamped(sum.high);
+  const auto zero = static_cast<int16_t>(sum.y_zero);
   for (int64_t i = 0; i < count; ++i) {
-    const int32_t t = a[i] + b[i] - zeros;
-    y[i] = static_cast<uint8_t>((t < low ? low : t > high ? high : t) + sum.y_zero);
+    int16_t t = static_cast<int16_t>(a[i] + b[i] - zeros);
+    t = t < low ? low : t;
+    t = t > high ? high : t;
+    y[i] = static_cast<uint8_t>(t + zero);
   }
 }
 
@@ -117,15 +81,11 @@ void place_channels(const uint8_t* in, int64_t pixels, int32_t channels, int32_t
     memcpy(out + p * out_channels + first, in + p * channels, static_cast<size_t>(channels));
 }
 
-void subsample_pad(const uint8_t* in, const Image& shape, int32_t stride, int32_t before,
-                   uint8_t fill, const Image& out_shape, uint8_t* out) {
-  memset(out, fill, static_cast<size_t>(out_shape.size()));
-  for (int32_t y = 0; y < out_shape.height; ++y) {
-    for (int32_t x = 0; x < out_shape.width; ++x, out += out_shape.channels) {
-      const int64_t from = (int64_t{y} * stride * shape.width + int64_t{x} * stride);
-      memcpy(out + before, in + from * shape.channels, static_cast<size_t>(shape.channels));
-    }
-  }
+void subsample_pad(const uint8_t* in, int32_t channels, int32_t stride, int32_t before,
+                   uint8_t fill, int64_t pixels, int32_t out_channels, uint8_t* out) {
+  memset(out, fill, static_cast<size_t>(pixels * out_channels));
+  for (int64_t p = 0; p < pixels; ++p, out += out_channels)
+    memcpy(out + before, in + p * stride * channels, static_cast<size_t>(channels));
 }
 
 }  // namespace halftone::integer

@@ -86,11 +86,13 @@ void check(const Deployed& d, const std::vector<const char*>& modes = {"", kNoFl
     INFO(mode);
     const CompiledC c(header.text, mode);
     REQUIRE(c.self_test() == 0);
-    runtime::Session session(d.program);
+    runtime::SessionOptions options;
+    options.keeps_tensors = true;
+    runtime::Session session(d.program, options);
     const int64_t size = d.data.images.numel() / d.data.size();
     for (int64_t i = 0; i < d.data.size(); ++i) {
       const uint8_t* image = d.data.images.data<uint8_t>() + i * size;
-      const std::vector<float>& logits = session.run(image);
+      const std::vector<float>& logits = session.run(image, static_cast<size_t>(size));
       const std::vector<uint8_t> want = result_of(session, logits);
       REQUIRE(c.run(image, want.size()) == want);
       REQUIRE(c.label(image) == runtime::index_of_largest(logits));

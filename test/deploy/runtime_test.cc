@@ -72,7 +72,7 @@ TEST_CASE("a program comes back from its bytes and computes by hand") {
   std::vector<uint8_t> image(16, 10);  // 5 after the table
   for (const integer::Body& body : integer::bodies()) {
     INFO(body.name);
-    Session session(std::make_shared<const Program>(p), body);
+    Session session(std::make_shared<const Program>(p), {body, 1, true});
     const std::vector<float> logits = session.run(image.data(), image.size());
     // (45 + 1) / 8 = 5.75 -> 6; the negated channel: 45 / 8 = 5.625 -> 6; 8 codes of 6.
     REQUIRE(session.codes(1)[3] == 5);

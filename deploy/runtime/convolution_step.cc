@@ -1,0 +1,215 @@
+// A convolution: slabs of output channels times chunks of pixels, or of rows that are pooled.
+#include <algorithm>
+
+#include "deploy/runtime/packed_layer.h"
+#include "deploy/runtime/step.h"
+
+namespace halftone::runtime {
+namespace {
+
+using integer::Image;
+using integer::kLanes;
+
+// Slabs larger than this together leave a core's second-level cache: each then takes all pixels in
+// turn. Else all slabs take one chunk of pixels in turn.
+constexpr int64_t kManyWeights = 512 << 10, kChunk = 256;
+
+class ConvolutionStep : public Step {
+ public:
+  ConvolutionStep(const Program& program, const Op& op, const Places& places, int32_t in,
+                  const integer::Body& body)
+      : op_(op),
+        places_(places),
+        in_(in),
+        out_(program.values[op.output]),
+        shape_(op.pools ? op.unpooled : out_.shape),
+        body_(body),
+        joined_(op.groups == 1 && (op.window.dilation_w == 1 || op.window.kernel_w == 1)),
+        packed_(pack_layer(program, op, joined_, !out_.is_float)),
+        slab_major_(packed_.weights.size() > kManyWeights) {
+    const Place& from = places.places[in];
+    const integer::Window& w = op.window;
+    const int64_t columns = joined_ ? 1 : w.kernel_w;
+    for (int64_t r = 0; r < packed_.run_count; ++r) {
+      runs_.push_back(r / columns * w.dilation_h * from.row() +
+                      r % columns * w.dilation_w * from.shape.channels);
+    }
+    overlaps_ = op.pools && op.pool.kernel_h > op.pool.stride_h;
+  }
+
+  int64_t scratch() const override {
+    if (!op_.pools) return 0;
+    const int64_t rows = overlaps_ ? shape_.height : op_.pool.kernel_h;
+    return rows * shape_.width * integer::kSlabVectors * kLanes;
+  }
+
+  void run(const Round& round) const override {
+    if (!out_.is_float) fill_border(places_.places[op_.output], round);
+    const auto slabs = static_cast<int64_t>(packed_.slabs.size()), chunks = chunks_of(round);
+    const int64_t end = round.last(slabs * chunks);
+    for (int64_t i = round.first(slabs * chunks); i < end; ++i) {
+      const int64_t slab = slab_major_ ? i / chunks : i % slabs;
+      const int64_t chunk = slab_major_ ? i % chunks : i / slabs;
+      if (op_.pools) {
+        run_pooled(round, packed_.slabs[slab], chunk);
+      } else {
+        run_chunk(round, packed_.slabs[slab], chunk, chunks);
+      }
+    }
+  }
+
+ private:
+  int64_t pixels() const { return int64_t{shape_.height} * shape_.width; }
+  int64_t chunks_of(const Round& r) const {
+    if (op_.pools) return r.count * (overlaps_ ? 1 : out_.shape.height);
+    const int64_t size = kChunk * r.parts;
+    return (r.count * pixels() + size - 1) / size * r.parts;
+  }
+
+  integer::CodeRange code_range() const {
+    const int32_t z = out_.zero_point;
+    return {z, static_cast<int32_t>(op_.low) + z, static_cast<int32_t>(op_.high) + z};
+  }
+  integer::Steps result_steps() const {
+    if (!out_.is_float) return places_.places[op_.output].steps();
+    const Image& s = out_.shape;
+    return {s.size(), int64_t{s.width} * s.channels, s.channels};
+  }
+
+  // All but the pixels and the result.
+  integer::Slab slab_of(const Round& round, const SlabPlan& plan) const {
+    const Place& from = places_.places[in_];
+    const integer::Window& w = op_.window;
+    integer::Slab s{};
+    s.height = shape_.height, s.width = shape_.width;
+    s.x = source(places_, in_, round) - w.pad_h * from.row() -
+          int64_t{w.pad_w} * from.shape.channels +
+          int64_t{plan.group} * (from.shape.channels / op_.groups);
+    s.from = {from.image(), w.stride_h * from.row(), int64_t{w.stride_w} * from.shape.channels};
+    s.runs = runs_.data(), s.run_count = packed_.run_count;
+    s.run_bytes = packed_.quads * integer::kQuad;
+    s.weights = packed_.weights.data() + plan.weights;
+    s.start = packed_.start.data() + plan.lanes;
+    s.multiplier = packed_.multiplier.data() + plan.lanes;
+    s.vectors = plan.vectors, s.channels = plan.channels;
+    return s;
+  }
+
+  // Where the channels of the slab go, from the round's image `image` on.
+  template <class S>
+  void set_result(const Round& round, const SlabPlan& plan, int64_t image, S& s) const {
+    s.to = result_steps();
+    s.channels = plan.channels;
+    if (out_.is_float) {
+      s.reals = round.results + plan.first + image * s.to.image;
+      s.real_range = {op_.low, op_.high};
+    } else {
+      s.codes = target(places_, op_.output, round) + plan.first + image * s.to.image;
+      s.code_range = code_range();
+    }
+  }
+
+  void run_chunk(const Round& round, const SlabPlan& plan, int64_t chunk, int64_t chunks) const {
+    integer::Slab s = slab_of(round, plan);
+    const int64_t all = round.count * pixels();
+    s.first = all * chunk / chunks, s.last = all * (chunk + 1) / chunks;
+    set_result(round, plan, 0, s);
+    body_.multiply(s);
+  }
+
+  // One row of the pooled result, or where windows share rows, one image.
+  void run_pooled(const Round& round, const SlabPlan& plan, int64_t chunk) const {
+    const int32_t height = out_.shape.height;
+    const int64_t image = overlaps_ ? chunk : chunk / height;
+    integer::PooledSlab p{};
+    p.first = overlaps_ ? 0 : static_cast<int32_t>(chunk % height);
+    p.last = overlaps_ ? height : p.first + 1;
+    const int32_t top = p.first * op_.pool.stride_h - op_.pool.pad_h;
+    const int32_t bottom = (p.last - 1) * op_.pool.stride_h - op_.pool.pad_h + op_.pool.kernel_h;
+    p.first_row = std::max(top, 0);
+    sum_rows(round, plan, image, p.first_row, std::min(bottom, shape_.height));
+    p.sums = round.scratch, p.flip = packed_.flip.data() + plan.lanes;
+    p.multiplier = packed_.multiplier.data() + plan.lanes;
+    p.height = shape_.height, p.width = shape_.width, p.out_width = out_.shape.width;
+    p.pool = op_.pool, p.vectors = plan.vectors;
+    set_result(round, plan, image, p);
+    body_.finish_pooled(p);
+  }
+
+  void sum_rows(const Round& round, const SlabPlan& plan, int64_t image, int32_t top,
+                int32_t bottom) const {
+    integer::Slab s = slab_of(round, plan);
+    s.first = image * pixels() + int64_t{top} * shape_.width;
+    s.last = image * pixels() + int64_t{bottom} * shape_.width;
+    s.channels = plan.vectors * kLanes;
+    s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
+    s.sums = round.scratch - image * s.to.image - top * s.to.row;
+    body_.multiply(s);
+  }
+
+  const Op& op_;
+  const Places& places_;
+  const int32_t in_;
+  const Value& out_;
+  const Image shape_;  // of the convolution's own output
+  const integer::Body body_;
+  const bool joined_;
+  const PackedLayer packed_;
+  const bool slab_major_;
+  bool overlaps_ = false;  // windows of the pooling share rows
+  std::vector<int64_t> runs_;
+};
+
+class DepthwiseStep : public Step {
+ public:
+  DepthwiseStep(const Program& program, const Op& op, const Places& places, int32_t in,
+                const integer::Body& body)
+      : op_(op),
+        places_(places),
+        in_(in),
+        out_(program.values[op.output]),
+        body_(body),
+        packed_(pack_depthwise(program, op)) {}
+
+  void run(const Round& round) const override {
+    const Place &from = places_.places[in_], &to = places_.places[op_.output];
+    const integer::Window& w = op_.window;
+    fill_border(to, round);
+    integer::Depthwise d{};
+    d.height = out_.shape.height, d.width = out_.shape.width, d.channels = out_.shape.channels;
+    d.first = round.first(round.count * d.height), d.last = round.last(round.count * d.height);
+    d.x = source(places_, in_, round) - w.pad_h * from.row() - int64_t{w.pad_w} * d.channels;
+    d.from = {from.image(), w.stride_h * from.row(), int64_t{w.stride_w} * d.channels};
+    d.to = to.steps();
+    d.kernel_h = w.kernel_h, d.kernel_w = w.kernel_w;
+    d.tap_row = w.dilation_h * from.row(), d.tap_column = int64_t{w.dilation_w} * d.channels;
+    d.weights = packed_.weights.data();
+    d.start = packed_.start.data(), d.multiplier = packed_.multiplier.data();
+    d.codes = target(places_, op_.output, round);
+    const int32_t z = out_.zero_point;
+    d.code_range = {z, static_cast<int32_t>(op_.low) + z, static_cast<int32_t>(op_.high) + z};
+    body_.depthwise(d);
+  }
+
+ private:
+  const Op& op_;
+  const Places& places_;
+  const int32_t in_;
+  const Value& out_;
+  const integer::Body body_;
+  const PackedLayer packed_;
+};
+
+}  // namespace
+
+StepPtr make_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
+                         const integer::Body& body) {
+  return std::make_unique<ConvolutionStep>(program, op, places, in, body);
+}
+
+StepPtr make_depthwise(const Program& program, const Op& op, const Places& places, int32_t in,
+                       const integer::Body& body) {
+  return std::make_unique<DepthwiseStep>(program, op, places, in, body);
+}
+
+}  // namespace halftone::runtime

@@ -1,0 +1,43 @@
+// The constants of a convolution as products.h wants them. Inside this folder.
+#pragma once
+
+#include <stdint.h>
+
+#include <vector>
+
+#include "deploy/runtime/program.h"
+#include "kernels/integer/products.h"
+
+namespace halftone::runtime {
+
+// By output channel.
+struct ChannelConstants {
+  std::vector<int8_t> weights;  // (O, kh, kw, C / groups)
+  int64_t length = 0;           // weights of a channel
+  std::vector<int32_t> start;   // b_q - z sum w, modulo 2^32
+  std::vector<float> multiplier;
+  std::vector<int32_t> flip;  // -1 where the smallest of pooled sums counts
+};
+ChannelConstants constants_of(const Program& program, const Op& op);
+
+// A slab of one group.
+struct SlabPlan {
+  int32_t group, first, channels, vectors;  // first: of all output channels
+  int64_t weights;                          // where its weights begin
+  int64_t lanes;                            // where its other constants begin
+};
+
+struct PackedLayer {
+  int64_t run_count = 0, run = 0, quads = 0;  // run: codes
+  std::vector<SlabPlan> slabs;
+  std::vector<int8_t> weights;
+  std::vector<int32_t> start, flip;
+  std::vector<float> multiplier;
+};
+// `joined`: the taps of a kernel row are one run. `as_codes`: lanes in the order of codes.
+PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool as_codes);
+
+// Depthwise: one slab, whose constants have the order of a slab of 4 vectors.
+PackedLayer pack_depthwise(const Program& program, const Op& op);
+
+}  // namespace halftone::runtime

@@ -1,0 +1,294 @@
+// vpdpbusd: four products of a uint8 and an int8 added to an int32, without saturation. Sums stay in
+// registers until they are codes.
+#include "kernels/integer/products_bodies.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include <utility>
+
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")
+
+namespace halftone::integer {
+namespace {
+
+#include "kernels/integer/products_loops.h"
+
+// Pixels of a tile of V vectors: sums, weights and one broadcast fit 32 registers, and the pixels'
+// addresses fit the 16 others.
+template <int V>
+constexpr int kMaxPixels = V == 1 ? 12 : V == 2 ? 10 : 6;
+
+// acc += four products in each lane. Not the intrinsic: gcc 12 then keeps a second copy of every
+// sum, in memory.
+inline void add_products(__m512i codes, __m512i weights, __m512i& acc) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(weights));
+}
+
+inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
+
+inline __m512i four_codes(const uint8_t* x) {
+  int32_t quad;
+  memcpy(&quad, x, sizeof(quad));
+  return _mm512_set1_epi32(quad);
+}
+
+inline __mmask64 first_bits(int32_t n) {
+  return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+}
+
+// What codes are made with.
+template <int V>
+struct Rounding {
+  Rounding(const float* m, const CodeRange& r, int32_t channels)
+      : zero(_mm512_set1_epi16(static_cast<int16_t>(r.zero))),
+        low(_mm512_set1_epi8(static_cast<char>(r.low))),
+        high(_mm512_set1_epi8(static_cast<char>(r.high))),
+        lanes(first_bits(channels)) {
+    for (int v = 0; v < V; ++v) multiplier[v] = _mm512_loadu_ps(m + v * kLanes);
+  }
+  __m512 multiplier[V];
+  __m512i zero, low, high;
+  __mmask64 lanes;
+};
+
+// Steps of the output. Beyond 2^20 all are clamped; from 2^31 on vcvtps2dq would wrap.
+inline __m512i steps(__m512i acc, __m512 multiplier) {
+  const __m512 t = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), multiplier);
+  return _mm512_cvtps_epi32(_mm512_min_ps(t, _mm512_set1_ps(0x1p20f)));
+}
+
+// Codes of 16 V channels, saturating all the way.
+template <int V>
+inline void store_codes(const __m512i* acc, const Rounding<V>& r, uint8_t* to) {
+  const __m512i none = _mm512_setzero_si512();
+  const __m512i a = steps(acc[0], r.multiplier[0]);
+  const __m512i b = V > 1 ? steps(acc[1 % V], r.multiplier[1 % V]) : none;
+  const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), r.zero);
+  __m512i bytes;
+  if constexpr (V == 4) {
+    const __m512i c = steps(acc[2], r.multiplier[2]), d = steps(acc[3], r.multiplier[3]);
+    bytes = _mm512_packus_epi16(ab, _mm512_adds_epi16(_mm512_packs_epi32(c, d), r.zero));
+  } else {
+    bytes = _mm512_castsi256_si512(_mm512_cvtusepi16_epi8(_mm512_max_epi16(ab, none)));
+    // With one vector every other four bytes are none.
+    if constexpr (V == 1)
+      bytes = _mm512_castsi128_si512(_mm256_cvtepi64_epi32(_mm512_castsi512_si256(bytes)));
+  }
+  bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, r.low), r.high);
+  _mm512_mask_storeu_epi8(to, r.lanes, bytes);
+}
+
+template <int V>
+struct ToCodes {
+  explicit ToCodes(const Slab& s) : rounding(s.multiplier, s.code_range, s.channels) {}
+  void operator()(const Slab& s, const __m512i* acc, int64_t to) const {
+    store_codes<V>(acc, rounding, s.codes + to);
+  }
+  Rounding<V> rounding;
+};
+
+template <int V>
+struct ToReals {
+  explicit ToReals(const Slab&) {}
+  void operator()(const Slab& s, const __m512i* acc, int64_t to) const {
+    int32_t sums[V * kLanes];
+    for (int v = 0; v < V; ++v) _mm512_storeu_si512(sums + v * kLanes, acc[v]);
+    to_reals(sums, s.multiplier, s.channels, s.real_range, s.reals + to);
+  }
+};
+
+template <int V>
+struct ToSums {
+  explicit ToSums(const Slab&) {}
+  void operator()(const Slab& s, const __m512i* acc, int64_t to) const {
+    const __mmask64 lanes = first_bits(s.channels);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      _mm512_mask_storeu_epi32(s.sums + to + v * kLanes,
+                               static_cast<__mmask16>(lanes >> (v * kLanes)), acc[v]);
+    }
+  }
+};
+
+template <int P, int V, class Sink>
+void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
+  const uint8_t* x[P];
+  int64_t to[P];
+  __m512i acc[P][V];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+    x[p] = s.x + walk.at(s.from);
+    to[p] = walk.at(s.to);
+    walk.advance();
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) acc[p][v] = load(s.start + v * kLanes);
+  }
+  const int8_t* w = s.weights;
+  for (int64_t r = 0; r < s.run_count; ++r) {
+    const int64_t end = s.runs[r] + s.run_bytes;
+    for (int64_t k = s.runs[r]; k < end; k += kQuad, w += V * kLanes * kQuad) {
+      __m512i weights[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) weights[v] = load(w + v * kLanes * kQuad);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const __m512i codes = four_codes(x[p] + k);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) add_products(codes, weights[v], acc[p][v]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) sink(s, acc[p], to[p]);
+}
+
+// Entry P of the table is the tile of P pixels.
+template <int V, class Sink, class Sequence>
+struct Tiles;
+template <int V, class Sink, int... P>
+struct Tiles<V, Sink, std::integer_sequence<int, P...>> {
+  using Tile = void (*)(const Slab&, PixelWalk&, const Sink&);
+  static constexpr Tile kTable[] = {nullptr, tile<P + 1, V, Sink>...};
+};
+
+template <int V, class Sink>
+void multiply_into(const Slab& s) {
+  constexpr int kMax = kMaxPixels<V>;
+  using Table = Tiles<V, Sink, std::make_integer_sequence<int, kMax>>;
+  const Sink sink(s);
+  PixelWalk walk(s.first, s.height, s.width);
+  const int64_t pixels = s.last - s.first, tiles = (pixels + kMax - 1) / kMax;
+  for (int64_t i = 0; i < tiles; ++i)
+    Table::kTable[pixels * (i + 1) / tiles - pixels * i / tiles](s, walk, sink);
+}
+
+template <int V>
+void multiply_vectors(const Slab& s) {
+  if (s.codes != nullptr) return multiply_into<V, ToCodes<V>>(s);
+  if (s.reals != nullptr) return multiply_into<V, ToReals<V>>(s);
+  multiply_into<V, ToSums<V>>(s);
+}
+
+void multiply(const Slab& s) {
+  if (s.vectors == 1) return multiply_vectors<1>(s);
+  if (s.vectors == 2) return multiply_vectors<2>(s);
+  multiply_vectors<4>(s);
+}
+
+template <int V>
+void finish_pooled_vectors(const PooledSlab& s) {
+  const Rounding<V> rounding(s.multiplier, s.code_range, s.channels);
+  pool_rows(s, [&](const int32_t* best, int64_t to) {
+    __m512i acc[V];
+    for (int v = 0; v < V; ++v) acc[v] = load(best + v * kLanes);
+    store_codes<V>(acc, rounding, s.codes + to);
+  });
+}
+
+void finish_pooled_avx512(const PooledSlab& s) {
+  if (s.codes == nullptr) return finish_pooled(s);
+  if (s.vectors == 1) return finish_pooled_vectors<1>(s);
+  if (s.vectors == 2) return finish_pooled_vectors<2>(s);
+  finish_pooled_vectors<4>(s);
+}
+
+// ---- depthwise: 64 channels at a time, four taps of a column side by side in every lane ----
+
+using Block = Rounding<kSlabVectors>;
+
+// Codes of 64 channels from four rows, as 4 vectors of quads, in a slab's order.
+inline void interleave(const uint8_t* const* rows, int64_t at, __m512i* quads) {
+  const __m512i a = load(rows[0] + at), b = load(rows[1] + at);
+  const __m512i c = load(rows[2] + at), d = load(rows[3] + at);
+  const __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d);
+  const __m512i ef = _mm512_unpackhi_epi8(a, b), gh = _mm512_unpackhi_epi8(c, d);
+  quads[0] = _mm512_unpacklo_epi16(ab, cd), quads[1] = _mm512_unpackhi_epi16(ab, cd);
+  quads[2] = _mm512_unpacklo_epi16(ef, gh), quads[3] = _mm512_unpackhi_epi16(ef, gh);
+}
+
+inline void add_quads(const __m512i* quads, const int8_t* w, __m512i* acc) {
+#pragma GCC unroll 4
+  for (int v = 0; v < kSlabVectors; ++v)
+    add_products(quads[v], load(w + v * kLanes * kQuad), acc[v]);
+}
+
+constexpr int64_t kQuadWeights = kDepthwiseBlock * kQuad;
+
+// The rows of a quad of kernel rows; those that are missing meet zero weights.
+inline void quad_rows(const Depthwise& d, const uint8_t* x, int32_t quad, const uint8_t** rows) {
+  for (int32_t i = 0; i < kQuad; ++i) {
+    const int32_t row = quad * kQuad + i;
+    rows[i] = x + (row < d.kernel_h ? row : d.kernel_h - 1) * d.tap_row;
+  }
+}
+
+// One pixel after the other.
+void depthwise_row(const Depthwise& d, const uint8_t* x, const int8_t* weights,
+                   const int32_t* start, const Block& block, uint8_t* codes) {
+  const int32_t quads = (d.kernel_h + kQuad - 1) / kQuad;
+  for (int32_t p = 0; p < d.width; ++p, x += d.from.column, codes += d.to.column) {
+    __m512i acc[kSlabVectors], taps[kSlabVectors];
+    for (int v = 0; v < kSlabVectors; ++v) acc[v] = load(start + v * kLanes);
+    for (int32_t q = 0; q < quads; ++q) {
+      const uint8_t* rows[kQuad];
+      quad_rows(d, x, q, rows);
+      for (int32_t j = 0; j < d.kernel_w; ++j) {
+        interleave(rows, j * d.tap_column, taps);
+        add_quads(taps, weights + (int64_t{j} * quads + q) * kQuadWeights, acc);
+      }
+    }
+    store_codes<kSlabVectors>(acc, block, codes);
+  }
+}
+
+// Kernels of three columns that move by one: a column is interleaved once for the three pixels that
+// it belongs to.
+void depthwise_row_of_three(const Depthwise& d, const uint8_t* x, const int8_t* weights,
+                            const int32_t* start, const Block& block, uint8_t* codes) {
+  const uint8_t* rows[kQuad];
+  quad_rows(d, x, 0, rows);
+  __m512i left[kSlabVectors], middle[kSlabVectors], right[kSlabVectors], taps[kSlabVectors];
+  for (int v = 0; v < kSlabVectors; ++v) left[v] = middle[v] = load(start + v * kLanes);
+  interleave(rows, 0, taps);
+  add_quads(taps, weights, left);
+  interleave(rows, d.tap_column, taps);
+  add_quads(taps, weights + kQuadWeights, left);
+  add_quads(taps, weights, middle);
+  for (int32_t p = 0; p < d.width; ++p, codes += d.to.column) {
+    interleave(rows, (p + 2) * d.tap_column, taps);
+    add_quads(taps, weights + 2 * kQuadWeights, left);
+    add_quads(taps, weights + kQuadWeights, middle);
+#pragma GCC unroll 4
+    for (int v = 0; v < kSlabVectors; ++v) right[v] = load(start + v * kLanes);
+    add_quads(taps, weights, right);
+    store_codes<kSlabVectors>(left, block, codes);
+#pragma GCC unroll 4
+    for (int v = 0; v < kSlabVectors; ++v) left[v] = middle[v], middle[v] = right[v];
+  }
+}
+
+void depthwise_avx512(const Depthwise& d) {
+  const bool slides =
+      d.kernel_w == 3 && d.kernel_h <= kQuad && d.from.column == d.tap_column;
+  const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
+  for (int32_t c = 0; c < d.channels; c += kDepthwiseBlock) {
+    const int8_t* weights = d.weights + c / kDepthwiseBlock * d.kernel_w * quads * kQuadWeights;
+    const Block block(d.multiplier + c, d.code_range, d.channels - c);
+    for (int64_t row = d.first; row < d.last; ++row) {
+      const int64_t image = row / d.height, y = row % d.height;
+      const uint8_t* x = d.x + image * d.from.image + y * d.from.row + c;
+      uint8_t* codes = d.codes + image * d.to.image + y * d.to.row + c;
+      (slides ? depthwise_row_of_three : depthwise_row)(d, x, weights, d.start + c, block, codes);
+    }
+  }
+}
+
+}  // namespace
+
+const Body kAvx512Body{"avx512-vnni", multiply, finish_pooled_avx512, depthwise_avx512};
+
+}  // namespace halftone::integer
+#endif

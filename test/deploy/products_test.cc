@@ -1,0 +1,287 @@
+// Every body of products.h gives what the definitions say, at the extremes too.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <string>
+
+#include "kernels/integer/products.h"
+
+using namespace halftone::integer;
+
+namespace {
+
+struct Numbers {
+  uint32_t state = 7;
+  uint32_t next() { return (state = state * 1664525u + 1013904223u) >> 8; }
+  int32_t below(int32_t n) { return static_cast<int32_t>(next() % static_cast<uint32_t>(n)); }
+};
+
+enum class Fill { kRandom, kLargest, kSmallest };
+
+void fill_codes(Numbers& numbers, Fill fill, std::vector<uint8_t>& codes) {
+  for (uint8_t& v : codes)
+    v = fill == Fill::kRandom ? static_cast<uint8_t>(numbers.below(256)) : 255;
+}
+void fill_weights(Numbers& numbers, Fill fill, std::vector<int8_t>& weights) {
+  for (int8_t& v : weights) {
+    v = static_cast<int8_t>(fill == Fill::kLargest    ? 127
+                            : fill == Fill::kSmallest ? -128
+                                                      : numbers.below(256) - 128);
+  }
+}
+
+int32_t wrapped(int64_t sum) { return static_cast<int32_t>(static_cast<uint32_t>(sum)); }
+
+uint8_t code_of(int32_t sum, float multiplier, const CodeRange& r) {
+  const double t = static_cast<double>(std::nearbyint(static_cast<float>(sum) * multiplier));
+  const double code = t + r.zero;
+  return static_cast<uint8_t>(code < r.low ? r.low : code > r.high ? r.high : code);
+}
+
+// Two images of 3 x 5 pixels, in memory with gaps; runs of some codes.
+struct SlabCase {
+  SlabCase(int32_t vectors, int32_t channels, int64_t run_count, int64_t run_bytes, Fill fill)
+      : run_count(run_count), run_bytes(run_bytes) {
+    Numbers numbers;
+    x.resize(2 * 4096);
+    weights.resize(static_cast<size_t>(vectors * kLanes * run_count * run_bytes));
+    fill_codes(numbers, fill, x), fill_weights(numbers, fill, weights);
+    for (int32_t i = 0; i < vectors * kLanes; ++i) {
+      start.push_back(numbers.below(2000) - 1000);
+      multiplier.push_back(numbers.below(10) == 0 ? 0.5f
+                                                  : static_cast<float>(numbers.below(1000)) * 1e-5f);
+    }
+    for (int64_t r = 0; r < run_count; ++r) runs.push_back(r * 301);
+    slab.first = 0, slab.last = 30, slab.height = 3, slab.width = 5;
+    slab.x = x.data(), slab.from = {2048, 311, 7};
+    slab.runs = runs.data(), slab.run_count = run_count, slab.run_bytes = run_bytes;
+    slab.weights = weights.data(), slab.start = start.data(), slab.multiplier = multiplier.data();
+    slab.vectors = vectors, slab.channels = channels;
+    slab.to = {1600, 500, 80};
+    slab.code_range = {3, 1, 250};
+    slab.real_range = {-2.0f, 50.0f};
+  }
+
+  int32_t sum(int64_t pixel, int32_t lane) const {
+    const uint8_t* from = x.data() + pixel / 15 * 2048 + pixel / 5 % 3 * 311 + pixel % 5 * 7;
+    int64_t total = start[static_cast<size_t>(lane)];
+    for (int64_t r = 0; r < run_count; ++r) {
+      for (int64_t k = 0; k < run_bytes; ++k) {
+        const int64_t quad = r * run_bytes / 4 + k / 4;
+        total += int64_t{from[runs[r] + k]} *
+                 weights[(quad * slab.vectors * kLanes + lane) * 4 + k % 4];
+      }
+    }
+    return wrapped(total);
+  }
+  int64_t place(int64_t pixel) const {
+    return pixel / 15 * 1600 + pixel / 5 % 3 * 500 + pixel % 5 * 80;
+  }
+
+  int64_t run_count, run_bytes;
+  std::vector<uint8_t> x;
+  std::vector<int8_t> weights;
+  std::vector<int32_t> start;
+  std::vector<float> multiplier;
+  std::vector<int64_t> runs;
+  Slab slab{};
+};
+
+// Results of one kind, 171 where nothing may be written.
+template <class T>
+struct Results {
+  explicit Results(T* Slab::*field) : field(field), made(3200, T(171)) {}
+  void run(const Body& body, const SlabCase& c, int64_t first, int64_t last) {
+    Slab slab = c.slab;
+    slab.first = first, slab.last = last, slab.*field = made.data();
+    body.multiply(slab);
+  }
+  T* Slab::*field;
+  std::vector<T> made;
+};
+
+template <class T, class Expected>
+void check(const SlabCase& c, T* Slab::*field, Expected expected) {
+  for (const Body& body : bodies()) {
+    for (const int64_t last : {30, 29, 7, 1}) {
+      INFO(body.name << " to pixel " << last);
+      Results<T> r(field), want(field);
+      for (int64_t p = 0; p < last; ++p) {
+        for (int32_t i = 0; i < c.slab.channels; ++i) want.made[c.place(p) + i] = expected(p, i);
+      }
+      r.run(body, c, 0, last / 2);
+      r.run(body, c, last / 2, last);
+      REQUIRE(r.made == want.made);
+    }
+  }
+}
+
+// The lane that becomes channel c of codes.
+int32_t lane_of(int32_t vectors, int32_t c) {
+  for (int32_t i = 0; i < vectors * kLanes; ++i) {
+    if (channel_of(vectors, i / kLanes, i % kLanes) == c) return i;
+  }
+  FAIL("no lane");
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("every body multiplies, to codes, to reals and to sums") {
+  REQUIRE(std::string(bodies().front().name) == "scalar");
+  for (const int32_t vectors : {1, 2, 4}) {
+    for (const int32_t missing : {0, 5}) {
+      for (const int64_t run_bytes : {4, 12, 64}) {
+        for (const Fill fill : {Fill::kRandom, Fill::kLargest, Fill::kSmallest}) {
+          const SlabCase c(vectors, vectors * kLanes - missing, 3, run_bytes, fill);
+          INFO(vectors << " vectors, " << missing << " missing, runs of " << run_bytes);
+          check(c, &Slab::sums, [&](int64_t p, int32_t i) { return c.sum(p, i); });
+          check(c, &Slab::codes, [&](int64_t p, int32_t i) {
+            const int32_t lane = lane_of(vectors, i);
+            return code_of(c.sum(p, lane), c.multiplier[lane], c.slab.code_range);
+          });
+          check(c, &Slab::reals, [&](int64_t p, int32_t i) {
+            const float t = static_cast<float>(c.sum(p, i)) * c.multiplier[i];
+            return t < -2.0f ? -2.0f : t > 50.0f ? 50.0f : t;
+          });
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("sums wrap modulo 2^32, and codes saturate, in every body") {
+  const int64_t depth = 1 << 17;
+  const std::vector<uint8_t> x(depth, 255);
+  const std::vector<int8_t> weights(depth * kLanes, 127);
+  const std::vector<int32_t> start(kLanes, 0);
+  const int64_t run = 0;
+  for (const float multiplier : {1.0f, 1e30f}) {
+    const std::vector<float> multipliers(kLanes, multiplier);
+    for (const int64_t bytes : {depth / 2, depth}) {  // 2^31 from 66311 on
+      for (const Body& body : bodies()) {
+        int32_t sum = 0;
+        uint8_t code = 7;
+        Slab s{0, 1, 1, 1, x.data(), {}, {}, &run, 1, bytes, weights.data(), start.data(),
+               multipliers.data(), 1, 1, nullptr, nullptr, &sum, {}, {}};
+        body.multiply(s);
+        REQUIRE(sum == wrapped(int64_t{255} * 127 * bytes));
+        s.sums = nullptr, s.codes = &code;
+        body.multiply(s);
+        REQUIRE(int{code} == (sum > 0 ? 255 : 0));
+      }
+    }
+  }
+}
+
+TEST_CASE("every body pools sums, the smallest where they fall") {
+  Numbers numbers;
+  const int32_t width = 5, height = 6;
+  for (const int32_t vectors : {1, 2, 4}) {
+    const int32_t lanes = vectors * kLanes;
+    std::vector<int32_t> sums, flip;
+    std::vector<float> multiplier(lanes, 0.25f);
+    for (int32_t i = 0; i < lanes; ++i) flip.push_back(-(numbers.below(2)));
+    for (int32_t i = 0; i < lanes * width * height; ++i) sums.push_back(numbers.below(2000) - 1000);
+    PooledSlab s{};
+    s.sums = sums.data(), s.height = height, s.width = width;
+    s.pool.kernel_h = s.pool.kernel_w = 3, s.pool.stride_h = s.pool.stride_w = 2;
+    s.pool.pad_h = s.pool.pad_w = 1;
+    s.first = 0, s.last = 3, s.out_width = 3, s.flip = flip.data();
+    s.multiplier = multiplier.data(), s.vectors = vectors, s.channels = lanes - 1;
+    s.to = {0, 3 * lanes, lanes}, s.code_range = {128, 0, 255};
+    std::vector<uint8_t> want(9 * lanes, 171);
+    for (int32_t i = 0; i < 9 * lanes; ++i) {
+      const int32_t x = i / lanes % 3, y = i / lanes / 3, lane = lane_of(vectors, i % lanes);
+      int32_t best = flip[lane] != 0 ? INT32_MAX : INT32_MIN;
+      for (int32_t a = std::max(0, 2 * y - 1); a < std::min(height, 2 * y + 2); ++a) {
+        for (int32_t b = std::max(0, 2 * x - 1); b < std::min(width, 2 * x + 2); ++b) {
+          const int32_t v = sums[(a * width + b) * lanes + lane];
+          best = flip[lane] != 0 ? std::min(best, v) : std::max(best, v);
+        }
+      }
+      if (i % lanes < s.channels) want[i] = code_of(best, 0.25f, s.code_range);
+    }
+    for (const Body& body : bodies()) {
+      INFO(body.name << " " << vectors);
+      std::vector<uint8_t> codes(9 * lanes, 171);
+      s.codes = codes.data();
+      body.finish_pooled(s);
+      REQUIRE(codes == want);
+    }
+  }
+}
+
+namespace {
+
+struct DepthwiseCase {
+  int32_t kernel_h, kernel_w, stride, dilation, channels;
+};
+
+void check_depthwise(const DepthwiseCase& c) {
+  Numbers numbers;
+  const int32_t side = 4, in = (side - 1) * c.stride + 1 + (5 - 1) * c.dilation;
+  const int32_t blocks = (c.channels + kDepthwiseBlock - 1) / kDepthwiseBlock;
+  const int32_t quads = (c.kernel_h + kQuad - 1) / kQuad, lanes = blocks * kDepthwiseBlock;
+  std::vector<uint8_t> x(static_cast<size_t>(in) * in * c.channels + 64);
+  std::vector<int8_t> taps(static_cast<size_t>(c.channels) * c.kernel_h * c.kernel_w);
+  fill_codes(numbers, Fill::kRandom, x), fill_weights(numbers, Fill::kRandom, taps);
+  std::vector<int8_t> weights(static_cast<size_t>(lanes) * c.kernel_w * quads * kQuad, 0);
+  std::vector<int32_t> start(lanes);
+  std::vector<float> multiplier(lanes, 1e-3f);
+  Depthwise d{};
+  d.first = 0, d.last = side, d.height = d.width = side, d.channels = c.channels;
+  const int64_t row = int64_t{in} * c.channels;
+  d.x = x.data(), d.from = {0, c.stride * row, int64_t{c.stride} * c.channels};
+  d.to = {0, side * c.channels, c.channels};
+  d.kernel_h = c.kernel_h, d.kernel_w = c.kernel_w;
+  d.tap_row = c.dilation * row, d.tap_column = int64_t{c.dilation} * c.channels;
+  d.weights = weights.data(), d.start = start.data(), d.multiplier = multiplier.data();
+  d.code_range = {5, 2, 255};
+  std::vector<uint8_t> want(static_cast<size_t>(side) * side * c.channels);
+  for (int32_t channel = 0; channel < c.channels; ++channel) {
+    const int32_t block = channel / kDepthwiseBlock;
+    const int32_t lane = lane_of(kSlabVectors, channel % kDepthwiseBlock);
+    start[block * kDepthwiseBlock + lane] = channel * 10;
+    for (int32_t i = 0; i < c.kernel_h; ++i) {
+      for (int32_t j = 0; j < c.kernel_w; ++j) {
+        const int64_t quad = (int64_t{block} * c.kernel_w + j) * quads + i / kQuad;
+        weights[(quad * kDepthwiseBlock + lane) * kQuad + i % kQuad] =
+            taps[(i * c.kernel_w + j) * c.channels + channel];
+      }
+    }
+    for (int32_t p = 0; p < side * side; ++p) {
+      int32_t sum = channel * 10;
+      for (int32_t t = 0; t < c.kernel_h * c.kernel_w; ++t) {
+        const int64_t a = p / side * c.stride + t / c.kernel_w * c.dilation;
+        const int64_t b = p % side * c.stride + t % c.kernel_w * c.dilation;
+        sum += int32_t{x[(a * in + b) * c.channels + channel]} * taps[t * c.channels + channel];
+      }
+      want[p * c.channels + channel] = code_of(sum, 1e-3f, d.code_range);
+    }
+  }
+  for (const Body& body : bodies()) {
+    INFO(body.name << ": " << c.kernel_h << " x " << c.kernel_w << ", stride " << c.stride
+                   << ", dilation " << c.dilation << ", " << c.channels << " channels");
+    std::vector<uint8_t> codes(want.size() + 1, 171);
+    d.codes = codes.data();
+    body.depthwise(d);
+    REQUIRE(codes.back() == 171);
+    codes.pop_back();
+    REQUIRE(codes == want);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every body convolves channel by channel") {
+  for (const int32_t channels : {1, 16, 64, 80, 130}) {
+    for (const int32_t stride : {1, 2}) {
+      for (const int32_t dilation : {1, 2}) {
+        check_depthwise({3, 3, stride, dilation, channels});
+        check_depthwise({5, 5, stride, dilation, channels});
+        check_depthwise({1, 3, stride, dilation, channels});
+        check_depthwise({4, 2, stride, dilation, channels});
+      }
+    }
+  }
+}
