@@ -98,7 +98,8 @@ PackedLayer pack_depthwise(const Program& program, const Op& op) {
   p.weights.assign(lanes * static_cast<size_t>(w.kernel_w * quads * kQuad), 0);
   p.start.assign(lanes, 0), p.multiplier.assign(lanes, 0);
   for (int64_t at = 0; at < static_cast<int64_t>(lanes); ++at) {
-    const auto v = static_cast<int32_t>(at % block / kLanes), lane = static_cast<int32_t>(at % kLanes);
+    const auto v = static_cast<int32_t>(at % block / kLanes),
+               lane = static_cast<int32_t>(at % kLanes);
     const int64_t first = at / block * block;
     const int64_t o = first + integer::channel_of(integer::kSlabVectors, v, lane);
     if (o >= channels) continue;

@@ -82,8 +82,8 @@ int64_t plan_places(const Program& program, int64_t images, bool apart, Places& 
   for (const size_t p : order) {
     const int64_t bytes = all.places[p].image() * images + kSlack;
     const bool stays = apart || p + 1 == program.values.size();
-    blocks.push_back({(bytes + kAlignment - 1) / kAlignment * kAlignment, first[p],
-                      stays ? end : last[p]});
+    blocks.push_back(
+        {(bytes + kAlignment - 1) / kAlignment * kAlignment, first[p], stays ? end : last[p]});
   }
   const BlockPlan plan = plan_blocks(blocks);
   for (size_t i = 0; i < order.size(); ++i) all.places[order[i]].offset = plan.offset[i];

@@ -28,7 +28,7 @@ struct Place {
 // value (`copy_of`) for convolutions that need another border.
 struct Places {
   std::vector<Place> places;
-  std::vector<int32_t> copy_of;         // by place; -1: none
+  std::vector<int32_t> copy_of;          // by place; -1: none
   std::vector<std::vector<int32_t>> in;  // by operation: the places that it reads
 };
 Places lay_out(const Program& program);

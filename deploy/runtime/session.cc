@@ -53,13 +53,8 @@ struct Session::Impl {
                  int parts) {
     const int64_t in = program->input().shape.size(), out = program->result().shape.size();
     const int owner = parts > 1 ? 0 : thread;
-    const Round round{images + first * in,
-                      results + first * out,
-                      count,
-                      buffers[owner].data(),
-                      scratch[thread].data(),
-                      parts > 1 ? thread : 0,
-                      parts};
+    const Round round{images + first * in,    results + first * out,  count, buffers[owner].data(),
+                      scratch[thread].data(), parts > 1 ? thread : 0, parts};
     for (const StepPtr& step : steps) {
       step->run(round);
       if (parts > 1) team.meet();

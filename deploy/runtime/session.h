@@ -11,7 +11,7 @@ namespace halftone::runtime {
 
 struct SessionOptions {
   integer::Body body = integer::bodies().back();
-  int threads = 1;            // they share the images of a call, or the layers of a single one
+  int threads = 1;             // they share the images of a call, or the layers of a single one
   bool keeps_tensors = false;  // for codes()
 };
 

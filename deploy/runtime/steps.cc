@@ -58,7 +58,8 @@ class AverageStep : public Step {
 
   void run(const Round& round) const override {
     fill_border(places_.places[op_.output], round);
-    for (int64_t i = round.first(round.count); i < round.last(round.count); ++i) run_image(round, i);
+    for (int64_t i = round.first(round.count); i < round.last(round.count); ++i)
+      run_image(round, i);
   }
 
  private:
@@ -104,10 +105,11 @@ StepPtr make_add(const Program& program, const Op& op, const Places& places,
                          program.values[op.inputs[1]].zero_point,
                          program.values[op.output].zero_point, static_cast<int32_t>(op.low),
                          static_cast<int32_t>(op.high)};
-  return rows(places, in, op.output, [&a, &b, sum](const uint8_t* const* x, int32_t y, uint8_t* out) {
-    integer::add_codes(x[0] + y * a.row(), x[1] + y * b.row(),
-                       int64_t{a.shape.width} * a.shape.channels, sum, out);
-  });
+  return rows(places, in, op.output,
+              [&a, &b, sum](const uint8_t* const* x, int32_t y, uint8_t* out) {
+                integer::add_codes(x[0] + y * a.row(), x[1] + y * b.row(),
+                                   int64_t{a.shape.width} * a.shape.channels, sum, out);
+              });
 }
 
 StepPtr make_concat(const Op& op, const Places& places, const std::vector<int32_t>& in) {
@@ -128,13 +130,11 @@ StepPtr make_subsample_pad(const Program& program, const Op& op, const Places& p
                            const std::vector<int32_t>& in) {
   const Place &from = places.places[in[0]], &to = places.places[op.output];
   const auto fill = static_cast<uint8_t>(program.values[op.inputs[0]].zero_point);
-  return rows(places, in, op.output,
-              [&, fill](const uint8_t* const* x, int32_t y, uint8_t* out) {
-                const int32_t stride = op.window.stride_h;
-                integer::subsample_pad(x[0] + int64_t{y} * stride * from.row(),
-                                       from.shape.channels, stride, op.pad_before, fill,
-                                       to.shape.width, to.shape.channels, out);
-              });
+  return rows(places, in, op.output, [&, fill](const uint8_t* const* x, int32_t y, uint8_t* out) {
+    const int32_t stride = op.window.stride_h;
+    integer::subsample_pad(x[0] + int64_t{y} * stride * from.row(), from.shape.channels, stride,
+                           op.pad_before, fill, to.shape.width, to.shape.channels, out);
+  });
 }
 
 bool is_depthwise(const Program& program, const Op& op) {

@@ -19,9 +19,7 @@ void take_larger(const uint8_t* in, int64_t count, uint8_t* out) {
   for (int64_t c = 0; c < count; ++c) out[c] = in[c] > out[c] ? in[c] : out[c];
 }
 
-int16_t clamped(int32_t v) {
-  return static_cast<int16_t>(v < -1024 ? -1024 : v > 1024 ? 1024 : v);
-}
+int16_t clamped(int32_t v) { return static_cast<int16_t>(v < -1024 ? -1024 : v > 1024 ? 1024 : v); }
 
 }  // namespace
 

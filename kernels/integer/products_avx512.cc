@@ -1,5 +1,5 @@
-// vpdpbusd: four products of a uint8 and an int8 added to an int32, without saturation. Sums stay in
-// registers until they are codes.
+// vpdpbusd: four products of a uint8 and an int8 added to an int32, without saturation. Sums stay
+// in registers until they are codes.
 #include "kernels/integer/products_bodies.h"
 
 #if defined(__x86_64__)
@@ -19,7 +19,9 @@ namespace {
 // Pixels of a tile of V vectors: sums, weights and one broadcast fit 32 registers, and the pixels'
 // addresses fit the 16 others.
 template <int V>
-constexpr int kMaxPixels = V == 1 ? 12 : V == 2 ? 10 : 6;
+constexpr int kMaxPixels = V == 1   ? 12
+                           : V == 2 ? 10
+                                    : 6;
 
 // acc += four products in each lane. Not the intrinsic: gcc 12 then keeps a second copy of every
 // sum, in memory.
@@ -35,9 +37,7 @@ inline __m512i four_codes(const uint8_t* x) {
   return _mm512_set1_epi32(quad);
 }
 
-inline __mmask64 first_bits(int32_t n) {
-  return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
-}
+inline __mmask64 first_bits(int32_t n) { return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; }
 
 // What codes are made with.
 template <int V>
@@ -271,8 +271,7 @@ void depthwise_row_of_three(const Depthwise& d, const uint8_t* x, const int8_t* 
 }
 
 void depthwise_avx512(const Depthwise& d) {
-  const bool slides =
-      d.kernel_w == 3 && d.kernel_h <= kQuad && d.from.column == d.tap_column;
+  const bool slides = d.kernel_w == 3 && d.kernel_h <= kQuad && d.from.column == d.tap_column;
   const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
   for (int32_t c = 0; c < d.channels; c += kDepthwiseBlock) {
     const int8_t* weights = d.weights + c / kDepthwiseBlock * d.kernel_w * quads * kQuadWeights;

@@ -52,8 +52,7 @@ inline void pool_pixel(const PooledSlab& s, int32_t y, int32_t x, int32_t* best)
   for (int32_t i = 0; i < width; ++i) best[i] = INT32_MIN;
   for (int32_t row = top > 0 ? top : 0; row < bottom; ++row) {
     for (int32_t column = left > 0 ? left : 0; column < right; ++column) {
-      const int32_t* sum =
-          s.sums + (int64_t{row - s.first_row} * s.width + column) * width;
+      const int32_t* sum = s.sums + (int64_t{row - s.first_row} * s.width + column) * width;
       for (int32_t i = 0; i < width; ++i) {
         const int32_t v = sum[i] ^ s.flip[i];
         best[i] = v > best[i] ? v : best[i];

@@ -9,18 +9,22 @@ namespace {
 
 #include "kernels/integer/products_loops.h"
 
+// Modulo 2^32.
 void sums_of(const Slab& s, const uint8_t* x, int32_t* sums) {
   const int32_t width = s.vectors * kLanes;
-  for (int32_t i = 0; i < width; ++i) sums[i] = s.start[i];
+  uint32_t total[kSlabVectors * kLanes];
+  for (int32_t i = 0; i < width; ++i) total[i] = static_cast<uint32_t>(s.start[i]);
   const int8_t* w = s.weights;
   for (int64_t r = 0; r < s.run_count; ++r) {
     const uint8_t* run = x + s.runs[r];
     for (int64_t k = 0; k < s.run_bytes; k += kQuad, w += width * kQuad) {
       for (int32_t i = 0; i < width; ++i) {
-        for (int32_t j = 0; j < kQuad; ++j) sums[i] += int32_t{run[k + j]} * w[i * kQuad + j];
+        for (int32_t j = 0; j < kQuad; ++j)
+          total[i] += static_cast<uint32_t>(int32_t{run[k + j]} * w[i * kQuad + j]);
       }
     }
   }
+  for (int32_t i = 0; i < width; ++i) sums[i] = static_cast<int32_t>(total[i]);
 }
 
 void multiply(const Slab& s) {

@@ -47,8 +47,8 @@ struct SlabCase {
     fill_codes(numbers, fill, x), fill_weights(numbers, fill, weights);
     for (int32_t i = 0; i < vectors * kLanes; ++i) {
       start.push_back(numbers.below(2000) - 1000);
-      multiplier.push_back(numbers.below(10) == 0 ? 0.5f
-                                                  : static_cast<float>(numbers.below(1000)) * 1e-5f);
+      multiplier.push_back(
+          numbers.below(10) == 0 ? 0.5f : static_cast<float>(numbers.below(1000)) * 1e-5f);
     }
     for (int64_t r = 0; r < run_count; ++r) runs.push_back(r * 301);
     slab.first = 0, slab.last = 30, slab.height = 3, slab.width = 5;
@@ -67,8 +67,8 @@ struct SlabCase {
     for (int64_t r = 0; r < run_count; ++r) {
       for (int64_t k = 0; k < run_bytes; ++k) {
         const int64_t quad = r * run_bytes / 4 + k / 4;
-        total += int64_t{from[runs[r] + k]} *
-                 weights[(quad * slab.vectors * kLanes + lane) * 4 + k % 4];
+        total +=
+            int64_t{from[runs[r] + k]} * weights[(quad * slab.vectors * kLanes + lane) * 4 + k % 4];
       }
     }
     return wrapped(total);
@@ -161,8 +161,26 @@ TEST_CASE("sums wrap modulo 2^32, and codes saturate, in every body") {
       for (const Body& body : bodies()) {
         int32_t sum = 0;
         uint8_t code = 7;
-        Slab s{0, 1, 1, 1, x.data(), {}, {}, &run, 1, bytes, weights.data(), start.data(),
-               multipliers.data(), 1, 1, nullptr, nullptr, &sum, {}, {}};
+        Slab s{0,
+               1,
+               1,
+               1,
+               x.data(),
+               {},
+               {},
+               &run,
+               1,
+               bytes,
+               weights.data(),
+               start.data(),
+               multipliers.data(),
+               1,
+               1,
+               nullptr,
+               nullptr,
+               &sum,
+               {},
+               {}};
         body.multiply(s);
         REQUIRE(sum == wrapped(int64_t{255} * 127 * bytes));
         s.sums = nullptr, s.codes = &code;
