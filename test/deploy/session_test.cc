@@ -2,6 +2,7 @@
 // every body, thread count and batch gives the same codes.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <set>
 
 #include "deploy/oracle.h"
@@ -157,7 +158,8 @@ class Builder {
       channel.negated = numbers.below(3) == 0;
       channel.takes_min = s.pool > 0 && numbers.below(3) == 0;
       channel.bias = numbers.below(2000) - 1000;
-      channel.multiplier = 1.0f / (40.0f * static_cast<float>(length) * (1 << s.bits) / 32.0f);
+      channel.multiplier =
+          3.0f / (std::sqrt(static_cast<float>(length)) * static_cast<float>(1 << s.bits));
       op.channels.push_back(channel);
     }
   }
