@@ -57,11 +57,14 @@ size_t size_hint(const std::vector<uint8_t>& packed) {
   return std::min<size_t>(size, packed.size() * 64) + 64;
 }
 
+constexpr size_t kLargest = size_t{2} << 30;  // no data set here has half of it in one file
+
 // One gzip member, which must fill the file.
 std::vector<uint8_t> unpack(const std::string& path, const std::vector<uint8_t>& packed) {
   if (packed.size() < 18 || packed[0] != 0x1f || packed[1] != 0x8b) {
     throw bad_gzip(path, "the name says gzip, but the content is not (no 1f 8b at the start)");
   }
+  if (packed.size() > kLargest) throw bad_gzip(path, "more than 2 GiB");
   Inflater inflater;
   z_stream& z = inflater.stream;
   std::vector<uint8_t> bytes(size_hint(packed));
@@ -69,7 +72,10 @@ std::vector<uint8_t> unpack(const std::string& path, const std::vector<uint8_t>&
   z.avail_in = static_cast<uInt>(packed.size());
   int status = Z_OK;
   while (status == Z_OK) {
-    if (z.total_out == bytes.size()) bytes.resize(2 * bytes.size());
+    if (z.total_out == bytes.size()) {
+      if (bytes.size() > kLargest) throw bad_gzip(path, "more than 2 GiB when unpacked");
+      bytes.resize(2 * bytes.size());
+    }
     z.next_out = bytes.data() + z.total_out;
     z.avail_out = static_cast<uInt>(std::min<size_t>(bytes.size() - z.total_out, 1u << 30));
     status = inflate(&z, Z_NO_FLUSH);
@@ -85,6 +91,12 @@ std::vector<uint8_t> unpack(const std::string& path, const std::vector<uint8_t>&
   return bytes;
 }
 
+// Empty is as good as unset.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 }  // namespace
 
 std::vector<uint8_t> read_file_bytes(const std::string& path) {
@@ -96,13 +108,11 @@ std::vector<uint8_t> read_file_bytes(const std::string& path) {
 std::vector<std::string> data_folders(const std::string& set, const std::string& data_dir) {
   if (!data_dir.empty()) return {data_dir, data_dir + "/" + set};
   std::vector<std::string> folders;
-  if (const char* data = std::getenv("HALFTONE_DATA")) {
-    folders = {std::string(data) + "/" + set, data};
-  }
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache) folders.push_back(std::string(cache) + "/halftone/" + set);
-  if (!cache && home) folders.push_back(std::string(home) + "/.cache/halftone/" + set);
+  const std::string data = variable("HALFTONE_DATA"), home = variable("HOME");
+  std::string cache = variable("XDG_CACHE_HOME");
+  if (!data.empty()) folders = {data + "/" + set, data};
+  if (cache.empty() && !home.empty()) cache = home + "/.cache";
+  if (!cache.empty()) folders.push_back(cache + "/halftone/" + set);
   return folders;
 }
 

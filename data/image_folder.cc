@@ -102,6 +102,18 @@ Listing list_images(Split split, const std::string& data_dir) {
   return list;
 }
 
+// The same, with the project's error for folders that cannot be read.
+Listing listed(Split split, const std::string& data_dir) {
+  try {
+    return list_images(split, data_dir);
+  } catch (const fs::filesystem_error& e) {
+    throw HALFTONE_ERROR("load image-folder")
+        .at(e.path1().string())
+        .expected("a folder that can be read")
+        .found(e.code().message());
+  }
+}
+
 // `limit` of the samples, evenly spread over the list (0: all of them).
 void thin_out(Listing& list, int64_t limit) {
   const int64_t n = static_cast<int64_t>(list.paths.size());
@@ -171,7 +183,7 @@ Dataset load_image_folder(const Context& context, Split split, const DatasetOpti
   if (options.data_dir.empty()) {
     throw HALFTONE_ERROR("load image-folder").expected("data_dir").found("none");
   }
-  Listing list = list_images(split, options.data_dir);
+  Listing list = listed(split, options.data_dir);
   thin_out(list, options.limit);
   Dataset set;
   set.name = "image-folder";

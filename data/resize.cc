@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "tensor/error.h"
+
 namespace halftone {
 namespace {
 
@@ -37,6 +39,8 @@ std::vector<Tap> triangle_taps(int64_t from, int64_t to) {
   }
   return taps;
 }
+
+constexpr int64_t kLargestSide = 1 << 17;
 
 // One byte: taps over bytes `stride` apart.
 uint8_t blend(const Tap& tap, const uint8_t* in, int64_t stride) {
@@ -87,6 +91,14 @@ Image resize_bilinear(const Image& image, int64_t height, int64_t width) {
 
 Image resize_shorter_side(const Image& image, int64_t side) {
   const int64_t shorter = std::min(image.height, image.width);
+  const int64_t longer = std::max(image.height, image.width);
+  if (longer / shorter * side > kLargestSide) {
+    throw HALFTONE_ERROR("resize")
+        .expected("a longer side of at most " + std::to_string(kLargestSide) + " pixels")
+        .found("about " + std::to_string(longer / shorter * side) + ", from a picture of " +
+               std::to_string(image.height) + " x " + std::to_string(image.width))
+        .fix("remove such thin pictures, or set a smaller resize");
+  }
   const auto scaled = [&](int64_t extent) { return std::max<int64_t>(extent * side / shorter, 1); };
   return resize_bilinear(image, scaled(image.height), scaled(image.width));
 }

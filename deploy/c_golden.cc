@@ -59,9 +59,9 @@ uint32_t hash_of_floats(const std::vector<float>& values) {
 
 const char kSelfTest[] = R"(
 int ht_self_test(void) {{
-  static uint8_t image[HT_HEIGHT * HT_WIDTH * HT_CHANNELS];
+  static uint8_t image[(uint32_t)HT_HEIGHT * HT_WIDTH * HT_CHANNELS];
   ht_logit result[HT_RESULTS];
-  const int32_t row = HT_WIDTH * HT_CHANNELS;
+  const int32_t row = (int32_t)HT_WIDTH * HT_CHANNELS;
   uint32_t state = 1;
   int n;
   ht_different = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
 #include <iterator>
@@ -29,7 +30,7 @@ std::string identifier(const std::string& name) {
   for (const char c : name)
     out +=
         std::isalnum(static_cast<unsigned char>(c)) != 0 ? static_cast<char>(std::tolower(c)) : '_';
-  if (out.empty() || std::isdigit(static_cast<unsigned char>(out[0])) != 0) out = "net_" + out;
+  if (out.empty() || std::isalpha(static_cast<unsigned char>(out[0])) == 0) out = "net_" + out;
   return out;
 }
 
@@ -38,9 +39,18 @@ std::string upper(std::string s) {
   return s;
 }
 
-void replace_all(const std::string& from, const std::string& to, std::string& text) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
+// Where `from` begins a name.
+void replace_names(const std::string& from, const std::string& to, std::string& text) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + 1)) {
+    const auto before = static_cast<unsigned char>(at > 0 ? text[at - 1] : ' ');
+    if (std::isalnum(before) == 0 && before != '_') text.replace(at, from.size(), to);
+  }
+}
+
+// A layer's name inside a comment.
+std::string comment(std::string name) {
+  for (size_t at; (at = name.find("*/")) != std::string::npos;) name.insert(at + 1, " ");
+  return name;
 }
 
 uint32_t bits_of(float v) {
@@ -182,8 +192,8 @@ class Writer {
   void call(const std::string& text) { calls += "  " + text + "\n"; }
 
   void write(const Op& op, size_t i) {
-    constants += fmt::format("\n/* {}: {}, {} x {} x {} */\n", i, op.name, out(op).shape.height,
-                             out(op).shape.width, out(op).shape.channels);
+    constants += fmt::format("\n/* {}: {}, {} x {} x {} */\n", i, comment(op.name),
+                             out(op).shape.height, out(op).shape.width, out(op).shape.channels);
     switch (op.kind) {
       case OpKind::kTable:
         table(op, i);
@@ -339,19 +349,19 @@ CHeader to_c_header(const Program& program, int golden) {
   header.buffer_bytes = w.plan().bytes;
   using fmt::arg;
   header.text = fmt::format(
-      kTop, arg("net", program.network), arg("constants", header.constant_bytes),
+      kTop, arg("net", comment(program.network)), arg("constants", header.constant_bytes),
       arg("buffer", header.buffer_bytes), arg("height", image.height), arg("width", image.width),
       arg("channels", image.channels), arg("results", program.result().shape.size()),
       arg("logits", logits_of(program.result())));
   header.text += kKernels + w.constants;
-  header.text +=
-      fmt::format(kBottom, arg("buffer", header.buffer_bytes), arg("calls", w.calls),
-                  arg("less", program.result().is_float ? "ht_less(result[best], result[i])"
-                                                        : "result[best] < result[i]"),
-                  arg("golden", golden_text(program, golden)));
+  header.text += fmt::format(
+      kBottom, arg("buffer", std::max<int64_t>(1, header.buffer_bytes)), arg("calls", w.calls),
+      arg("less", program.result().is_float ? "ht_less(result[best], result[i])"
+                                            : "result[best] < result[i]"),
+      arg("golden", golden_text(program, golden)));
   const std::string name = identifier(program.network);
-  replace_all("ht_", name + "_", header.text);
-  replace_all("HT_", upper(name) + "_", header.text);
+  replace_names("ht_", name + "_", header.text);
+  replace_names("HT_", upper(name) + "_", header.text);
   return header;
 }
 

@@ -229,9 +229,12 @@ class Compiler {
     op.inputs = {a.value, b.value};
     op.low = static_cast<float>(rule.low);
     op.high = static_cast<float>(rule.high);
+    if (a.flattened != b.flattened) refuse(path, "one of its inputs is behind Flatten");
     Value result = value_of(a);
     set_params(y, result);
-    return add(std::move(op), std::move(result), path);
+    CodeValue made = add(std::move(op), std::move(result), path);
+    made.flattened = a.flattened;
+    return made;
   }
 
   CodeValue add_average(const Average& average, const GraphNode& node) {

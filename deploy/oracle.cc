@@ -20,12 +20,13 @@ int64_t at(const Image& s, int64_t y, int64_t x, int64_t c) {
 }
 
 // Bit by bit: most significant stored bit last.
-std::vector<int16_t> read_weights(const Op& op) {
-  const runtime::Weights& w = op.weights;
-  const size_t count = w.packed.size() * 8 / static_cast<size_t>(w.bits);
-  const size_t row = op.channels.empty() ? 1 : count / op.channels.size();
+std::vector<int16_t> read_weights(const runtime::Program& program, const Op& op) {
   std::vector<int16_t> out;
-  for (size_t i = 0; row > 0 && i < row * op.channels.size(); ++i) {
+  if (op.kind != OpKind::kConvolution) return out;
+  const runtime::Weights& w = op.weights;
+  const int64_t depth = program.values[op.inputs[0]].shape.channels / op.groups;
+  const auto row = static_cast<size_t>(depth * op.window.kernel_h * op.window.kernel_w);
+  for (size_t i = 0; i < row * op.channels.size(); ++i) {
     int32_t level = 0;
     for (size_t b = 0; b < static_cast<size_t>(w.bits); ++b) {
       const size_t bit = i * static_cast<size_t>(w.bits) + b;
@@ -155,12 +156,12 @@ class OpOracle {
       const int64_t c = i % s.channels, px = i / s.channels % s.width,
                     py = i / s.channels / s.width;
       const int16_t* weight = weights_.data() + c * w.taps() * count;
-      int32_t sum = 0;
+      int64_t sum = 0;
       for (int64_t a = 0; a < w.kernel_h; ++a) {
         for (int64_t b = 0; b < w.kernel_w; ++b, weight += count) {
           const int16_t* tap = &x[at(frame, py * w.stride_h + a * w.dilation_h,
                                      px * w.stride_w + b * w.dilation_w, c / rows * count)];
-          for (int64_t k = 0; k < count; ++k) sum += int32_t{tap[k]} * int32_t{weight[k]};
+          for (int64_t k = 0; k < count; ++k) sum += int64_t{tap[k]} * weight[k];
         }
       }
       sums[i] = sum;
@@ -247,8 +248,7 @@ class OpOracle {
 
 Oracle::Oracle(const runtime::Program& program, const OracleRules& rules)
     : program_(program), rules_(rules) {
-  for (const Op& op : program.ops)
-    weights_.push_back(op.kind == OpKind::kConvolution ? read_weights(op) : std::vector<int16_t>());
+  for (const Op& op : program.ops) weights_.push_back(read_weights(program, op));
 }
 
 void Oracle::run_op(size_t index, const CodeTensors& codes, std::vector<uint8_t>& out,

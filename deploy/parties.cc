@@ -1,5 +1,7 @@
 #include "deploy/parties.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -60,6 +62,10 @@ class TrainingParty : public Party {
     return x;
   }
 
+  static std::string text_of(int64_t count, float scale, int32_t zero_point) {
+    return fmt::format("{} codes of scale {:.9g} and zero point {}", count, scale, zero_point);
+  }
+
   void take_codes(const Variable& made, size_t v, int64_t count, BatchTensors& t) const {
     const runtime::Value& value = compiled_.program.values[v];
     const Codes* codes = made.defined() ? made.codes() : nullptr;
@@ -69,9 +75,11 @@ class TrainingParty : public Party {
     if (!fits) {
       throw HALFTONE_ERROR("verify")
           .at(compiled_.modules[v])
-          .expected("codes of scale " + std::to_string(value.scale) + " and zero point " +
-                    std::to_string(value.zero_point) + " in the evaluation of the network")
-          .found(codes == nullptr ? "floats, or nothing" : "others");
+          .expected(text_of(count * value.shape.size(), value.scale, value.zero_point) +
+                    " in the evaluation of the network")
+          .found(codes == nullptr ? "floats, or nothing"
+                                  : text_of(codes->values.numel(), codes->params.scale,
+                                            codes->params.zero_point));
     }
     const uint8_t* from = codes->values.data<uint8_t>();
     t.codes[v].assign(from, from + codes->values.numel());

@@ -79,8 +79,8 @@ class Comparison {
     if (want.size() != got.size())
       throw HALFTONE_ERROR("verify")
           .at(program_.values[v].name)
-          .expected(std::to_string(want.size()) + " codes of " + r.name)
-          .found(std::to_string(got.size()));
+          .expected(std::to_string(want.size()) + " codes, as the reference has them")
+          .found(std::to_string(got.size()) + " from " + r.name);
     r.codes += static_cast<int64_t>(want.size());
     if (want == got) return;
     const int64_t size = program_.values[v].shape.size();

@@ -26,7 +26,7 @@ struct Rows {
           .expected(w.rank() > 0 ? "1 or " + std::to_string(w.dim(0)) + " scales" : "1 scale")
           .found(std::to_string(found));
     }
-    length = w.numel() / count;
+    length = w.numel() / std::max<int64_t>(1, count);
   }
   int64_t grain() const { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, length)); }
   const float* alpha;

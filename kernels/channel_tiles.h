@@ -25,7 +25,7 @@ struct ChannelTiles {
   std::vector<T> repeat(const std::vector<T>& per_channel) const {
     std::vector<T> out;
     out.reserve(width);
-    while (static_cast<int64_t>(out.size()) < width)
+    while (!per_channel.empty() && static_cast<int64_t>(out.size()) < width)
       out.insert(out.end(), per_channel.begin(), per_channel.end());
     return out;
   }
@@ -59,7 +59,7 @@ struct ChannelTiles {
   static int64_t width_for(int64_t channels) {
     constexpr int64_t kEnough = 256, kLanes = 16;
     const int64_t whole = channels * (kLanes / std::gcd(channels, kLanes));
-    const int64_t unit = whole <= 2 * kEnough ? whole : channels;
+    const int64_t unit = std::max<int64_t>(1, whole <= 2 * kEnough ? whole : channels);
     return unit * std::max<int64_t>(1, kEnough / unit);
   }
 };

@@ -73,16 +73,17 @@ void gather_weight(const Packing& p, const float* sums, int64_t padded, Tensor& 
   const int64_t under = p.columns * p.inputs, taps = p.rows * under;
   const int64_t next = p.stride * p.inputs * padded + p.outputs;  // pixel of the group
   float* to = dw.data<float>();
-  parallel_for(dw.context(), p.outputs, 1 + 16384 / taps, [&](int64_t begin, int64_t end) {
-    for (int64_t k = 0; k < taps; ++k) {
-      const float* from = sums + (k / under * p.run() + k % under) * padded;
-      for (int64_t o = begin; o < end; ++o) {
-        float total = from[o];
-        for (int64_t u = 1; u < p.group; ++u) total += from[u * next + o];
-        to[o * taps + k] = total;
-      }
-    }
-  });
+  parallel_for(dw.context(), p.outputs, 1 + 16384 / std::max<int64_t>(1, taps),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t k = 0; k < taps; ++k) {
+                   const float* from = sums + (k / under * p.run() + k % under) * padded;
+                   for (int64_t o = begin; o < end; ++o) {
+                     float total = from[o];
+                     for (int64_t u = 1; u < p.group; ++u) total += from[u * next + o];
+                     to[o * taps + k] = total;
+                   }
+                 }
+               });
 }
 
 void backward_weight(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& x,

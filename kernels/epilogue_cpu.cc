@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/channel_tiles.h"
+#include "kernels/check.h"
 #include "kernels/epilogue_bodies.h"
 
 namespace halftone::kernels {
@@ -119,6 +120,7 @@ AccumulatorStatistics to_accumulators(Tensor& acc, int64_t bound) {
 
 void epilogue_to_codes(const Tensor& acc, const Channels& channels, const CodeRange& range,
                        Tensor& codes) {
+  check_shape("epilogue_to_codes", "codes", codes, acc.shape());
   EpilogueOutput out{range.low, range.high, range.zero_point, codes.data<uint8_t>(), nullptr};
   for_blocks(tiles_of(acc), acc, channels,
              [&](int64_t, const EpilogueBlock& b) { bodies().to_codes(b, out); });
@@ -126,6 +128,7 @@ void epilogue_to_codes(const Tensor& acc, const Channels& channels, const CodeRa
 
 void epilogue_to_float(const Tensor& acc, const Channels& channels, float low, float high,
                        Tensor& y) {
+  check_shape("epilogue_to_float", "result", y, acc.shape());
   EpilogueOutput out{low, high, 0, nullptr, y.data<float>()};
   for_blocks(tiles_of(acc), acc, channels,
              [&](int64_t, const EpilogueBlock& b) { bodies().to_float(b, out); });
@@ -134,6 +137,7 @@ void epilogue_to_float(const Tensor& acc, const Channels& channels, float low, f
 GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const Channels& channels,
                                     const Pass& pass, const std::vector<float>& centre,
                                     const LearnedOutput* learned) {
+  check_shape("epilogue_backward", "gradient", dy, acc.shape());
   const ChannelTiles tiles = tiles_of(acc);
   const std::vector<float> centres = tiles.repeat(centre);
   EpilogueSums shared{};
@@ -176,6 +180,8 @@ GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const C
 void epilogue_backward_apply(const Tensor& dy, const Tensor& acc, const Channels& channels,
                              const Pass& pass, const GradientCoefficients& coefficients,
                              Tensor& dacc) {
+  check_shape("epilogue_backward", "gradient", dy, acc.shape());
+  check_shape("epilogue_backward", "result", dacc, acc.shape());
   const ChannelTiles tiles = tiles_of(acc);
   const std::vector<float> a = tiles.repeat(coefficients.a), b = tiles.repeat(coefficients.b);
   const std::vector<float> d = tiles.repeat(coefficients.d),

@@ -15,7 +15,7 @@ constexpr int64_t kWidth = 256;    // columns of a tile: their constants stay in
 // A multiple of the channels, and of the vectors' lanes unless that is far away.
 int64_t tile_width(int64_t channels) {
   const int64_t whole = channels * (kQuantLanes / std::gcd(channels, kQuantLanes));
-  const int64_t unit = whole <= 4 * kWidth ? whole : channels;
+  const int64_t unit = std::max<int64_t>(1, whole <= 4 * kWidth ? whole : channels);
   return unit * std::max<int64_t>(1, kWidth / unit);
 }
 

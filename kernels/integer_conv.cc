@@ -181,8 +181,8 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
   std::vector<int64_t> bounds(rows);
   parallel_for(w.context(), rows, 1 + kGrain / (length + 1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      int32_t sum = 0;
-      for (int64_t i = r * length; i < (r + 1) * length; ++i) sum += std::abs(int32_t{codes[i]});
+      int64_t sum = 0;
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) sum += std::abs(int64_t{codes[i]});
       bounds[r] = max_x * sum;
     }
   });

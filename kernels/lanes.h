@@ -18,7 +18,8 @@ struct Lanes {
   int64_t numel, channels, length, chunk;  // chunk: elements, a multiple of length
 
   Lanes(int64_t numel, int64_t channels) : numel(numel), channels(channels), length(channels) {
-    if (channels < 64) {
+    if (channels == 0) length = 64;  // nothing to walk
+    if (channels > 0 && channels < 64) {
       length = channels * (16 / std::gcd(channels, int64_t{16}));
       while (length < 64) length *= 2;
     }

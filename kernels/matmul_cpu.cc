@@ -41,9 +41,10 @@ void check_bias(const char* op, const Tensor* bias, int64_t out) {
 }
 
 void fill_rows(const Context& context, const float* bias, int64_t rows, int64_t columns, float* y) {
-  parallel_for(context, rows, 1 + 16384 / columns, [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) std::copy_n(bias, columns, y + r * columns);
-  });
+  parallel_for(context, rows, 1 + 16384 / std::max<int64_t>(1, columns),
+               [=](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) std::copy_n(bias, columns, y + r * columns);
+               });
 }
 
 }  // namespace

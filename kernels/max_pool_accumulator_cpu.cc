@@ -58,7 +58,12 @@ void max_pool2d_accumulators(const Tensor& acc, const std::vector<char>& falling
   const char* op = "max_pool2d";
   check_pool(op, acc, options, y);
   check_dtype(op, "accumulators", acc, DType::kInt32);
-  if (taps != nullptr) check_shape(op, "taps", *taps, y.shape());
+  if (static_cast<int64_t>(falling.size()) != acc.dim(3)) {
+    throw HALFTONE_ERROR(op)
+        .expected("a mark for each of " + std::to_string(acc.dim(3)) + " channels")
+        .found(std::to_string(falling.size()));
+  }
+  if (taps != nullptr) check_taps(op, options, y, *taps);
   const StridedAxis hs = height_axis(acc.shape(), y.shape(), options);
   const StridedAxis ws = width_axis(acc.shape(), y.shape(), options);
   std::vector<int32_t> flip(acc.dim(3));

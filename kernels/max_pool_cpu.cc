@@ -176,13 +176,7 @@ void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps) {
   const char* op = "max_pool2d";
   check_pool(op, x, options, y);
-  check_dtype(op, "taps", taps, DType::kUInt8);
-  check_shape(op, "taps", taps, y.shape());
-  if (options.kernel_h * options.kernel_w > 256) {
-    throw HALFTONE_ERROR(op)
-        .expected("a window of at most 256 pixels")
-        .found(std::to_string(options.kernel_h) + "x" + std::to_string(options.kernel_w));
-  }
+  check_taps(op, options, y, taps);
   max_pool<true>(op, x, options, y, taps.data<uint8_t>());
 }
 

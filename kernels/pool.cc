@@ -58,5 +58,14 @@ void check_pool(const char* op, const Tensor& x, const Pool2dOptions& options, c
       .found(nchw_text(y.shape()));
 }
 
+void check_taps(const char* op, const Pool2dOptions& o, const Tensor& y, const Tensor& taps) {
+  check_dtype(op, "taps", taps, DType::kUInt8);
+  check_shape(op, "taps", taps, y.shape());
+  if (int64_t{o.kernel_h} * o.kernel_w <= 256) return;
+  throw HALFTONE_ERROR(op)
+      .expected("a window of at most 256 pixels")
+      .found(std::to_string(o.kernel_h) + "x" + std::to_string(o.kernel_w));
+}
+
 }  // namespace kernels
 }  // namespace halftone

@@ -21,7 +21,8 @@ Shape pool2d_shape(const Shape& x, const Pool2dOptions& options);
 namespace kernels {
 // float32 or uint8 (codes). First maximum wins, as in PyTorch. NaN propagates.
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y);
-// Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8 (kernels up to 15 x 15).
+// Also writes, per output, the tap (kh * kernel_w + kw) that won, as uint8: windows of at most 256
+// pixels.
 void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor& y, Tensor& taps);
 // int32 accumulators of a convolution whose values they are times a factor per channel. Channels
 // that `falling` marks (a negative factor) take the minimum. The first extreme wins. taps may be

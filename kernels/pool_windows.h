@@ -68,5 +68,7 @@ Tensor cover_table(const Context& context, const Axis& axis) {
 
 // Throws unless y is what pooling x gives, both of x's dtype.
 void check_pool(const char* op, const Tensor& x, const Pool2dOptions& options, const Tensor& y);
+// What a maximum remembers of its windows: one uint8 per output.
+void check_taps(const char* op, const Pool2dOptions& options, const Tensor& y, const Tensor& taps);
 
 }  // namespace halftone::kernels

@@ -76,6 +76,13 @@ struct Ranges {
   std::vector<float> low, high, nan;
 };
 
+void check_rows(const char* op, const char* what, size_t found, int64_t rows) {
+  if (static_cast<int64_t>(found) == rows) return;
+  throw HALFTONE_ERROR(op)
+      .expected(std::string(what) + " for " + std::to_string(rows) + " rows")
+      .found(std::to_string(found));
+}
+
 }  // namespace
 
 std::vector<Range> observe_ranges(const Tensor& x, int axis) {
@@ -115,6 +122,7 @@ void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y) {
 }
 
 void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Tensor& codes) {
+  check_shape("quantize_to_codes", "codes", codes, x.shape());
   const float* in = x.data<float>();
   uint8_t* out = codes.data<uint8_t>();
   parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -134,6 +142,7 @@ void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Ten
 }
 
 void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
+  check_shape("codes_to_integers", "result", y, codes.shape());
   const uint8_t* in = codes.data<uint8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -142,7 +151,11 @@ void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
 }
 
 void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes) {
+  const char* op = "quantize_weights";
   const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
+  check_shape(op, "codes", codes, w.shape());
+  if (options.grids.size() != 1) check_rows(op, "grids", options.grids.size(), rows);
+  if (!options.negated.empty()) check_rows(op, "signs", options.negated.size(), rows);
   const float* in = w.data<float>();
   int8_t* out = codes.data<int8_t>();
   const bool per_row = options.grids.size() > 1;
@@ -157,6 +170,7 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
 }
 
 void weights_to_integers(const Tensor& codes, Tensor& y) {
+  check_shape("weights_to_integers", "result", y, codes.shape());
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -166,6 +180,8 @@ void weights_to_integers(const Tensor& codes, Tensor& y) {
 
 void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y) {
   const int64_t rows = codes.dim(0), length = rows > 0 ? codes.numel() / rows : 0;
+  check_shape("weights_to_reals", "result", y, codes.shape());
+  check_rows("weights_to_reals", "scales", scales.size(), rows);
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {

@@ -21,7 +21,7 @@ namespace halftone {
 //   op_types         class names; "default" stands for every layer with a weight
 //   op_names         dotted names; *, ? and [..] match as in a shell
 //   exclude          true leaves the layers alone
-//   quant_start_step steps of float training before it starts; counting starts at 1, as in NNI
+//   quant_start_step the first training step that quantizes, counted from 1, as in NNI
 //   quant_dtype      "int" | "uint", or by type
 //   quant_scheme     "per_tensor_affine" | "per_tensor_symmetric" | "per_channel_affine" |
 //                    "per_channel_symmetric", or by type
@@ -29,9 +29,8 @@ namespace halftone {
 //   observer         "ema" | "min_max", or by type; ObserverQuantizer's: `halftone list observers`
 //   ema_decay        0.99, of observer ema;  percentile  99.99, of observer percentile
 //   reduce_range     true: activations use one bit less (ObserverQuantizer)
-//   fold             QAT, LSQ: of the batch norm behind a quantized weight (FoldMode): "scale" |
-//   "batch" |
-//                    "ema" | "nni" | "none"
+//   fold             QAT, LSQ: of the batch norm behind a quantized weight (FoldMode):
+//                    "scale" | "batch" | "ema" | "nni" | "none"
 //   bn_freeze_step   from this step on batch norm keeps and uses its running statistics; 0: never
 // BNN's own: binarization, sign_gradient, xnor_scale, padding_value (bnn.h).
 // A key that changes nothing is an error: one of another quantizer, ema_decay beside another

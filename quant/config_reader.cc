@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "quant/config_effect.h"
@@ -34,7 +35,12 @@ std::string allowed_types(const ConfigRules& rules) {
 std::vector<std::string> read_strings(const Field& f) {
   const bool good = f.value.is_array() && std::all_of(f.value.begin(), f.value.end(),
                                                       [](const Json& v) { return v.is_string(); });
-  if (!good) f.fail("a list of strings");
+  if (!good) {
+    const bool scalars =
+        f.value.is_array() && std::none_of(f.value.begin(), f.value.end(),
+                                           [](const Json& v) { return v.is_structured(); });
+    f.fail("a list of strings", scalars ? "quote numbers: [\"0\"]" : "");
+  }
   return f.value.get<std::vector<std::string>>();
 }
 
@@ -74,7 +80,8 @@ void by_type(const Field& f, const ConfigRules& rules, bool needs_all,
     const bool known = type != types_by_name().end() &&
                        std::count(rules.types.begin(), rules.types.end(), type->second) > 0;
     if (!known)
-      f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13));
+      f.fail("a value, or an object whose keys come from" + allowed_types(rules).substr(13),
+             nearest_type(name, rules));
     const Field part{f.entry, f.key + "." + name, value};
     const auto spec = specs.find(type->second);
     if (spec == specs.end())
@@ -345,8 +352,29 @@ void set_scheme(const std::string& scheme, const std::string& where, QuantSpec& 
   spec.per_channel = found - kSchemes.begin() >= 2;
 }
 
+namespace {
+
+// Refuses an object that says a key twice, of which the parser would keep the last.
+Json::parser_callback_t each_key_once() {
+  auto keys = std::make_shared<std::vector<std::set<std::string>>>();
+  return [keys](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) keys->emplace_back();
+    if (event == Json::parse_event_t::object_end) keys->pop_back();
+    if (event == Json::parse_event_t::key &&
+        !keys->back().insert(value.get<std::string>()).second) {
+      throw HALFTONE_ERROR("config")
+          .at("config_list")
+          .expected("each key once in an entry")
+          .found(value.dump() + " again");
+    }
+    return true;
+  };
+}
+
+}  // namespace
+
 std::vector<ConfigEntry> read_config(const std::string& json, const ConfigRules& rules) {
-  const Json list = Json::parse(json, nullptr, false);
+  const Json list = Json::parse(json, each_key_once(), false);
   if (!list.is_array()) {
     throw HALFTONE_ERROR("config")
         .at("config_list")

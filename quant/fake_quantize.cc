@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/elementwise.h"
+
 #include "nn/input_check.h"
 
 namespace halftone {
@@ -112,6 +114,9 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
 }
 
 Variable FakeQuantize::quantize(const Variable& x) {
+  // In training the observer has looked.
+  if (!observes() && x.codes() == nullptr && !kernels::all_finite(x.value()))
+    check_finite(kernels::observe_ranges(x.value()));
   if (emits_codes()) return result(x, before_rounding(x.value()));
   Tensor y = Tensor::empty(x.context(), x.shape());
   write_values(x.value(), y);

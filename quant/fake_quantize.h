@@ -70,6 +70,8 @@ class FakeQuantize : public Module {
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
   void enable(bool fake_quant, bool observer);
+  bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
+  bool observer_enabled() const { return flag(*observer_enabled_); }
 
   // Takes a batch's values in: ranges, a first scale. Throws on NaN and infinities, changing
   // nothing, and on an empty batch.
@@ -132,8 +134,6 @@ class FakeQuantize : public Module {
   Variable result(const Variable& x, const Tensor& values) const;
   void set_signed(bool on) { spec_->data<int32_t>()[1] = on; }
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
-  bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
-  bool observer_enabled() const { return flag(*observer_enabled_); }
   void check_not_empty(const Shape& shape) const;
   // Throws where an end of a range is NaN or infinite, or an activation's passes 2^60.
   void check_finite(const std::vector<kernels::Range>& seen) const;

@@ -115,7 +115,8 @@ void Quantizer::reestimate_statistics(const std::vector<Tensor>& batches) const 
     // Folded weights have moved with the statistics, and so has their range.
     for (const auto* list : {&chains_, &folds_}) {
       for (const ChainPtr& chain : *list) {
-        if (chain->quantizes_folded() && chain->weight->initialised())
+        const bool ranged = chain->weight->learned().empty();  // learned scales stay
+        if (chain->quantizes_folded() && chain->weight->initialised() && ranged)
           chain->weight->observe_values(weight_to_quantize(*chain));
       }
     }

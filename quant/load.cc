@@ -40,6 +40,14 @@ std::string difference(const FakeQuantize& q, const Json& found) {
   return "expected its state in " + expected["state"].dump() + ", found " + found["state"].dump();
 }
 
+std::string difference_or_damage(const FakeQuantize& q, const Json& found) {
+  try {
+    return difference(q, found);
+  } catch (const Json::exception&) {
+    return "expected bits, dtype, scheme and state, found " + found.dump();
+  }
+}
+
 // Of the quantizers that a file lists and those of the model, both ways.
 void check_points(const Json& layers, const std::vector<QuantPoint>& points,
                   const std::string& path) {
@@ -52,7 +60,7 @@ void check_points(const Json& layers, const std::vector<QuantPoint>& points,
       continue;
     }
     left[point.module].erase(type);
-    const std::string why = difference(*point.quantizer, layers[point.module][type]);
+    const std::string why = difference_or_damage(*point.quantizer, layers[point.module][type]);
     if (!why.empty()) different.push_back(name + " " + why);
   }
   for (const auto& [module, types] : left.items()) {

@@ -14,7 +14,8 @@ namespace halftone {
 // channel, activations per tensor; schemes are symmetric, z = 0. Scales have an optimizer group of
 // their own, without weight decay, options.scale_lr times the learning rate. Edges that meet in an
 // Add or Concat with a quantized output share one learned scale, without an offset (scale_group.h).
-// With a batch norm in its chain the raw weight is quantized, so first scales come from it too.
+// First scales of weights come from what is quantized: the raw weight, or, under fold batch, ema
+// and nni, the folded one.
 // NNI's bugs that are not here: frozen weights (Q1), ranges that an evaluation initialises (Q4),
 // scales that become negative (Q5). compat nni: signed activations, N with the batch, edges inside.
 class LsqQuantizer : public Quantizer {

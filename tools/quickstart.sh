@@ -46,14 +46,17 @@ done
 has_mnist() {
   local f
   for f in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
-    [ -f "$1/$f-ubyte" ] || [ -f "$1/$f-ubyte.gz" ] || return 1
+    [ -f "$1/$f-ubyte" ] || [ -f "$1/$f-ubyte.gz" ] || [ -f "$1/${f/-idx/.idx}-ubyte" ] ||
+      [ -f "$1/${f/-idx/.idx}-ubyte.gz" ] || return 1
   done
 }
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/halftone/mnist
 if [ -z "$data" ]; then
+  cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/halftone/mnist
   if [ -n "${HALFTONE_DATA:-}" ] && has_mnist "$HALFTONE_DATA/mnist"; then
     data=$HALFTONE_DATA/mnist
+  elif [ -n "${HALFTONE_DATA:-}" ] && has_mnist "$HALFTONE_DATA"; then
+    data=$HALFTONE_DATA
   elif has_mnist "$cache" || "$root/tools/get_data" mnist "$cache" --timeout 5 --tries 2 >&2; then
     data=$cache
   fi  # else the program uses its own digits, and says so

@@ -98,7 +98,12 @@ std::vector<Tensor> probe_batch(const Context& context, const Recipe& recipe,
 // The largest difference of a layer's outputs, batch norm apart and folded.
 Json describe_folds(const Network& network, const Tensor& images) {
   Json rows = Json::array();
-  if (network.quantizer == nullptr) return rows;
+  if (network.quantizer == nullptr) {
+    throw HALFTONE_ERROR("inspect")
+        .at("--folds")
+        .expected("a quantized run: a float network folds nothing")
+        .found("a run without a quantizer");
+  }
   for (const FoldReport& r : network.quantizer->fold_report(images)) {
     rows.push_back({{"layer", r.layer},
                     {"norm", r.norm},

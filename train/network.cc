@@ -206,8 +206,8 @@ Schedule build_schedule(const ScheduleRecipe& recipe, int64_t steps_per_epoch, i
   options.gamma = recipe.name == "exponential"
                       ? std::pow(recipe.gamma, 1.0 / static_cast<double>(unit))
                       : recipe.gamma;
-  options.t_max =
-      std::max<int64_t>(1, (epochs * steps_per_epoch - warmup) * unit / steps_per_epoch);
+  const int64_t falling = (epochs * steps_per_epoch - warmup) * unit;  // rounded up: a rest counts
+  options.t_max = std::max<int64_t>(1, (falling + steps_per_epoch - 1) / steps_per_epoch);
   options.min_lr = recipe.min_lr;
   const Schedule schedule = make_schedule(options);
   ScheduleOptions rise;  // always step by step

@@ -43,6 +43,13 @@ Recipe source_recipe(const QuantizeRequest& q) {
           .found(q.model.empty() ? "no --model" : "no --calibrate")
           .fix("halftone list models, halftone list datasets");
     }
+    check_run_overrides("quantize", q.overrides);
+    for (const std::string& o : q.overrides) {
+      if (o.rfind("data.name=", 0) != 0 && o.rfind("data.dir=", 0) != 0) continue;
+      throw HALFTONE_ERROR("quantize")
+          .expected("--calibrate DATA, and --data DIR, to say the data set")
+          .found("--set " + o);
+    }
     recipe = parse_recipe("", "--set", q.overrides);
     recipe.name = fs::path(file).stem().string();
     recipe.model.name = q.model;

@@ -105,6 +105,11 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   f.get("warmup_epochs", r.warmup_epochs, 0.0, 1e6);
   f.get("warmup_factor", r.warmup_factor, 0.0, 1.0);
   if (r.warmup_factor <= 0) throw f.error("warmup_factor", "a number above 0, up to 1");
+  const ScheduleRecipe unset;
+  if (r.warmup_epochs == 0 && r.warmup_factor != unset.warmup_factor)
+    throw f.error("warmup_factor", "warmup_epochs beside it: without, there is no warm-up");
+  if (r.name == "constant" && r.per != unset.per)
+    throw f.error("per", "another schedule than constant, which has no steps");
   if (r.name == "step") f.get("step_size", r.step_size, 1, kMany);
   if (r.name == "multi_step") f.get("milestones", r.milestones);
   if (r.name != "constant" && r.name != "cosine") f.get("gamma", r.gamma, 0.0, 1.0);
@@ -249,7 +254,14 @@ Recipe load_recipe(const std::string& file, const std::vector<std::string>& over
 
 QuantizerRecipe load_quantizer_recipe(const std::string& file) {
   const YAML::Node root = load_yaml(read_text(file), file);  // JSON is YAML
-  if (root.IsMap() && root["quantizer"].IsDefined()) return load_recipe(file).quantizer;
+  if (root.IsMap() && root["quantizer"].IsDefined()) {
+    const QuantizerRecipe of_recipe = load_recipe(file).quantizer;
+    if (!of_recipe.name.empty()) return of_recipe;
+    throw HALFTONE_ERROR("quantize")
+        .at(file)
+        .expected("a quantizer section with name and config_list")
+        .found("one without a name");
+  }
   YAML::Node list(YAML::NodeType::Map);
   if (root.IsSequence()) {
     list["name"] = "ObserverQuantizer";

@@ -11,16 +11,22 @@ namespace {
 
 class QuantizersOff {
  public:
-  explicit QuantizersOff(const Quantizer& quantizer) : quantizer_(quantizer) { set(false); }
-  ~QuantizersOff() { set(true); }
+  explicit QuantizersOff(const Quantizer& quantizer) : quantizer_(quantizer) {
+    for (const QuantPoint& p : quantizer_.points()) {
+      before_.emplace_back(p.quantizer->fake_quant_enabled(), p.quantizer->observer_enabled());
+      p.quantizer->enable(false, false);
+    }
+  }
+  ~QuantizersOff() {
+    for (size_t i = 0; i < before_.size(); ++i)
+      quantizer_.points()[i].quantizer->enable(before_[i].first, before_[i].second);
+  }
   QuantizersOff(const QuantizersOff&) = delete;
   QuantizersOff& operator=(const QuantizersOff&) = delete;
 
  private:
-  void set(bool on) {
-    for (const QuantPoint& p : quantizer_.points()) p.quantizer->enable(on, on);
-  }
   const Quantizer& quantizer_;
+  std::vector<std::pair<bool, bool>> before_;  // quantizes, observes
 };
 
 // 0..1; negative before the first test in float. Test accuracies of the float phase: behind step k,

@@ -38,7 +38,9 @@ std::map<std::string, std::string> dotted_keys(const YAML::Node& node,
 Recipe without_free_keys(Recipe r) {
   const Recipe defaults;
   // A cosine ends with the last epoch: another number of epochs is another rate at every step.
-  if (r.schedule.name != "cosine") r.epochs = defaults.epochs;
+  // Statistics that were taken anew at the end are not those that more steps would start from.
+  if (r.schedule.name != "cosine" && r.quantizer.reestimate_batches == 0)
+    r.epochs = defaults.epochs;
   r.threads = defaults.threads;
   r.checkpoint_minutes = defaults.checkpoint_minutes;
   r.data.dir = defaults.data.dir;
@@ -62,7 +64,8 @@ void check_same(const Recipe& saved, const Recipe& given, const std::string& fol
         .expected(key + " " + before + ", as in the run")
         .found(now)
         .fix(
-            "only epochs (but for a cosine schedule), threads, checkpoint_minutes, data.dir and "
+            "only epochs (but for a cosine schedule or reestimate_batches), threads, "
+            "checkpoint_minutes, data.dir and "
             "data.workers may change; start a new run for the rest");
   }
 }

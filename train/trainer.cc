@@ -124,6 +124,13 @@ void Trainer::restore(const Checkpoint& c) {
   context_.random() = c.random;
   loader_->seek(c.loader);
   step_ = c.step;
+  if (step_ > total_steps()) {
+    throw HALFTONE_ERROR("resume")
+        .at(checkpoint_path())
+        .expected(fmt::format("at least {} epochs, as many as the run has had",
+                              (step_ + steps_per_epoch_ - 1) / steps_per_epoch_))
+        .found(std::to_string(recipe_.epochs));
+  }
   if (step_ < total_steps() && network_.quantizer && network_.quantizer->needs_calibration() &&
       !records()) {
     throw HALFTONE_ERROR("resume")

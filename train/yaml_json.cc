@@ -29,7 +29,16 @@ nlohmann::json convert(const YAML::Node& node, int depth) {
   }
   if (node.IsMap()) {
     nlohmann::json map = nlohmann::json::object();
-    for (const auto& item : node) map[item.first.Scalar()] = convert(item.second, depth + 1);
+    for (const auto& item : node) {
+      const std::string& key = item.first.Scalar();
+      if (map.contains(key)) {
+        throw HALFTONE_ERROR("recipe")
+            .at("line " + std::to_string(item.first.Mark().line + 1))
+            .expected("each key once")
+            .found(key + " again");
+      }
+      map[key] = convert(item.second, depth + 1);
+    }
     return map;
   }
   return node.IsScalar() ? scalar_to_json(node) : nlohmann::json();

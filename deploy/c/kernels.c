@@ -21,8 +21,8 @@ typedef struct {
 
 /* Accumulators to codes. Multipliers and the bounds of logits are bits of binary32 numbers. */
 typedef struct {
-  const int32_t *bias;
-  const uint32_t *multiplier;
+  const int32_t* bias;
+  const uint32_t* multiplier;
   int32_t low, high; /* less the zero point */
   uint32_t low_bits, high_bits;
   int32_t zero;
@@ -32,7 +32,7 @@ enum { HT_CONSTANT = 1, HT_NEGATED = 2, HT_TAKES_MIN = 4 }; /* flags of an outpu
 
 /* Weight i is (low + step u) << shift, u the i-th field of 1 << log2_bits bits. */
 typedef struct {
-  const uint8_t *packed;
+  const uint8_t* packed;
   int32_t log2_bits, low, step, shift;
 } ht_weights;
 
@@ -44,7 +44,7 @@ typedef struct {
   ht_window pool;
   ht_image unpooled;
   ht_weights weights;
-  const uint8_t *flags;
+  const uint8_t* flags;
   ht_epilogue epilogue;
 } ht_convolution;
 
@@ -98,7 +98,7 @@ static inline ht_real ht_scaled(int32_t v, uint32_t multiplier) {
 }
 
 static inline int32_t ht_rounded(ht_real t, int32_t low, int32_t high) {
-  const uint64_t limit = 1u << 16;
+  const uint64_t limit = (uint64_t)1 << 16;
   uint64_t magnitude = limit;
   int32_t code;
   if (t.exponent < 0) {
@@ -155,11 +155,17 @@ static inline float ht_scaled(int32_t v, uint32_t multiplier) {
   return (float)v * ht_float_of(multiplier);
 }
 
-/* low and high are integers: clamped first, they leave a number that 1.5 * 2^23 rounds. */
+/* low and high are integers, so clamping may come first; then the difference is exact. */
 static inline int32_t ht_rounded(float t, int32_t low, int32_t high) {
   const float a = (float)low, b = (float)high;
+  int32_t whole;
+  float rest;
   t = t < a ? a : t > b ? b : t;
-  return (int32_t)((t + 12582912.0f) - 12582912.0f);
+  whole = (int32_t)t; /* towards 0 */
+  rest = t - (float)whole;
+  if (rest > 0.5f || (rest == 0.5f && (whole & 1) != 0)) return whole + 1;
+  if (rest < -0.5f || (rest == -0.5f && (whole & 1) != 0)) return whole - 1;
+  return whole;
 }
 
 static inline float ht_clamped(float t, uint32_t low, uint32_t high) {
@@ -171,16 +177,16 @@ static inline int ht_less(float a, float b) { return a < b; }
 
 #endif
 
-static inline uint8_t ht_code(const ht_epilogue *e, int32_t acc, int32_t c) {
+static inline uint8_t ht_code(const ht_epilogue* e, int32_t acc, int32_t c) {
   const ht_real t = ht_scaled(acc + e->bias[c], e->multiplier[c]);
   return (uint8_t)(ht_rounded(t, e->low, e->high) + e->zero);
 }
 
-static inline ht_float ht_logit_of(const ht_epilogue *e, int32_t acc, int32_t c) {
+static inline ht_float ht_logit_of(const ht_epilogue* e, int32_t acc, int32_t c) {
   return ht_clamped(ht_scaled(acc + e->bias[c], e->multiplier[c]), e->low_bits, e->high_bits);
 }
 
-static inline int32_t ht_weight(const ht_weights *w, int32_t i) {
+static inline int32_t ht_weight(const ht_weights* w, int32_t i) {
   const int32_t per_byte = 3 - w->log2_bits;
   const int32_t field = (i & ((1 << per_byte) - 1)) << w->log2_bits;
   const int32_t u = w->packed[i >> per_byte] >> field & ((1 << (1 << w->log2_bits)) - 1);
@@ -188,8 +194,8 @@ static inline int32_t ht_weight(const ht_weights *w, int32_t i) {
 }
 
 /* Output channel o at pixel (y, x). */
-static inline int32_t ht_accumulate(const ht_convolution *op, const uint8_t *in, int32_t y, int32_t x,
-                             int32_t o) {
+static inline int32_t ht_accumulate(const ht_convolution* op, const uint8_t* in, int32_t y,
+                                    int32_t x, int32_t o) {
   const int32_t count = op->in.channels / op->groups;
   const int32_t first = o / (op->out.channels / op->groups) * count;
   const int32_t outside = op->pad - op->zero;
@@ -203,7 +209,7 @@ static inline int32_t ht_accumulate(const ht_convolution *op, const uint8_t *in,
       if (row < 0 || row >= op->in.height || column < 0 || column >= op->in.width) {
         for (k = 0; k < count; ++k) sum += outside * ht_weight(&op->weights, index++);
       } else {
-        const uint8_t *pixel = in + (row * op->in.width + column) * op->in.channels + first;
+        const uint8_t* pixel = in + (row * op->in.width + column) * op->in.channels + first;
         for (k = 0; k < count; ++k) sum += (pixel[k] - op->zero) * ht_weight(&op->weights, index++);
       }
     }
@@ -212,8 +218,8 @@ static inline int32_t ht_accumulate(const ht_convolution *op, const uint8_t *in,
 }
 
 /* The best accumulator of a window of the convolution's own output. */
-static inline int32_t ht_pooled(const ht_convolution *op, const uint8_t *in, int32_t y, int32_t x,
-                         int32_t o) {
+static inline int32_t ht_pooled(const ht_convolution* op, const uint8_t* in, int32_t y, int32_t x,
+                                int32_t o) {
   const int32_t top = y * op->pool.stride_h - op->pool.pad_h;
   const int32_t left = x * op->pool.stride_w - op->pool.pad_w;
   int32_t best = 0, found = 0, i, j;
@@ -228,12 +234,12 @@ static inline int32_t ht_pooled(const ht_convolution *op, const uint8_t *in, int
   return best;
 }
 
-static inline int32_t ht_accumulator(const ht_convolution *op, const uint8_t *in, int32_t y, int32_t x,
-                              int32_t o) {
+static inline int32_t ht_accumulator(const ht_convolution* op, const uint8_t* in, int32_t y,
+                                     int32_t x, int32_t o) {
   return op->pools ? ht_pooled(op, in, y, x, o) : ht_accumulate(op, in, y, x, o);
 }
 
-static inline void ht_convolve(const ht_convolution *op, const uint8_t *in, uint8_t *out) {
+static inline void ht_convolve(const ht_convolution* op, const uint8_t* in, uint8_t* out) {
   int32_t y, x, o;
   for (y = 0; y < op->out.height; ++y) {
     for (x = 0; x < op->out.width; ++x) {
@@ -244,7 +250,8 @@ static inline void ht_convolve(const ht_convolution *op, const uint8_t *in, uint
 }
 
 /* The last layer of a network whose logits are not quantized. */
-static inline void ht_convolve_to_float(const ht_convolution *op, const uint8_t *in, ht_float *out) {
+static inline void ht_convolve_to_float(const ht_convolution* op, const uint8_t* in,
+                                        ht_float* out) {
   int32_t y, x, o;
   for (y = 0; y < op->out.height; ++y) {
     for (x = 0; x < op->out.width; ++x) {
@@ -255,15 +262,16 @@ static inline void ht_convolve_to_float(const ht_convolution *op, const uint8_t 
 }
 
 /* table[code], or table[256 c + code] with table_channels > 1. */
-static inline void ht_map(const uint8_t *in, ht_image shape, const uint8_t *table, int32_t table_channels,
-                   uint8_t *out) {
+static inline void ht_map(const uint8_t* in, ht_image shape, const uint8_t* table,
+                          int32_t table_channels, uint8_t* out) {
   int32_t p, c;
   for (p = 0; p < shape.height * shape.width; ++p) {
     for (c = 0; c < shape.channels; ++c) *out++ = table[(table_channels > 1 ? 256 * c : 0) + *in++];
   }
 }
 
-static inline void ht_max_pool(const uint8_t *in, ht_image shape, ht_window w, ht_image to, uint8_t *out) {
+static inline void ht_max_pool(const uint8_t* in, ht_image shape, ht_window w, ht_image to,
+                               uint8_t* out) {
   int32_t y, x, c, i, j;
   for (y = 0; y < to.height; ++y) {
     for (x = 0; x < to.width; ++x) {
@@ -283,8 +291,8 @@ static inline void ht_max_pool(const uint8_t *in, ht_image shape, ht_window w, h
 }
 
 /* Over the whole image. */
-static inline void ht_average(const uint8_t *in, ht_image shape, int32_t zero, const ht_epilogue *e,
-                       uint8_t *out) {
+static inline void ht_average(const uint8_t* in, ht_image shape, int32_t zero, const ht_epilogue* e,
+                              uint8_t* out) {
   int32_t c, p;
   for (c = 0; c < shape.channels; ++c) {
     int32_t sum = 0;
@@ -294,8 +302,8 @@ static inline void ht_average(const uint8_t *in, ht_image shape, int32_t zero, c
 }
 
 /* clamp((a - a_zero) + (b - b_zero), low, high) + zero, zeros = a_zero + b_zero. */
-static inline void ht_add(const uint8_t *a, const uint8_t *b, int32_t count, int32_t zeros, int32_t low,
-                   int32_t high, int32_t zero, uint8_t *out) {
+static inline void ht_add(const uint8_t* a, const uint8_t* b, int32_t count, int32_t zeros,
+                          int32_t low, int32_t high, int32_t zero, uint8_t* out) {
   int32_t i;
   for (i = 0; i < count; ++i) {
     const int32_t t = a[i] + b[i] - zeros;
@@ -304,8 +312,8 @@ static inline void ht_add(const uint8_t *a, const uint8_t *b, int32_t count, int
 }
 
 /* All channels of `in` to the channels from `first` on of a wider image. */
-static inline void ht_place(const uint8_t *in, ht_image shape, int32_t first, int32_t out_channels,
-                     uint8_t *out) {
+static inline void ht_place(const uint8_t* in, ht_image shape, int32_t first, int32_t out_channels,
+                            uint8_t* out) {
   int32_t p;
   for (p = 0; p < shape.height * shape.width; ++p) {
     memcpy(out + p * out_channels + first, in + p * shape.channels, (size_t)shape.channels);
@@ -313,13 +321,13 @@ static inline void ht_place(const uint8_t *in, ht_image shape, int32_t first, in
 }
 
 /* Every stride-th pixel, its channels from `before` on; the others hold `fill`. */
-static inline void ht_subsample_pad(const uint8_t *in, ht_image shape, int32_t stride, int32_t before,
-                             int32_t fill, ht_image to, uint8_t *out) {
+static inline void ht_subsample_pad(const uint8_t* in, ht_image shape, int32_t stride,
+                                    int32_t before, int32_t fill, ht_image to, uint8_t* out) {
   int32_t y, x;
   memset(out, fill, (size_t)(to.height * to.width * to.channels));
   for (y = 0; y < to.height; ++y) {
     for (x = 0; x < to.width; ++x, out += to.channels) {
-      const uint8_t *pixel = in + (y * shape.width + x) * stride * shape.channels;
+      const uint8_t* pixel = in + (y * shape.width + x) * stride * shape.channels;
       memcpy(out + before, pixel, (size_t)shape.channels);
     }
   }

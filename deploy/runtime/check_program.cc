@@ -164,6 +164,7 @@ class OpCheck {
     require(within(w.low, -128, 127) && within(w.step, 1, 255) && within(w.shift, 0, 7),
             "its weights are no int8");
     const int64_t row = weights_per_channel(program_, op_);
+    require(row <= kLargestValue, "it has too many weights");
     const int64_t count = row * out_.shape.channels;
     require(static_cast<int64_t>(w.packed.size()) == (count * w.bits + 7) / 8,
             "it has a wrong number of weights");
@@ -171,7 +172,15 @@ class OpCheck {
     for (size_t c = 0; c < op_.channels.size(); ++c) {
       const int64_t bound = accumulator_bound(in(), op_.channels[c], &codes[c * row], row);
       require(bound < (int64_t{1} << 31), "an accumulator may leave int32");
+      if (op_.pools) pooled_sum(&codes[c * row], row);
     }
+  }
+
+  // The engine takes the maximum of sums of codes, before what the zero point costs.
+  void pooled_sum(const int8_t* weights, int64_t row) const {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < row; ++i) sum += weights[i] < 0 ? -weights[i] : weights[i];
+    require(255 * sum < (int64_t{1} << 31), "a pooled sum of codes may leave int32");
   }
 
   void max_pool() const {
@@ -250,7 +259,8 @@ void check_program(const Program& program) {
     all += v.shape.size();
   }
   require(all <= 4 * kLargestValue, "its tensors are too large together");
-  require(!program.input().is_float, "its input is no bytes");
+  const Value& image = program.input();
+  require(!image.is_float && image.low == 0 && image.high == 255, "its input is no bytes");
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
     try {

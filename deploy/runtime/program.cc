@@ -41,7 +41,8 @@ std::vector<int8_t> unpack_weights(const Op& op, int64_t count) {
     const int32_t byte = w.packed[i / per_byte];
     const int32_t u = (byte >> (w.bits * (i % per_byte))) & mask;
     const int32_t code = (w.low + w.step * u) * (1 << w.shift) * (channel.negated ? -1 : 1);
-    if (code < -128 || code > 127) throw ProgramError("a weight does not fit in int8");
+    if (!channel.constant && (code < -128 || code > 127))
+      throw ProgramError("a weight does not fit in int8");
     out[i] = static_cast<int8_t>(channel.constant ? 0 : code);
   }
   return out;

@@ -1,6 +1,8 @@
 #include "deploy/runtime/program_file.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <array>
 #include <memory>
@@ -12,6 +14,7 @@ namespace {
 
 constexpr char kMagic[] = "HALFTONE";
 constexpr size_t kMagicSize = 8, kHeader = kMagicSize + 4 + 4 + 8;
+constexpr size_t kLargestFile = size_t{1} << 30;
 
 // Of zlib, PNG and Ethernet.
 uint32_t crc32(const char* data, size_t size) {
@@ -183,11 +186,15 @@ Program program_from_bytes(const void* data, size_t size, const std::string& whe
 
 Program load_program(const std::string& path) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "rb"), fclose);
-  if (file == nullptr) throw ProgramError(path + ": the file cannot be opened");
+  if (file == nullptr) throw ProgramError(path + ": the file cannot be opened: " + strerror(errno));
   std::string bytes;
   char buffer[1 << 16];
-  for (size_t n; (n = fread(buffer, 1, sizeof(buffer), file.get())) > 0;) bytes.append(buffer, n);
-  if (ferror(file.get()) != 0) throw ProgramError(path + ": the file cannot be read");
+  for (size_t n; (n = fread(buffer, 1, sizeof(buffer), file.get())) > 0;) {
+    bytes.append(buffer, n);
+    if (bytes.size() > kLargestFile) throw ProgramError(path + ": more than 1 GiB, no program");
+  }
+  if (ferror(file.get()) != 0)
+    throw ProgramError(path + ": the file cannot be read: " + strerror(errno));
   return program_from_bytes(bytes.data(), bytes.size(), path);
 }
 

@@ -191,3 +191,23 @@ TEST_CASE("a quantizer that has not started is refused") {
   REQUIRE_THROWS_WITH(deploy(*small.quantizer, small.data),
                       Catch::Contains("has seen no data") && Catch::Contains("conv"));
 }
+
+TEST_CASE("few output channels of few bits, the last byte of weights half empty") {
+  const Context c(Net::options(2));
+  auto net = make<Sequential>(c);
+  auto norm = make<BatchNorm>(c, 2, 2);
+  net->append("conv", make<Conv2d>(c, Conv2dArgs{5, 2, 1})).append("norm", norm);
+  Tensor& gamma = norm->weight.mutable_value();
+  gamma.data<float>()[0] = -1.0f;  // negated weights
+  auto q = make_quantizer("QAT_Quantizer", *net, replace(kAll, "BITS", "2"), nullptr,
+                          Tensor::zeros(c, {1, 4, 4, 5}));
+  q->compress();
+  const Dataset data = random_images(c, {5, 4, 4}, 9, 2);
+  warm(*net, *q, data);
+  const Deployed d = deploy(*q, data);
+  REQUIRE(d.program->ops.back().channels[0].negated);
+  REQUIRE(d.program->ops.back().weights.packed.size() == 3);
+  const VerifyReport r = verify_all(*net, d);
+  INFO(to_table(r));
+  REQUIRE(r.passes());
+}

@@ -137,6 +137,7 @@ TEST_CASE("what cannot run is refused, although the checksum fits") {
   };
   refused("it reads a tensor that is not there yet", [](Program& p) { p.ops[0].inputs = {1}; });
   refused("it reads a tensor that is not there yet", [](Program& p) { p.ops[1].inputs = {-1}; });
+  refused("its input is no bytes", [](Program& p) { p.values[0].high = 0; });
   refused("not in order", [](Program& p) { p.ops[1].output = 1; });
   refused("no input", [](Program& p) { p.ops[1].inputs.clear(); });
   refused("number of its inputs", [](Program& p) { p.ops[1].inputs = {0, 1}; });
@@ -168,22 +169,50 @@ TEST_CASE("what cannot run is refused, although the checksum fits") {
           [](Program& p) { p.ops[0].kind = static_cast<OpKind>(99); });
 }
 
-TEST_CASE("sums that could leave int32 are refused") {
+namespace {
+
+// Bytes of `pixels` x 65536 channels to one logit, all weights 127.
+Program wide(int32_t pixels) {
   Program p;
-  p.values = {value("image", 1, 1, 65536), value("half", 1, 1, 65536), value("fc", 1, 1, 1)};
+  p.values = {value("image", 1, pixels, 65536), value("same", 1, pixels, 65536),
+              value("fc", 1, 1, 1)};
   p.values[2].is_float = true;
   Op table;
-  table.name = "half";
+  table.name = "same";
   table.inputs = {0}, table.output = 1;
   for (int v = 0; v < 256; ++v) table.table.push_back(static_cast<uint8_t>(v));
   Op fc;
   fc.kind = OpKind::kConvolution;
   fc.name = "fc";
   fc.inputs = {1}, fc.output = 2;
-  fc.weights.packed.assign(65536, 255);  // 127
+  fc.window.kernel_w = pixels;
+  fc.weights.packed.assign(static_cast<size_t>(pixels) * 65536, 255);  // 127
   fc.channels.assign(1, {false, false, false, 0, 1.0f});
   p.ops = {table, fc};
+  return p;
+}
+
+}  // namespace
+
+TEST_CASE("sums that could leave int32 are refused") {
+  Program p = wide(1);
   REQUIRE_NOTHROW(check_program(p));  // 65536 * 127 * 255 < 2^31
   p.ops[1].channels[0].bias = 1 << 30;
-  REQUIRE_THROWS_WITH(check_program(p), Catch::Contains("leave int32"));
+  REQUIRE_THROWS_WITH(check_program(p), Catch::Contains("an accumulator may leave int32"));
+}
+
+TEST_CASE("pooled sums are bounded as the engine adds them, without the zero point") {
+  Program p = wide(2);
+  p.values[1].zero_point = p.ops[1].pad_code = 128;
+  REQUIRE_NOTHROW(check_program(p));  // 2 * 65536 * 127 * 128 < 2^31
+  p.ops[1].pools = true;
+  p.ops[1].unpooled = p.values[2].shape;
+  REQUIRE_THROWS_WITH(check_program(p), Catch::Contains("a pooled sum of codes may leave int32"));
+}
+
+TEST_CASE("a row of more weights than memory could hold is refused before it is read") {
+  Program p = wide(1);
+  p.ops[1].window.kernel_h = p.ops[1].window.kernel_w = 4095;
+  p.ops[1].window.pad_h = p.ops[1].window.pad_w = 2047;
+  REQUIRE_THROWS_WITH(check_program(p), Catch::Contains("too many weights"));
 }

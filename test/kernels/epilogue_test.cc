@@ -83,32 +83,94 @@ TEST_CASE("floats that hold integers become accumulators, with their statistics"
            s.low == wanted.low && s.high == wanted.high));
 }
 
-TEST_CASE("the backward's sums have the same bits from every instruction set") {
-  const kernels::EpilogueBodies* wide = kernels::epilogue_bodies_avx512();
-  if (wide == nullptr) HALFTONE_SKIP("this processor has no AVX-512");
-  const int64_t rows = 999, width = 54;  // whole vectors and a rest
-  Fixture f(1, rows, width, 3000);
-  std::vector<int32_t> keep, bias;
-  std::vector<float> multiplier, centre(width, 3.5f);
-  for (const auto& c : f.channels) {
-    keep.push_back(c.keep), bias.push_back(c.bias), multiplier.push_back(c.multiplier);
+namespace {
+
+// What every pass of one instruction set makes of the same block.
+struct Passes {
+  std::vector<float> values, gradient, sums;
+  std::vector<double> learned;
+  std::vector<uint8_t> codes;
+  std::vector<int64_t> statistics;
+  std::vector<int32_t> widened;
+};
+
+class Block {
+ public:
+  Block(int64_t rows, int64_t width)
+      : f_(1, rows, width, 3000), size_(rows * width), width_(width) {
+    for (const auto& c : f_.channels)
+      keep_.push_back(c.keep), bias_.push_back(c.bias), multiplier_.push_back(c.multiplier);
   }
-  const kernels::EpilogueBlock block{
-      0, rows * width, width, f.acc.data<int32_t>(), keep.data(), bias.data(), multiplier.data()};
-  const auto run = [&](const kernels::EpilogueBodies& bodies) {
-    std::vector<float> sums(2 * width);
-    std::vector<double> learned(2 * width);
+
+  Passes run(const kernels::EpilogueBodies& bodies) {
+    Passes p;
+    const kernels::EpilogueBlock block{
+        0, size_, width_, f_.acc.data<int32_t>(), keep_.data(), bias_.data(), multiplier_.data()};
+    outputs(bodies, block, p);
+    gradients(bodies, block, p);
+    statistics(bodies, p);
+    return p;
+  }
+
+ private:
+  void outputs(const kernels::EpilogueBodies& bodies, const kernels::EpilogueBlock& block,
+               Passes& p) const {
+    p.codes.resize(size_), p.values.resize(size_);
+    const kernels::EpilogueOutput out{-100.0f, 87.0f, 120, p.codes.data(), p.values.data()};
+    bodies.to_codes(block, out);
+    bodies.to_float(block, out);
+  }
+
+  void gradients(const kernels::EpilogueBodies& bodies, const kernels::EpilogueBlock& block,
+                 Passes& p) {
+    std::vector<float> centre(width_, 3.5f), a(width_, 0.3f), b(width_, 1e-4f), d(width_, 0.01f);
+    p.sums.resize(2 * width_), p.learned.resize(2 * width_), p.gradient.resize(size_);
     kernels::EpilogueSums s{};
-    s.dy = f.dy.data<float>(), s.centre = centre.data();
+    s.dy = f_.dy.data<float>(), s.centre = centre.data();
     s.pass = {-6.0f, 9.0f, -8.0f, 7.0f};
     s.act_low = -6.0f, s.act_high = 9.0f;
     s.learned = quant_math::lsq_rule({1.0f, 0, -8, 7});
-    s.sum = sums.data(), s.centred = s.sum + width;
-    s.scale = learned.data(), s.offset = s.scale + width;
+    s.sum = p.sums.data(), s.centred = s.sum + width_;
+    s.scale = p.learned.data(), s.offset = s.scale + width_;
     bodies.backward_sums(block, s);
-    return std::make_pair(sums, learned);
-  };
-  REQUIRE(run(*wide) == run(kernels::epilogue_bodies_avx2()));
+    bodies.backward_apply(
+        block, {s.dy, centre.data(), a.data(), b.data(), d.data(), s.pass, p.gradient.data()});
+  }
+
+  void statistics(const kernels::EpilogueBodies& bodies, Passes& p) const {
+    const Tensor floats = f_.acc.to(DType::kFloat32);
+    p.widened.resize(size_);
+    std::memcpy(p.widened.data(), floats.raw(), floats.nbytes());
+    std::vector<int64_t> sum(width_), squares(width_);
+    std::vector<int32_t> low(width_, 1 << 30), high(width_, -(1 << 30));
+    bodies.statistics({0, size_, width_, p.widened.data(), true, sum.data(), squares.data(),
+                       low.data(), high.data()});
+    for (const auto& part : {sum, squares})
+      p.statistics.insert(p.statistics.end(), part.begin(), part.end());
+    for (const auto& part : {low, high})
+      p.statistics.insert(p.statistics.end(), part.begin(), part.end());
+  }
+
+  Fixture f_;
+  int64_t size_, width_;
+  std::vector<int32_t> keep_, bias_;
+  std::vector<float> multiplier_;
+};
+
+}  // namespace
+
+TEST_CASE("every pass has the same bits from every instruction set") {
+  const kernels::EpilogueBodies* wide = kernels::epilogue_bodies_avx512();
+  if (wide == nullptr) HALFTONE_SKIP("this processor has no AVX-512");
+  Block block(999, 54);  // whole vectors and a rest
+  const Passes a = block.run(*wide), b = block.run(kernels::epilogue_bodies_avx2());
+  REQUIRE(a.codes == b.codes);
+  REQUIRE(a.values == b.values);
+  REQUIRE(a.sums == b.sums);
+  REQUIRE(a.learned == b.learned);
+  REQUIRE(a.gradient == b.gradient);
+  REQUIRE(a.widened == b.widened);
+  REQUIRE(a.statistics == b.statistics);
 }
 
 TEST_CASE("constant accumulators have variance 0, no batch is refused") {

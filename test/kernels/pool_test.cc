@@ -334,3 +334,17 @@ TEST_CASE("accumulators: channels whose factor is negative take the first minimu
     }
   }
 }
+
+TEST_CASE("windows whose taps do not fit in a byte are refused") {
+  const Context context;
+  Pool2dOptions o;
+  o.kernel_h = o.kernel_w = o.stride_h = o.stride_w = 17;
+  const Tensor acc = Tensor::zeros(context, {1, 17, 17, 2}, DType::kInt32);
+  Tensor y = Tensor::zeros(context, {1, 1, 1, 2}, DType::kInt32);
+  Tensor taps = Tensor::zeros(context, {1, 1, 1, 2}, DType::kUInt8);
+  REQUIRE_NOTHROW(kernels::max_pool2d_accumulators(acc, {0, 1}, o, y, nullptr));
+  REQUIRE_THROWS_WITH(kernels::max_pool2d_accumulators(acc, {0, 1}, o, y, &taps),
+                      Catch::Contains("at most 256 pixels") && Catch::Contains("17x17"));
+  REQUIRE_THROWS_WITH(kernels::max_pool2d_accumulators(acc, {0}, o, y, nullptr),
+                      Catch::Contains("a mark for each of 2 channels"));
+}

@@ -83,6 +83,11 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
           {"quant_types", "list out of weight, input, output", "\"weight\""});
   refuses(R"({"quant_types": ["bias"], "quant_bits": 8, "op_types": ["Linear"]})",
           {"quant_types", "bias"});
+  refuses(R"({"quant_types": ["weight"], "quant_bits": 8, "op_types": ["Conv2d"], "op_types": []})",
+          {"each key once", "\"op_types\" again"});
+  refuses(entry(R"(, "quant_dtype": {"weights": "int"})"), {"did you mean \"weight\""});
+  refuses(R"({"quant_types": ["weight"], "quant_bits": 8, "op_names": [0]})",
+          {"list of strings", "quote numbers"});
   refuses(R"({"quant_types": ["wieght"], "quant_bits": 8, "op_types": ["Linear"]})",
           {"quant_types", "did you mean \"weight\""});
   for (const char* bits : {"32", "0", "1", "true", "\"8\"", "8.5"}) {

@@ -120,6 +120,8 @@ TEST_CASE("NaN in weights, batch norm or input is an error with its place, never
   Tensor x = spread(input.context, input.model.batch_shape(2), -1, 1);
   x.data<float>()[5] = NAN;
   REQUIRE_THROWS_WITH(input.logits(x), Catch::Contains("conv1") && Catch::Contains("NaN"));
+  input.model->eval();
+  REQUIRE_THROWS_WITH(input.logits(x), Catch::Contains("conv1") && Catch::Contains("NaN"));
 }
 
 TEST_CASE("what has no integer form runs on the float path and says why") {

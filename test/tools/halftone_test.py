@@ -220,6 +220,11 @@ class HalftoneTest(tool_case.CommandCase):
                 ("config_list", [run, "--config", self.path("float.yaml")]),
                 ("from 1 to 1600", [run, "--config", good, "--images", "5000"]),
                 ("--set optimizer.lr=1", [run, "--config", good, "--set", "optimizer.lr=1"]),
+                ("--calibrate DATA", [run + "/model.safetensors", "--config", good, "--model", "lenet5", "--calibrate",
+                                      "generated-digits", "--set", "data.name=cifar10"]),
+                ("--set model.name=resnet20", [run + "/model.safetensors", "--config", good, "--model", "lenet5",
+                                               "--calibrate", "generated-digits", "--set", "model.name=resnet20"]),
+                ("one without a name", [run, "--config", self.config("quantizer:\n", "bad.yaml")]),
                 ("nowhere", ["nowhere", "--config", good]),
                 ("--calibrate mnist --data", [run, "--config", good, "--calibrate", self.temp.name]),
                 ("/proc/no", [run, "--config", good, "--out", "/proc/no/q"])]:
@@ -308,6 +313,9 @@ quantizer: {name: %s, config_list: [{quant_types: [weight, input], quant_bits: %
                         self.assertEqual(len(run[key]), len(export[key]))
                         for a, b in zip(run[key], export[key]):
                             self.assertAlmostEqual(a, b, delta=1e-6 * abs(a))
+
+    def test_inspect_of_folds_wants_a_quantized_run(self):
+        self.assertIn("a float network folds nothing", self.fails("inspect", self.float_run(), "--folds"))
 
     def test_quickstart_ends_with_one_json_object(self):
         recipe = self.recipe()

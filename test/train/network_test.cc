@@ -59,6 +59,8 @@ TEST_CASE("schedules count epochs, or steps; the warm-up rises step by step") {
   CHECK(rate("{name: exponential, gamma: 0.5, per: step}", 100) == Approx(0.5));
   CHECK(rate("{name: exponential, gamma: 0.5, per: step}", 50) == Approx(std::sqrt(0.5)));
   CHECK(rate("{name: cosine}", 99) == 1.0);
+  // A rest of an epoch behind a warm-up has its own rate, above the end's.
+  CHECK(rate("{name: cosine, warmup_epochs: 0.5}", 999) > 0.01);
   CHECK(rate("{name: cosine, per: step}", 500) == Approx(0.5));
   CHECK(rate("{name: cosine, per: step, warmup_epochs: 0.4, warmup_factor: 0.5}", 0) == 0.5);
   CHECK(rate("{name: cosine, warmup_epochs: 0.4, warmup_factor: 0.5}", 20) == Approx(0.75));

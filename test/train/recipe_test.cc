@@ -99,6 +99,16 @@ TEST_CASE("half a quantizer is refused") {
 
 TEST_CASE("a key that stands twice is refused") {
   CHECK_THAT(message_of("epochs: 1\nepochs: 5"), Catch::Contains("'epochs' a second time"));
+  CHECK_THAT(message_of("quantizer:\n  name: QAT_Quantizer\n  config_list:\n"
+                        "    - {quant_types: [weight], op_types: [Conv2d], op_types: [Linear]}"),
+             Catch::Contains("line 4") && Catch::Contains("op_types again"));
+}
+
+TEST_CASE("schedule keys without use are refused") {
+  CHECK_THAT(message_of("schedule: {name: cosine, warmup_factor: 0.5}"),
+             Catch::Contains("warmup_epochs beside it"));
+  CHECK_THAT(message_of("schedule: {name: constant, per: step}"),
+             Catch::Contains("another schedule than constant"));
 }
 
 TEST_CASE("lists that hold themselves and entries that are not there are refused") {

@@ -148,6 +148,24 @@ TEST_CASE("a cosine run cannot be lengthened") {
                     Catch::Contains("epochs 1, as in the run"));
 }
 
+TEST_CASE("a run whose statistics are re-estimated at its end cannot be lengthened") {
+  const test::TempFolder f;
+  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=1", "quantizer.reestimate_batches=2"}),
+          quiet(f.path()))
+      .run();
+  TrainOptions options;
+  CHECK_THROWS_WITH(prepare_run("", {"epochs=2"}, "", f.path(), options),
+                    Catch::Contains("epochs 1, as in the run"));
+}
+
+TEST_CASE("a run cannot be resumed with fewer epochs than it has had") {
+  const test::TempFolder f;
+  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=2"}), quiet(f.path())).run();
+  TrainOptions options;
+  const Recipe shorter = prepare_run("", {"epochs=1"}, "", f.path(), options);
+  CHECK_THROWS_WITH(Trainer(shorter, options), Catch::Contains("at least 2 epochs"));
+}
+
 TEST_CASE("what goes wrong in a quantized step is told with step, epoch and layer") {
   const test::TempFolder f;
   Trainer trainer(parse_recipe(kRecipe, "r.yaml", {"optimizer.lr=1e6", "schedule.warmup_epochs=0"}),
