@@ -41,7 +41,7 @@ cc_library(
 )
 """.format(name = a.lib, hdrs = hdrs, includes = includes, linkopts = linkopts, defines = a.defines if found else []))
 
-_LIBS = ["CATCH2", "CLI11", "EIGEN", "FMT", "JPEG", "JSON", "ONEDNN", "PNG", "SPDLOG", "YAML_CPP", "ZLIB"]
+_LIBS = ["CATCH2", "CLI11", "EIGEN", "FMT", "JPEG", "JSON", "ONEDNN", "ONNX", "PNG", "SPDLOG", "YAML_CPP", "ZLIB"]
 
 system_library = repository_rule(
     implementation = _impl,
@@ -81,6 +81,13 @@ def system_libs():
     _lib(name = "fmt", apt = "libfmt-dev", header = "fmt/format.h", linkopts = ["-lfmt"])
     _lib(name = "jpeg", apt = "libjpeg-dev", header = "jpeglib.h", linkopts = ["-ljpeg"])
     _lib(name = "json", apt = "nlohmann-json3-dev", header = "nlohmann/json.hpp", roots = ["nlohmann"])
+    _lib(
+        name = "onnx",
+        apt = "libonnx-dev libprotobuf-dev",
+        defines = ["ONNX_ML=1", "ONNX_NAMESPACE=onnx"],
+        header = "onnx/onnx_pb.h",
+        linkopts = ["-lonnx", "-lonnx_proto", "-lprotobuf"],
+    )
     _lib(name = "png", apt = "libpng-dev", header = "png.h", linkopts = ["-lpng"])
     _lib(
         name = "spdlog",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -44,6 +45,7 @@ struct VerifyReport {
   double accuracy = 0;    // its
   std::vector<TensorReport> tensors;
   std::vector<PartyReport> parties;  // the others
+  std::map<std::string, std::string> not_run;  // who was left out, and why
   double seconds = 0;
 
   std::string dead() const;  // a tensor of one single code; "" where there is none

@@ -32,15 +32,20 @@ nlohmann::ordered_json to_json(const PartyReport& p) {
 }
 
 std::string text(const PartyReport& p, int64_t images) {
-  std::string t =
-      fmt::format("{:<24} {} of {} codes differ, {} of {} logits, {} of {} labels\n", p.name,
-                  p.differing, p.codes, p.differing_logits, p.logits, p.differing_labels, images);
-  for (const std::string& layer : p.not_shown)
-    t += fmt::format("{:<24} does not show {}\n", "", layer);
+  const std::string logits = fmt::format("{} of {} logits, {} of {} labels\n", p.differing_logits,
+                                         p.logits, p.differing_labels, images);
+  std::string t = fmt::format("{:<34} ", p.name);
+  if (p.codes == 0) {
+    t += "shows logits only: " + logits;
+  } else {
+    t += fmt::format("{} of {} codes differ, {}", p.differing, p.codes, logits);
+    for (const std::string& layer : p.not_shown)
+      t += fmt::format("{:<34} does not show {}\n", "", layer);
+  }
   if (!p.first.has_value()) return t;
   const Divergence& d = *p.first;
   return t + fmt::format(
-                 "{:<24} first in {} ({}), image {}, channel {}, y {}, x {}: {} instead of "
+                 "{:<34} first in {} ({}), image {}, channel {}, y {}, x {}: {} instead of "
                  "{}; {}\n",
                  "", d.layer, d.operation, d.image, d.channel, d.y, d.x, d.found, d.expected,
                  d.rule);
@@ -65,6 +70,7 @@ nlohmann::ordered_json to_json(const VerifyReport& r) {
                             {"distinct", t.distinct}});
   }
   for (const PartyReport& p : r.parties) j["parties"].push_back(to_json(p));
+  if (!r.not_run.empty()) j["not_run"] = r.not_run;
   return j;
 }
 
@@ -78,6 +84,7 @@ std::string to_table(const VerifyReport& r) {
   t += fmt::format("\n{}, {} images of {}; reference: {}, accuracy {:.2f} %\n", r.network, r.images,
                    r.dataset, r.reference, 100 * r.accuracy);
   for (const PartyReport& p : r.parties) t += text(p, r.images);
+  for (const auto& [name, why] : r.not_run) t += fmt::format("{:<34} not run: {}\n", name, why);
   const std::string dead = r.dead();
   if (!dead.empty())
     t += fmt::format("{} holds one single code, so that its equality shows nothing\n", dead);

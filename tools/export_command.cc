@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "deploy/c_header.h"
+#include "deploy/export_onnx.h"
 #include "deploy/report.h"
 #include "deploy/runtime/program_file.h"
 #include "tensor/atomic_file.h"
@@ -18,6 +19,7 @@ namespace {
 struct Arguments {
   EvaluateRequest request;
   std::string format = "halftone", out;
+  int opset = 13;
   bool json = false;
 };
 
@@ -30,17 +32,17 @@ struct Exported {
 
 struct Format {
   const char *name, *extension, *what;
-  Exported (*write)(const runtime::Program& program);
+  Exported (*write)(const RunProgram& p, const Arguments& a);
 };
 
-Exported write_halftone(const runtime::Program& program) {
-  Exported e{runtime::to_bytes(program), 0, ""};
+Exported write_halftone(const RunProgram& p, const Arguments&) {
+  Exported e{runtime::to_bytes(p.compiled.program), 0, ""};
   e.deployed_bytes = static_cast<int64_t>(e.text.size());
   return e;
 }
 
-Exported write_c(const runtime::Program& program) {
-  CHeader header = to_c_header(program);
+Exported write_c(const RunProgram& p, const Arguments&) {
+  CHeader header = to_c_header(p.compiled.program);
   return {
       std::move(header.text), header.constant_bytes,
       fmt::format("{:.1f} kB of constants and {:.1f} kB of buffer; the file says how to use it\n",
@@ -48,10 +50,22 @@ Exported write_c(const runtime::Program& program) {
                   static_cast<double>(header.buffer_bytes) / 1000)};
 }
 
+Exported write_onnx(const RunProgram& p, const Arguments& a) {
+  Exported e{to_onnx(p.compiled.program, a.opset), 0, ""};
+  e.deployed_bytes = static_cast<int64_t>(e.text.size());
+  e.note = "input \"image\": uint8 (N, C, H, W); output \"logits\"\n";
+  if (a.opset > 13) e.note += "opset " + std::to_string(a.opset) + ": not checked here\n";
+  return e;
+}
+
 const std::vector<Format>& formats() {
   static const std::vector<Format> all{
       {"halftone", ".halftone", "a file for deploy/runtime", write_halftone},
-      {"c", ".h", "one C99 header with weights and graph, for microcontrollers", write_c}};
+      {"c", ".h", "one C99 header with weights and graph, for microcontrollers", write_c},
+      {"onnx", ".onnx",
+       "QuantizeLinear and DequantizeLinear around every layer, which ONNX Runtime fuses to the "
+       "same integers",
+       write_onnx}};
   return all;
 }
 
@@ -73,7 +87,7 @@ std::string default_path(const std::string& run, const Format& format) {
 int run(const Arguments& a) {
   const RunProgram p = compile_run(a.request, "export");
   const Format& format = format_of(a.format);
-  const Exported e = format.write(p.compiled.program);
+  const Exported e = format.write(p, a);
   const std::string out = a.out.empty() ? default_path(a.request.path, format) : a.out;
   write_file_atomically(out, e.text);
   const ProgramReport report = report_program(
@@ -99,6 +113,11 @@ void add_export(CLI::App& app, int& code) {
   c->add_option("run", a->request.path, "Run folder or checkpoint of a quantized network")
       ->required();
   c->add_option("--format", a->format, help)->check(CLI::IsMember(names))->capture_default_str();
+  auto* opset =
+      c->add_option("--opset", a->opset,
+                    "Of onnx. 21: weights of up to 4 bits as int4, which runtimes compute in float")
+          ->check(CLI::IsMember({13, 21}))
+          ->capture_default_str();
   c->add_option(
       "--out", a->out,
       fmt::format("File (default: {} in RUN, by the format)", fmt::join(extensions, ", ")));
@@ -107,7 +126,11 @@ void add_export(CLI::App& app, int& code) {
       "Folder of the data set, instead of the recipe's: its mean and deviation are folded "
       "into the first table");
   c->add_flag("--json", a->json, "One JSON object on standard output");
-  c->callback([a, &code] { code = run(*a); });
+  c->callback([a, opset, &code] {
+    if (opset->count() > 0 && a->format != "onnx")
+      throw CLI::ValidationError("--opset", "goes with --format onnx");
+    code = run(*a);
+  });
 }
 
 }  // namespace halftone::tools

@@ -1,6 +1,10 @@
 // halftone verify
 #include <cstdio>
+#include <cstdlib>
 
+#include "data/file_bytes.h"
+#include "deploy/export_onnx.h"
+#include "deploy/onnx_party.h"
 #include "deploy/runtime/program_file.h"
 #include "deploy/verify.h"
 #include "tools/command_line.h"
@@ -12,7 +16,8 @@ namespace {
 
 struct Arguments {
   EvaluateRequest request;
-  std::string program;  // a file, "": compiled now
+  std::string program;       // a file, "": compiled now
+  std::string onnx, python;  // a file, "": exported now; "": of the environment
   int64_t images = 0;
   bool json = false, quiet = false;
 };
@@ -43,6 +48,35 @@ void check_same_tensors(const runtime::Program& file, const runtime::Program& ru
       .found("a program with other layers");
 }
 
+std::string bytes_of(const std::string& path) {
+  const std::vector<uint8_t> bytes = read_file_bytes(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::string python_of(const Arguments& a) {
+  const char* chosen = std::getenv("HALFTONE_PYTHON");
+  return !a.python.empty() ? a.python : chosen != nullptr ? chosen : "python3";
+}
+
+// ONNX Runtime on the file as it is, and on a copy that shows every tensor: other outputs, so it
+// may be optimized otherwise.
+void add_onnx_runtime(const Arguments& a, const Context& context,
+                      const std::shared_ptr<const runtime::Program>& program,
+                      std::vector<PartyPtr>& parties) {
+  OnnxRun run;
+  run.python = python_of(a);
+  run.threads = context.threads();
+  run.model = a.onnx.empty() ? to_onnx(*program) : bytes_of(a.onnx);
+  PartyPtr plain = onnx_party(program, run);
+  run.tensors = onnx_tensors(*program);
+  std::vector<std::string> made = run.tensors;
+  made.erase(made.begin());
+  if (program->result().is_float) made.pop_back();
+  run.model = with_outputs(run.model, made, a.onnx.empty() ? a.request.path : a.onnx);
+  parties.push_back(onnx_party(program, run));
+  parties.push_back(std::move(plain));
+}
+
 std::vector<PartyPtr> all_parties(const RunProgram& p,
                                   const std::shared_ptr<const runtime::Program>& program) {
   Module& model = *p.run.network.model.module;
@@ -59,11 +93,20 @@ int run(const Arguments& a) {
   const RunProgram p = compile_run(a.request, "verify");
   const auto program = program_to_check(a, p.compiled);
   check_same_tensors(*program, p.compiled.program, a.program);
+  std::vector<PartyPtr> parties = all_parties(p, program);
+  std::string not_run;
+  try {
+    add_onnx_runtime(a, p.run.network.model.module->context(), program, parties);
+  } catch (const Error& e) {
+    if (!a.onnx.empty() || !a.python.empty()) throw;
+    not_run = e.what();
+  }
   Progress progress(!a.quiet);
-  const VerifyReport report =
-      verify(*program, all_parties(p, program), *p.run.data, a.images, 100,
+  VerifyReport report =
+      verify(*program, parties, *p.run.data, a.images, 100,
              [&](int64_t done, int64_t total) { progress.count("verify", done, total); });
   progress.finish();
+  if (!not_run.empty()) report.not_run["ONNX Runtime"] = not_run;
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());
   return report.passes() ? 0 : 1;
@@ -78,6 +121,10 @@ void add_verify(CLI::App& app, int& code) {
   c->add_option("run", a->request.path, "Run folder or checkpoint of a quantized network")
       ->required();
   c->add_option("--program", a->program, "A file of halftone export, instead of the run's own now");
+  c->add_option("--onnx", a->onnx,
+                "A file of halftone export --format onnx, instead of the run's own now");
+  c->add_option("--python", a->python,
+                "A Python that has onnxruntime (default: $HALFTONE_PYTHON, or python3)");
   c->add_option("--data", a->request.data, "Folder of the data set, instead of the recipe's");
   c->add_option("--images", a->images, "The first so many test images (default: all)")
       ->check(CLI::PositiveNumber);
@@ -85,7 +132,11 @@ void add_verify(CLI::App& app, int& code) {
       ->allow_extra_args(false);
   c->add_flag("--quiet", a->quiet, "No progress bar");
   c->add_flag("--json", a->json, "One JSON object on standard output");
-  c->footer("Exit status 1 when anything differs, or when a tensor holds one single code.");
+  c->footer(
+      "The parties: the training code's evaluation, the program with every body of the engine, an "
+      "independent\noracle, and ONNX Runtime on the exported file. Where Python has no onnxruntime, "
+      "a line says that it\nwas not run; with --onnx or --python that is an error.\n"
+      "Exit status 1 when anything differs, or when a tensor holds one single code.");
   c->callback([a, &code] { code = run(*a); });
 }
 

@@ -1,0 +1,307 @@
+#include "deploy/onnx/qdq.h"
+
+#include <algorithm>
+
+namespace halftone::onnx_format {
+namespace {
+
+using runtime::Op;
+using runtime::OpKind;
+using runtime::OutputChannel;
+using runtime::Value;
+
+constexpr int kOpsetInt4 = 21;
+
+// The constants of a value's grid.
+std::vector<std::string> with_grid(Writing& w, const std::string& x, int32_t value) {
+  const Value& v = w.program.values[value];
+  const std::string& name = w.tensor(value);
+  return {x, w.graph.constant<float>(name + "/scale", {}, {v.scale}),
+          w.graph.constant<uint8_t>(name + "/zero_point", {},
+                                    {static_cast<uint8_t>(v.zero_point)})};
+}
+
+// Input i as reals, for this operation alone: runtimes fuse what has one reader.
+std::string reals(Writing& w, const Op& op, size_t i = 0) {
+  const int32_t v = op.inputs.at(i);
+  const std::string name = w.tensor(op.output) + "/input" + (i == 0 ? "" : std::to_string(i));
+  return w.graph.node("DequantizeLinear", with_grid(w, w.tensor(v), v), name);
+}
+
+// The result's codes of reals; `to`: a tensor's name.
+std::string quantized(Writing& w, const Op& op, const std::string& real, const std::string& to) {
+  return w.graph.node("QuantizeLinear", with_grid(w, real, op.output), to);
+}
+
+// The same, clipped to what the operation's bounds leave of 0 .. 255.
+std::string clipped(Writing& w, const Op& op, const std::string& real, const std::string& to) {
+  const int32_t z = w.out(op).zero_point;
+  const int32_t low = static_cast<int32_t>(op.low) + z, high = static_cast<int32_t>(op.high) + z;
+  if (low == 0 && high == 255) return quantized(w, op, real, to);
+  const std::string q = quantized(w, op, real, to + "/quantized");
+  const auto bound = [&](const char* name, int32_t code) {
+    return w.graph.constant<uint8_t>(to + name, {}, {static_cast<uint8_t>(code)});
+  };
+  return w.graph.node("Clip", {q, bound("/low", low), bound("/high", high)}, to);
+}
+
+// table[code], or table[256 c + code].
+std::string looked_up(Writing& w, const std::vector<uint8_t>& table, const std::string& codes,
+                      int32_t value, const std::string& to) {
+  std::string index = w.graph.node("Cast", {codes}, to + "/index",
+                                   {{"to", int64_t{onnx::TensorProto::INT32}}});
+  const auto size = static_cast<int64_t>(table.size());
+  if (size > 256) {
+    std::vector<int32_t> first;
+    for (int32_t c = 0; c < size / 256; ++c) first.push_back(256 * c);
+    const std::string offset =
+        w.graph.constant<int32_t>(to + "/offset", per_channel_dims(w, value), first);
+    index = w.graph.node("Add", {index, offset}, to + "/entry");
+  }
+  return w.graph.node("Gather", {w.graph.constant<uint8_t>(to + "/table", {size}, table), index},
+                      to, {{"axis", int64_t{0}}});
+}
+
+void write_table(Writing& w, const Op& op) {
+  w.flat[op.output] = w.flat[op.inputs[0]];
+  looked_up(w, op.table, w.tensor(op.inputs[0]), op.output, w.tensor(op.output));
+}
+
+// DequantizeLinear of a constant, per output channel.
+template <class T>
+std::string dequantized(Writing& w, const std::string& codes, const std::vector<float>& scales) {
+  const auto rows = static_cast<int64_t>(scales.size());
+  const std::string scale = w.graph.constant<float>(codes + "_scale", {rows}, scales);
+  const std::string zero =
+      w.graph.constant<T>(codes + "_zero_point", {rows}, std::vector<T>(scales.size()));
+  return w.graph.node("DequantizeLinear", {codes, scale, zero}, codes + "/real",
+                      {{"axis", int64_t{0}}});
+}
+
+// Without the shift that int8 codes have, where they fit.
+bool fit_int4(std::vector<int8_t>& codes, const Op& op) {
+  const int32_t step = 1 << op.weights.shift;
+  const auto fits = [step](int8_t code) { return code >= -8 * step && code <= 7 * step; };
+  if (op.weights.bits > 4 || !std::all_of(codes.begin(), codes.end(), fits)) return false;
+  for (int8_t& code : codes) code = static_cast<int8_t>(code / step);
+  return true;
+}
+
+std::string weights_int4(Writing& w, const std::string& name, const Dims& dims,
+                         const std::vector<int8_t>& codes, std::vector<float> scales, int shift) {
+  for (float& s : scales) s *= static_cast<float>(1 << shift);
+  w.graph.constant_int4(name, dims, codes);
+  const auto rows = static_cast<int64_t>(scales.size());
+  return w.graph.node("DequantizeLinear",
+                      {name, w.graph.constant<float>(name + "_scale", {rows}, scales)},
+                      name + "/real", {{"axis", int64_t{0}}});
+}
+
+// Weights and bias as reals. The bias has the scale of the accumulator.
+std::vector<std::string> constants(Writing& w, const Op& op, int opset) {
+  const std::string weight = w.tensor(op.output) + ".weight", bias = w.tensor(op.output) + ".bias";
+  std::vector<float> scales = weight_scales(w, op);
+  const Dims dims = weight_dims(w, op);
+  const int64_t count = dims[0] * runtime::weights_per_channel(w.program, op);
+  std::vector<int8_t> codes = onnx_order(w, op, runtime::unpack_weights(op, count));
+  std::string real;
+  if (opset >= kOpsetInt4 && fit_int4(codes, op)) {
+    real = weights_int4(w, weight, dims, codes, scales, op.weights.shift);
+  } else {
+    w.graph.constant<int8_t>(weight, dims, codes);
+    real = dequantized<int8_t>(w, weight, scales);
+  }
+  std::vector<int32_t> biases;
+  for (const OutputChannel& c : op.channels) biases.push_back(c.bias);
+  for (float& s : scales) s *= w.in(op).scale;
+  w.graph.constant<int32_t>(bias, {dims[0]}, biases);
+  return {real, dequantized<int32_t>(w, bias, scales)};
+}
+
+// The input as (N, C) codes, and those dequantized.
+std::string flattened(Writing& w, const Op& op) {
+  const int32_t v = op.inputs[0];
+  const std::string x = reals(w, op);
+  if (w.flat[v]) return x;
+  const std::string& to = w.tensor(op.output);
+  const std::string flat = w.graph.node("Flatten", {x}, to + "/flatten", {{"axis", int64_t{1}}});
+  const std::string q = w.graph.node("QuantizeLinear", with_grid(w, flat, v), to + "/flat_codes");
+  return w.graph.node("DequantizeLinear", with_grid(w, q, v), to + "/flat");
+}
+
+// Bounds of a float result, where it has some.
+void finish_float(Writing& w, const Op& op, const std::string& real) {
+  std::vector<std::string> in{real};
+  in.push_back(w.graph.constant<float>("logits/low", {}, {op.low}));
+  in.push_back(w.graph.constant<float>("logits/high", {}, {op.high}));
+  w.graph.node("Clip", in, "logits");
+}
+
+void write_linear(Writing& w, const Op& op, int opset) {
+  std::vector<std::string> in{flattened(w, op)};
+  for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
+  const bool bounded = op.low > -INFINITY || op.high < INFINITY;
+  const std::string& to = w.tensor(op.output);
+  const bool floats = w.out(op).is_float;
+  const std::string real = floats && !bounded ? "logits" : to + "/real";
+  w.graph.node("Gemm", in, real, {{"transB", int64_t{1}}});
+  w.flat[op.output] = true;
+  if (!floats) clipped(w, op, real, to);
+  if (floats && bounded) finish_float(w, op, real);
+}
+
+// Codes with the layer's own padding around them.
+std::string padded(Writing& w, const Op& op, const std::string& codes, const Dims& pads,
+                   int32_t code) {
+  const std::string& to = w.tensor(op.output);
+  return w.graph.node(
+      "Pad",
+      {codes, w.graph.constant<int64_t>(to + "/pads", {8}, pads),
+       w.graph.constant<uint8_t>(to + "/pad_code", {}, {static_cast<uint8_t>(code)})},
+      to + "/padded");
+}
+
+// The input of a convolution, as an image; `pads`: the convolution itself has to.
+std::string image(Writing& w, const Op& op, bool own_padding) {
+  const int32_t v = op.inputs[0];
+  std::string codes = w.tensor(v);
+  const std::string& to = w.tensor(op.output);
+  if (w.flat[v]) {
+    const std::string shape =
+        w.graph.constant<int64_t>(to + "/image_shape", {4}, {0, w.in(op).shape.channels, 1, 1});
+    codes = w.graph.node("Reshape", {codes, shape}, to + "/image");
+  }
+  const integer::Window& o = op.window;
+  if (own_padding)
+    codes = padded(w, op, codes, {0, 0, o.pad_h, o.pad_w, 0, 0, o.pad_h, o.pad_w}, op.pad_code);
+  return w.graph.node("DequantizeLinear", with_grid(w, codes, v), to + "/input");
+}
+
+// 255 - code in the channels where `least` of a window counts.
+std::vector<uint8_t> reversing_table(const Op& op) {
+  std::vector<uint8_t> table;
+  for (const OutputChannel& c : op.channels) {
+    for (int32_t code = 0; code < 256; ++code)
+      table.push_back(static_cast<uint8_t>(c.takes_min ? 255 - code : code));
+  }
+  return table;
+}
+
+// The largest code of each window; the epilogue does not fall, so that is the code of the largest
+// accumulator. Where the least counts, codes are reversed before and after.
+void pooled(Writing& w, const Op& op, const std::string& conv) {
+  const std::string& to = w.tensor(op.output);
+  const bool reverses = std::any_of(op.channels.begin(), op.channels.end(),
+                                    [](const OutputChannel& c) { return c.takes_min; });
+  std::string codes = clipped(w, op, conv, to + "/unpooled");
+  if (reverses) codes = looked_up(w, reversing_table(op), codes, op.output, to + "/reversed");
+  const std::string x =
+      w.graph.node("DequantizeLinear", with_grid(w, codes, op.output), to + "/pool_input");
+  const std::string y = w.graph.node("MaxPool", {x}, to + "/pool",
+                                     pool_attributes(op.pool, op.unpooled, w.out(op).shape));
+  codes = quantized(w, op, y, reverses ? to + "/pooled" : to);
+  if (reverses) looked_up(w, reversing_table(op), codes, op.output, to);
+}
+
+void write_convolution(Writing& w, const Op& op, int opset) {
+  if (is_linear(w, op)) return write_linear(w, op, opset);
+  if (w.out(op).is_float)
+    refuse(op, "a convolution with a float result, which ONNX Runtime does not compute on codes");
+  const bool pads = op.window.pad_h > 0 || op.window.pad_w > 0;
+  const bool own_padding = pads && op.pad_code != w.in(op).zero_point;
+  std::vector<std::string> in{image(w, op, own_padding)};
+  for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
+  const std::string& to = w.tensor(op.output);
+  const std::string real =
+      w.graph.node("Conv", in, to + "/real", convolution_attributes(op, own_padding));
+  if (op.pools) return pooled(w, op, real);
+  clipped(w, op, real, to);
+}
+
+void write_max_pool(Writing& w, const Op& op) {
+  const std::string& to = w.tensor(op.output);
+  const std::string y = w.graph.node("MaxPool", {reals(w, op)}, to + "/real",
+                                     pool_attributes(op.window, w.in(op).shape, w.out(op).shape));
+  quantized(w, op, y, to);
+}
+
+void write_average_pool(Writing& w, const Op& op) {
+  const Value &in = w.in(op), &out = w.out(op);
+  const float pixels = static_cast<float>(in.shape.height * in.shape.width);
+  const OutputChannel& c = op.channels[0];
+  if (c.bias != 0 || c.constant || c.multiplier != in.scale / (out.scale * pixels))
+    refuse(op, "an average with constants of its own");
+  const std::string& to = w.tensor(op.output);
+  clipped(w, op, w.graph.node("GlobalAveragePool", {reals(w, op)}, to + "/real"), to);
+}
+
+void write_add(Writing& w, const Op& op) {
+  if (w.in(op, 0).scale != w.out(op).scale || w.in(op, 1).scale != w.out(op).scale)
+    refuse(op, "a sum of codes on several scales");
+  if (w.flat[op.inputs[0]] != w.flat[op.inputs[1]])
+    refuse(op, "a sum of an image of one pixel and a row of features");
+  w.flat[op.output] = w.flat[op.inputs[0]];
+  const std::string& to = w.tensor(op.output);
+  clipped(w, op, w.graph.node("Add", {reals(w, op, 0), reals(w, op, 1)}, to + "/real"), to);
+}
+
+void write_concat(Writing& w, const Op& op) {
+  std::vector<std::string> parts;
+  w.flat[op.output] = w.flat[op.inputs[0]];
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    if (w.flat[op.inputs[i]] != w.flat[op.output])
+      refuse(op, "a concatenation of an image of one pixel and a row of features");
+    parts.push_back(reals(w, op, i));
+  }
+  const std::string& to = w.tensor(op.output);
+  quantized(w, op, w.graph.node("Concat", parts, to + "/real", {{"axis", int64_t{1}}}), to);
+}
+
+// Codes, as they are: every stride-th pixel, and channels of zeros around.
+void write_subsample_pad(Writing& w, const Op& op) {
+  const std::string& to = w.tensor(op.output);
+  const int64_t stride = op.window.stride_h, before = op.pad_before;
+  const integer::Image &in = w.in(op).shape, &out = w.out(op).shape;
+  const auto list = [&](const char* name, const Dims& v) {
+    return w.graph.constant<int64_t>(to + name, {static_cast<int64_t>(v.size())}, v);
+  };
+  const std::string slice = w.graph.node(
+      "Slice",
+      {w.tensor(op.inputs[0]), list("/starts", {0, 0}), list("/ends", {in.height, in.width}),
+       list("/axes", {2, 3}), list("/steps", {stride, stride})},
+      to + "/subsampled");
+  const int64_t after = out.channels - in.channels - before;
+  const Dims pads{0, before, 0, 0, 0, after, 0, 0};
+  w.graph.node("Pad",
+               {slice, w.graph.constant<int64_t>(to + "/pads", {8}, pads),
+                w.graph.constant<uint8_t>(to + "/pad_code", {},
+                                          {static_cast<uint8_t>(w.in(op).zero_point)})},
+               to);
+}
+
+OpWriters writers(int opset) {
+  return {{OpKind::kTable, write_table},
+          {OpKind::kConvolution,
+           [opset](Writing& w, const Op& op) { write_convolution(w, op, opset); }},
+          {OpKind::kMaxPool, write_max_pool},
+          {OpKind::kAveragePool, write_average_pool},
+          {OpKind::kAdd, write_add},
+          {OpKind::kConcat, write_concat},
+          {OpKind::kSubsamplePad, write_subsample_pad}};
+}
+
+}  // namespace
+
+Graph write_qdq(const runtime::Program& program, int opset) {
+  Writing w(program, opset, opset >= kOpsetInt4 ? 10 : 8);
+  w.graph.add_input(w.tensor(0), onnx::TensorProto::UINT8, w.dims(0));
+  write_ops(writers(opset), "onnx", w);
+  const auto last = static_cast<int32_t>(program.values.size()) - 1;
+  if (!program.result().is_float) {
+    w.graph.node("DequantizeLinear", with_grid(w, w.tensor(last), last), "logits");
+  }
+  w.graph.add_output("logits", onnx::TensorProto::FLOAT, w.dims(last));
+  return std::move(w.graph);
+}
+
+}  // namespace halftone::onnx_format
