@@ -50,6 +50,13 @@ std::vector<std::string> onnx_tensors(const runtime::Program& program) {
   return Writing(program, kNewestChecked, 8).tensors;
 }
 
+std::vector<std::string> onnx_code_tensors(const runtime::Program& program) {
+  std::vector<std::string> tensors = onnx_tensors(program);
+  tensors.erase(tensors.begin());
+  if (program.result().is_float) tensors.pop_back();
+  return tensors;
+}
+
 std::string with_outputs(const std::string& bytes, const std::vector<std::string>& tensors,
                          const std::string& path) {
   onnx::ModelProto model;

@@ -16,6 +16,8 @@ std::string to_onnx(const runtime::Program& program, int opset = 13);
 // By value of the program, the file's tensor that holds its codes (uint8); "image" first. The
 // float result's is no tensor of the file: that is "logits".
 std::vector<std::string> onnx_tensors(const runtime::Program& program);
+// Those that operations make.
+std::vector<std::string> onnx_code_tensors(const runtime::Program& program);
 
 // The same file with these tensors as outputs, before its own: for a comparison. Throws Error when
 // the bytes are no ONNX file or lack a tensor; `path` is for messages.

@@ -6,6 +6,7 @@ Out: one JSON line, {"version": ...} or {"error": ...}; then, for every batch, a
 and that many bytes of every tensor, image after image, (H, W, C) each, and of the float32 logits.
 """
 import json
+import os
 import sys
 
 SOURCE, TARGET = sys.stdin.buffer, sys.stdout.buffer
@@ -38,6 +39,7 @@ def channels_last(array):
 def main():
     request = json.loads(SOURCE.readline())
     model = SOURCE.read(request["model"])
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
         import numpy

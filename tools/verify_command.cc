@@ -63,17 +63,13 @@ std::string python_of(const Arguments& a) {
 void add_onnx_runtime(const Arguments& a, const Context& context,
                       const std::shared_ptr<const runtime::Program>& program,
                       std::vector<PartyPtr>& parties) {
-  OnnxRun run;
-  run.python = python_of(a);
-  run.threads = context.threads();
-  run.model = a.onnx.empty() ? to_onnx(*program) : bytes_of(a.onnx);
-  PartyPtr plain = onnx_party(program, run);
-  run.tensors = onnx_tensors(*program);
-  std::vector<std::string> made = run.tensors;
-  made.erase(made.begin());
-  if (program->result().is_float) made.pop_back();
-  run.model = with_outputs(run.model, made, a.onnx.empty() ? a.request.path : a.onnx);
-  parties.push_back(onnx_party(program, run));
+  const std::string model = a.onnx.empty() ? to_onnx(*program) : bytes_of(a.onnx);
+  const std::string where = a.onnx.empty() ? a.request.path : a.onnx;
+  const std::string copy = with_outputs(model, onnx_code_tensors(*program), where);
+  const std::string python = python_of(a);
+  PartyPtr plain = onnx_party(program, {python, model, {}, context.threads()});
+  parties.push_back(
+      onnx_party(program, {python, copy, onnx_tensors(*program), context.threads()}));
   parties.push_back(std::move(plain));
 }
 

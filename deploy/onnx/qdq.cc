@@ -1,6 +1,7 @@
 #include "deploy/onnx/qdq.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace halftone::onnx_format {
 namespace {
@@ -129,7 +130,9 @@ std::string flattened(Writing& w, const Op& op) {
   return w.graph.node("DequantizeLinear", with_grid(w, q, v), to + "/flat");
 }
 
-// Bounds of a float result, where it has some.
+bool is_bounded(const Op& op) { return op.low > -INFINITY || op.high < INFINITY; }
+
+// Bounds of a float result.
 void finish_float(Writing& w, const Op& op, const std::string& real) {
   std::vector<std::string> in{real};
   in.push_back(w.graph.constant<float>("logits/low", {}, {op.low}));
@@ -140,7 +143,7 @@ void finish_float(Writing& w, const Op& op, const std::string& real) {
 void write_linear(Writing& w, const Op& op, int opset) {
   std::vector<std::string> in{flattened(w, op)};
   for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
-  const bool bounded = op.low > -INFINITY || op.high < INFINITY;
+  const bool bounded = is_bounded(op);
   const std::string& to = w.tensor(op.output);
   const bool floats = w.out(op).is_float;
   const std::string real = floats && !bounded ? "logits" : to + "/real";
@@ -161,8 +164,13 @@ std::string padded(Writing& w, const Op& op, const std::string& codes, const Dim
       to + "/padded");
 }
 
-// The input of a convolution, as an image; `pads`: the convolution itself has to.
-std::string image(Writing& w, const Op& op, bool own_padding) {
+// Padding other than the code of zero.
+bool has_own_padding(const Writing& w, const Op& op) {
+  return (op.window.pad_h > 0 || op.window.pad_w > 0) && op.pad_code != w.in(op).zero_point;
+}
+
+// The codes that a convolution reads, as an image, with its own padding around them.
+std::string image(Writing& w, const Op& op) {
   const int32_t v = op.inputs[0];
   std::string codes = w.tensor(v);
   const std::string& to = w.tensor(op.output);
@@ -172,9 +180,8 @@ std::string image(Writing& w, const Op& op, bool own_padding) {
     codes = w.graph.node("Reshape", {codes, shape}, to + "/image");
   }
   const integer::Window& o = op.window;
-  if (own_padding)
-    codes = padded(w, op, codes, {0, 0, o.pad_h, o.pad_w, 0, 0, o.pad_h, o.pad_w}, op.pad_code);
-  return w.graph.node("DequantizeLinear", with_grid(w, codes, v), to + "/input");
+  if (!has_own_padding(w, op)) return codes;
+  return padded(w, op, codes, {0, 0, o.pad_h, o.pad_w, 0, 0, o.pad_h, o.pad_w}, op.pad_code);
 }
 
 // 255 - code in the channels where `least` of a window counts.
@@ -203,17 +210,48 @@ void pooled(Writing& w, const Op& op, const std::string& conv) {
   if (reverses) looked_up(w, reversing_table(op), codes, op.output, to);
 }
 
+// Without a quantizer behind it runtimes would compute it in floats: here are its integers. The
+// weights are uint8 with a zero point, as ONNX Runtime wants them.
+void write_float_convolution(Writing& w, const Op& op) {
+  if (op.pools) refuse(op, "a pooled convolution with a float result");
+  const std::string& to = w.tensor(op.output);
+  const Dims dims = weight_dims(w, op), wide = per_channel_dims(w, op.output);
+  const int64_t count = dims[0] * runtime::weights_per_channel(w.program, op);
+  std::vector<uint8_t> codes;
+  for (const int8_t code : onnx_order(w, op, runtime::unpack_weights(op, count)))
+    codes.push_back(static_cast<uint8_t>(code + 128));
+  std::vector<int32_t> biases;
+  std::vector<float> multipliers;
+  for (const OutputChannel& c : op.channels)
+    biases.push_back(c.bias), multipliers.push_back(c.multiplier);
+  const auto zero = static_cast<uint8_t>(w.in(op).zero_point);
+  const std::string acc = w.graph.node(
+      "ConvInteger",
+      {image(w, op), w.graph.constant<uint8_t>(to + ".weight", dims, codes),
+       w.graph.constant<uint8_t>(to + "/input_zero_point", {}, {zero}),
+       w.graph.constant<uint8_t>(to + ".weight_zero_point", {}, {128})},
+      to + "/sum", convolution_attributes(op, has_own_padding(w, op)));
+  const std::string biased = w.graph.node(
+      "Add", {acc, w.graph.constant<int32_t>(to + ".bias", wide, biases)}, to + "/biased");
+  const std::string real = w.graph.node("Cast", {biased}, to + "/steps",
+                                        {{"to", int64_t{onnx::TensorProto::FLOAT}}});
+  const bool bounded = is_bounded(op);
+  const std::string result = w.graph.node(
+      "Mul", {real, w.graph.constant<float>(to + "/multiplier", wide, multipliers)},
+      bounded ? to + "/real" : "logits");
+  if (bounded) finish_float(w, op, result);
+}
+
 void write_convolution(Writing& w, const Op& op, int opset) {
   if (is_linear(w, op)) return write_linear(w, op, opset);
-  if (w.out(op).is_float)
-    refuse(op, "a convolution with a float result, which ONNX Runtime does not compute on codes");
-  const bool pads = op.window.pad_h > 0 || op.window.pad_w > 0;
-  const bool own_padding = pads && op.pad_code != w.in(op).zero_point;
-  std::vector<std::string> in{image(w, op, own_padding)};
-  for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
+  if (w.out(op).is_float) return write_float_convolution(w, op);
+  const int32_t v = op.inputs[0];
   const std::string& to = w.tensor(op.output);
+  std::vector<std::string> in{
+      w.graph.node("DequantizeLinear", with_grid(w, image(w, op), v), to + "/input")};
+  for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
   const std::string real =
-      w.graph.node("Conv", in, to + "/real", convolution_attributes(op, own_padding));
+      w.graph.node("Conv", in, to + "/real", convolution_attributes(op, has_own_padding(w, op)));
   if (op.pools) return pooled(w, op, real);
   clipped(w, op, real, to);
 }

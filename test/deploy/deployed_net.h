@@ -11,6 +11,9 @@
 #include "deploy/verify.h"
 #include "nn/layers.h"
 #include "tensor/random.h"
+#ifdef HALFTONE_WITH_ONNX_RUNTIME
+#include "test/deploy/onnx_parties.h"
+#endif
 
 namespace halftone::test {
 
@@ -95,6 +98,9 @@ inline VerifyReport verify_all(Module& model, const Deployed& d, std::vector<Par
   for (const integer::Body& body : integer::bodies())
     parties.push_back(engine_party(model.context(), d.program, body));
   parties.push_back(oracle_party(model.context(), d.program));
+#ifdef HALFTONE_WITH_ONNX_RUNTIME
+  add_onnx_runtime(model.context(), d.program, parties);
+#endif
   for (PartyPtr& party : more) parties.push_back(std::move(party));
   return verify(*d.program, parties, d.data, 0, 5);
 }

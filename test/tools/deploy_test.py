@@ -63,9 +63,10 @@ class DeployTest(tool_case.CommandCase):
             self.assertTrue(verified["passes"])
             self.assertEqual(verified["images"], 200)
             self.assertEqual(verified["accuracy"], accuracy)
-            names = [party["name"] for party in verified["parties"]]
+            own = [party for party in verified["parties"] if not party["name"].startswith("ONNX Runtime")]  # onnx_test
+            names = [party["name"] for party in own]
             self.assertEqual((names[0], names[-1]), ("engine, scalar", "scalar oracle"))
-            for party in verified["parties"]:
+            for party in own:
                 self.assertEqual(party["codes"], 200 * 8868)
                 self.assertEqual((party["differing"], party["differing_logits"], party["differing_labels"]), (0, 0, 0))
                 self.assertEqual(party["accuracy"], accuracy)
