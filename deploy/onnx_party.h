@@ -7,8 +7,8 @@
 namespace halftone {
 
 struct OnnxRun {
-  std::string python;               // the program
-  std::string model;                // the file's bytes
+  std::string python;                // the program
+  std::string model;                 // the file's bytes
   std::vector<std::string> tensors;  // by value, as onnx_tensors gives; empty: only the logits
   int threads = 1;
 };

@@ -44,7 +44,7 @@ struct VerifyReport {
   std::string reference;  // the first party
   double accuracy = 0;    // its
   std::vector<TensorReport> tensors;
-  std::vector<PartyReport> parties;  // the others
+  std::vector<PartyReport> parties;            // the others
   std::map<std::string, std::string> not_run;  // who was left out, and why
   double seconds = 0;
 

@@ -68,8 +68,7 @@ void add_onnx_runtime(const Arguments& a, const Context& context,
   const std::string copy = with_outputs(model, onnx_code_tensors(*program), where);
   const std::string python = python_of(a);
   PartyPtr plain = onnx_party(program, {python, model, {}, context.threads()});
-  parties.push_back(
-      onnx_party(program, {python, copy, onnx_tensors(*program), context.threads()}));
+  parties.push_back(onnx_party(program, {python, copy, onnx_tensors(*program), context.threads()}));
   parties.push_back(std::move(plain));
 }
 
@@ -130,7 +129,8 @@ void add_verify(CLI::App& app, int& code) {
   c->add_flag("--json", a->json, "One JSON object on standard output");
   c->footer(
       "The parties: the training code's evaluation, the program with every body of the engine, an "
-      "independent\noracle, and ONNX Runtime on the exported file. Where Python has no onnxruntime, "
+      "independent\noracle, and ONNX Runtime on the exported file. Where Python has no "
+      "onnxruntime, "
       "a line says that it\nwas not run; with --onnx or --python that is an error.\n"
       "Exit status 1 when anything differs, or when a tensor holds one single code.");
   c->callback([a, &code] { code = run(*a); });

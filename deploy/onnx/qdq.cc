@@ -17,9 +17,9 @@ constexpr int kOpsetInt4 = 21;
 std::vector<std::string> with_grid(Writing& w, const std::string& x, int32_t value) {
   const Value& v = w.program.values[value];
   const std::string& name = w.tensor(value);
-  return {x, w.graph.constant<float>(name + "/scale", {}, {v.scale}),
-          w.graph.constant<uint8_t>(name + "/zero_point", {},
-                                    {static_cast<uint8_t>(v.zero_point)})};
+  return {
+      x, w.graph.constant<float>(name + "/scale", {}, {v.scale}),
+      w.graph.constant<uint8_t>(name + "/zero_point", {}, {static_cast<uint8_t>(v.zero_point)})};
 }
 
 // Input i as reals, for this operation alone: runtimes fuse what has one reader.
@@ -49,8 +49,8 @@ std::string clipped(Writing& w, const Op& op, const std::string& real, const std
 // table[code], or table[256 c + code].
 std::string looked_up(Writing& w, const std::vector<uint8_t>& table, const std::string& codes,
                       int32_t value, const std::string& to) {
-  std::string index = w.graph.node("Cast", {codes}, to + "/index",
-                                   {{"to", int64_t{onnx::TensorProto::INT32}}});
+  std::string index =
+      w.graph.node("Cast", {codes}, to + "/index", {{"to", int64_t{onnx::TensorProto::INT32}}});
   const auto size = static_cast<int64_t>(table.size());
   if (size > 256) {
     std::vector<int32_t> first;
@@ -225,20 +225,20 @@ void write_float_convolution(Writing& w, const Op& op) {
   for (const OutputChannel& c : op.channels)
     biases.push_back(c.bias), multipliers.push_back(c.multiplier);
   const auto zero = static_cast<uint8_t>(w.in(op).zero_point);
-  const std::string acc = w.graph.node(
-      "ConvInteger",
-      {image(w, op), w.graph.constant<uint8_t>(to + ".weight", dims, codes),
-       w.graph.constant<uint8_t>(to + "/input_zero_point", {}, {zero}),
-       w.graph.constant<uint8_t>(to + ".weight_zero_point", {}, {128})},
-      to + "/sum", convolution_attributes(op, has_own_padding(w, op)));
+  const std::string acc =
+      w.graph.node("ConvInteger",
+                   {image(w, op), w.graph.constant<uint8_t>(to + ".weight", dims, codes),
+                    w.graph.constant<uint8_t>(to + "/input_zero_point", {}, {zero}),
+                    w.graph.constant<uint8_t>(to + ".weight_zero_point", {}, {128})},
+                   to + "/sum", convolution_attributes(op, has_own_padding(w, op)));
   const std::string biased = w.graph.node(
       "Add", {acc, w.graph.constant<int32_t>(to + ".bias", wide, biases)}, to + "/biased");
-  const std::string real = w.graph.node("Cast", {biased}, to + "/steps",
-                                        {{"to", int64_t{onnx::TensorProto::FLOAT}}});
+  const std::string real =
+      w.graph.node("Cast", {biased}, to + "/steps", {{"to", int64_t{onnx::TensorProto::FLOAT}}});
   const bool bounded = is_bounded(op);
-  const std::string result = w.graph.node(
-      "Mul", {real, w.graph.constant<float>(to + "/multiplier", wide, multipliers)},
-      bounded ? to + "/real" : "logits");
+  const std::string result =
+      w.graph.node("Mul", {real, w.graph.constant<float>(to + "/multiplier", wide, multipliers)},
+                   bounded ? to + "/real" : "logits");
   if (bounded) finish_float(w, op, result);
 }
 

@@ -77,8 +77,7 @@ float multiplier_of(float s_x, float s_w, float s_y) {
 
 std::vector<Attribute> pool_attributes(const integer::Window& w, const integer::Image& in,
                                        const integer::Image& out) {
-  const Dims pads{w.pad_h, w.pad_w,
-                  pad_end(in.height, out.height, w.kernel_h, w.stride_h, w.pad_h),
+  const Dims pads{w.pad_h, w.pad_w, pad_end(in.height, out.height, w.kernel_h, w.stride_h, w.pad_h),
                   pad_end(in.width, out.width, w.kernel_w, w.stride_w, w.pad_w)};
   return {{"kernel_shape", Dims{w.kernel_h, w.kernel_w}},
           {"strides", Dims{w.stride_h, w.stride_w}},

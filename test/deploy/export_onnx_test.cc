@@ -95,9 +95,9 @@ TEST_CASE("the file: from bytes through QuantizeLinear and DequantizeLinear to l
   REQUIRE(model.opset_import(0).version() == 13);
   REQUIRE(operators(model) ==
           std::vector<std::string>{
-              "Cast", "Gather", "DequantizeLinear",                                    // the image
-              "DequantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear",        // conv
-              "DequantizeLinear", "Flatten", "QuantizeLinear", "DequantizeLinear",     // fc
+              "Cast", "Gather", "DequantizeLinear",                                 // the image
+              "DequantizeLinear", "DequantizeLinear", "Conv", "QuantizeLinear",     // conv
+              "DequantizeLinear", "Flatten", "QuantizeLinear", "DequantizeLinear",  // fc
               "DequantizeLinear", "DequantizeLinear", "Gemm"});
   const onnx::GraphProto& graph = model.graph();
   REQUIRE(graph.input(0).name() == "image");
@@ -189,20 +189,24 @@ TEST_CASE("what has no ONNX form is refused by name") {
     change(p);
     REQUIRE_THROWS_WITH(to_onnx(p), Catch::Contains(why) && Catch::Contains("with an ONNX form"));
   };
-  refused("conv: export: expected a layer with an ONNX form, found a multiplier that no weight scale gives",
-          [](Program& p) { p.ops[1].channels[2].multiplier = 0; });
+  refused(
+      "conv: export: expected a layer with an ONNX form, found a multiplier that no weight scale "
+      "gives",
+      [](Program& p) { p.ops[1].channels[2].multiplier = 0; });
   refused("conv: export: expected a layer with an ONNX form, found a pooled convolution",
           [](Program& p) {
             p.values.pop_back();
             p.ops.pop_back();
             p.values[2].is_float = p.ops[1].pools = true;
           });
-  refused("mean: export: expected a layer with an ONNX form, found an average with constants of its own",
-          [](Program& p) {
-            p.values[3] = value("mean", 1, 1, 3);
-            p.ops[2] = op(OpKind::kAveragePool, "mean", {2}, 3);
-            p.ops[2].channels.resize(1);
-          });
+  refused(
+      "mean: export: expected a layer with an ONNX form, found an average with constants of its "
+      "own",
+      [](Program& p) {
+        p.values[3] = value("mean", 1, 1, 3);
+        p.ops[2] = op(OpKind::kAveragePool, "mean", {2}, 3);
+        p.ops[2].channels.resize(1);
+      });
   refused("sum: export: expected a layer with an ONNX form, found a sum of codes on several scales",
           [](Program& p) {
             p.values[3] = value("sum", 2, 2, 3);
