@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "deploy/onnx/qdq.h"
+#include "deploy/onnx/qonnx.h"
 #include "tensor/error.h"
 
 namespace halftone {
@@ -43,6 +44,16 @@ bool makes(const onnx::GraphProto& graph, const std::string& tensor) {
 std::string to_onnx(const runtime::Program& program, int opset) {
   const Graph graph = onnx_format::write_qdq(program, opset);
   if (opset <= kNewestChecked) check(graph.model());
+  return graph.model().SerializeAsString();
+}
+
+std::string to_qonnx(const runtime::Program& program, const std::vector<float>& normalisation) {
+  const Graph graph = onnx_format::write_qonnx(program, normalisation);
+  try {
+    onnx::checker::check_model(graph.model());
+  } catch (const std::exception& e) {
+    reject(e.what());
+  }
   return graph.model().SerializeAsString();
 }
 

@@ -13,6 +13,11 @@ namespace halftone {
 // for what has no ONNX form.
 std::string to_onnx(const runtime::Program& program, int opset = 13);
 
+// The same for QONNX readers: Quant and BipolarQuant nodes, float arithmetic, the input as reals.
+// normalisation: what bytes stand for (ProgramSource). Checked but for
+// the nodes of its own domain.
+std::string to_qonnx(const runtime::Program& program, const std::vector<float>& normalisation);
+
 // By value of the program, the file's tensor that holds its codes (uint8); "image" first. The
 // float result's is no tensor of the file: that is "logits".
 std::vector<std::string> onnx_tensors(const runtime::Program& program);

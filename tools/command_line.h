@@ -9,6 +9,7 @@ namespace halftone::tools {
 void add_train(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);
 void add_quantize(CLI::App& app, int& code);
+void add_import(CLI::App& app, int& code);
 void add_inspect(CLI::App& app, int& code);
 void add_export(CLI::App& app, int& code);
 void add_verify(CLI::App& app, int& code);

@@ -58,6 +58,15 @@ Exported write_onnx(const RunProgram& p, const Arguments& a) {
   return e;
 }
 
+Exported write_qonnx(const RunProgram& p, const Arguments&) {
+  Exported e{to_qonnx(p.compiled.program, p.source.normalisation), 0, ""};
+  e.deployed_bytes = static_cast<int64_t>(e.text.size());
+  e.note =
+      "input \"image\": float (N, C, H, W), less the mean and divided by the deviation; output "
+      "\"logits\"\n";
+  return e;
+}
+
 const std::vector<Format>& formats() {
   static const std::vector<Format> all{
       {"halftone", ".halftone", "a file for deploy/runtime", write_halftone},
@@ -65,7 +74,9 @@ const std::vector<Format>& formats() {
       {"onnx", ".onnx",
        "QuantizeLinear and DequantizeLinear around every layer, which ONNX Runtime fuses to the "
        "same integers",
-       write_onnx}};
+       write_onnx},
+      {"qonnx", ".qonnx.onnx", "Quant nodes of QONNX, in floats, for FINN and hls4ml",
+       write_qonnx}};
   return all;
 }
 

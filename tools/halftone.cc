@@ -1,4 +1,4 @@
-// The command line: halftone train | eval | quantize | inspect | export | verify | list.
+// The command line: halftone train | eval | quantize | import | inspect | export | verify | list.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
       "  halftone train examples/recipes/quickstart.yaml --out runs/lenet5\n"
       "  halftone eval runs/lenet5\n"
       "  halftone quantize runs/float --config examples/recipes/ptq_lenet5.json\n"
+      "  halftone import weights.safetensors --model resnet20 --out runs/imported\n"
       "  halftone inspect runs/lenet5/checkpoint.safetensors\n"
       "  halftone export runs/lenet5\n"
       "  halftone verify runs/lenet5\n"};
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
   add_train(app, code);
   add_eval(app, code);
   add_quantize(app, code);
+  add_import(app, code);
   add_inspect(app, code);
   add_export(app, code);
   add_verify(app, code);

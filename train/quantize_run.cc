@@ -1,7 +1,6 @@
 #include "train/quantize_run.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -14,6 +13,7 @@
 #include "train/evaluate_run.h"
 #include "train/network.h"
 #include "train/progress.h"
+#include "train/run_folder.h"
 
 namespace halftone {
 namespace {
@@ -61,20 +61,6 @@ Recipe source_recipe(const QuantizeRequest& q) {
   recipe.model.weights = file;
   recipe.quantizer = load_quantizer_recipe(q.config);
   return recipe;
-}
-
-std::string out_folder(const QuantizeRequest& request, const std::string& name) {
-  std::string out = request.out;
-  for (int i = 1; out.empty(); ++i) {
-    const std::string path = fmt::format("runs/{}-quantized-{}", name, i);
-    if (!fs::exists(path)) out = path;
-  }
-  if (!fs::exists(out) || (fs::is_directory(out) && fs::is_empty(out))) return out;
-  throw HALFTONE_ERROR("quantize")
-      .at(out)
-      .expected("a new or empty folder")
-      .found("something that is there already")
-      .fix("choose another --out");
 }
 
 void check_takes_folder(const DataRecipe& own, const std::string& folder) {
@@ -143,34 +129,19 @@ Network quantized_network(const Context& context, const Recipe& recipe) {
 
 void write_folder(const std::string& out, const Recipe& recipe, const Network& network,
                   const QuantizeReport& report) {
-  const fs::path whole = fs::path(out).lexically_normal();
-  const std::string part = (whole.has_filename() ? whole : whole.parent_path()).string() + ".tmp-" +
-                           std::to_string(getpid());
-  std::error_code error;
-  fs::create_directories(part, error);
-  if (error) {
-    throw HALFTONE_ERROR("quantize")
-        .at(out)
-        .expected("a folder that can be made")
-        .found(error.message());
-  }
-  try {
-    Checkpoint c;
-    c.model = network.model.module->state_dict();
-    c.recipe = to_yaml(recipe);
-    c.steps_per_epoch = 1;
-    c.threads = network.model.module->context().threads();
-    c.finished = true;
-    save_checkpoint(part + "/checkpoint.safetensors", c);
-    network.quantizer->export_model(part + "/model_quantized.safetensors",
-                                    part + "/calibration.json");
-    write_file_atomically(part + "/recipe.yaml", c.recipe);
-    write_file_atomically(part + "/report.json", to_json(report).dump(2) + "\n");
-    fs::rename(part, out);
-  } catch (...) {
-    fs::remove_all(part, error);
-    throw;
-  }
+  Checkpoint c;
+  c.model = network.model.module->state_dict();
+  c.recipe = to_yaml(recipe);
+  c.steps_per_epoch = 1;
+  c.threads = network.model.module->context().threads();
+  c.finished = true;
+  write_run_folder("quantize", out, [&](const std::string& folder) {
+    save_checkpoint(folder + "/checkpoint.safetensors", c);
+    network.quantizer->export_model(folder + "/model_quantized.safetensors",
+                                    folder + "/calibration.json");
+    write_file_atomically(folder + "/recipe.yaml", c.recipe);
+    write_file_atomically(folder + "/report.json", to_json(report).dump(2) + "\n");
+  });
 }
 
 }  // namespace
@@ -179,7 +150,7 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   const auto start = std::chrono::steady_clock::now();
   Recipe recipe = source_recipe(request);
   QuantizeReport r;
-  r.out = out_folder(request, recipe.name);
+  r.out = new_run_folder("quantize", request.out, "runs/" + recipe.name + "-quantized");
   Progress progress(!request.quiet);
   const Context context({{}, recipe.threads, 0});
   const auto test = load_split(context, recipe.data, Split::kTest);

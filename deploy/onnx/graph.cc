@@ -102,6 +102,12 @@ std::string Graph::node(const std::string& op, const std::vector<std::string>& i
   return output;
 }
 
+void Graph::describe(const std::string& key, const std::string& value) {
+  onnx::StringStringEntryProto* entry = model_.add_metadata_props();
+  entry->set_key(key);
+  entry->set_value(value);
+}
+
 void Graph::add_input(const std::string& name, int type, const Dims& dims) {
   set_type(name, type, dims, *model_.mutable_graph()->add_input());
 }

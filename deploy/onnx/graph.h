@@ -34,6 +34,7 @@ class Graph {
                    const std::string& output, const std::vector<Attribute>& attributes = {},
                    const std::string& domain = "");
   void import_domain(const std::string& domain, int version);
+  void describe(const std::string& key, const std::string& value);  // for people and tools
   void add_input(const std::string& name, int type, const Dims& dims);
   void add_output(const std::string& name, int type, const Dims& dims);
 

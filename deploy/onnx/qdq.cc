@@ -101,7 +101,7 @@ std::string weights_int4(Writing& w, const std::string& name, const Dims& dims,
 // Weights and bias as reals. The bias has the scale of the accumulator.
 std::vector<std::string> constants(Writing& w, const Op& op, int opset) {
   const std::string weight = w.tensor(op.output) + ".weight", bias = w.tensor(op.output) + ".bias";
-  std::vector<float> scales = weight_scales(w, op);
+  std::vector<float> scales = weight_scales(w, op).values;
   const Dims dims = weight_dims(w, op);
   const int64_t count = dims[0] * runtime::weights_per_channel(w.program, op);
   std::vector<int8_t> codes = onnx_order(w, op, runtime::unpack_weights(op, count));
@@ -130,16 +130,6 @@ std::string flattened(Writing& w, const Op& op) {
   return w.graph.node("DequantizeLinear", with_grid(w, q, v), to + "/flat");
 }
 
-bool is_bounded(const Op& op) { return op.low > -INFINITY || op.high < INFINITY; }
-
-// Bounds of a float result.
-void finish_float(Writing& w, const Op& op, const std::string& real) {
-  std::vector<std::string> in{real};
-  in.push_back(w.graph.constant<float>("logits/low", {}, {op.low}));
-  in.push_back(w.graph.constant<float>("logits/high", {}, {op.high}));
-  w.graph.node("Clip", in, "logits");
-}
-
 void write_linear(Writing& w, const Op& op, int opset) {
   std::vector<std::string> in{flattened(w, op)};
   for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
@@ -164,21 +154,12 @@ std::string padded(Writing& w, const Op& op, const std::string& codes, const Dim
       to + "/padded");
 }
 
-// Padding other than the code of zero.
-bool has_own_padding(const Writing& w, const Op& op) {
-  return (op.window.pad_h > 0 || op.window.pad_w > 0) && op.pad_code != w.in(op).zero_point;
-}
-
 // The codes that a convolution reads, as an image, with its own padding around them.
 std::string image(Writing& w, const Op& op) {
   const int32_t v = op.inputs[0];
   std::string codes = w.tensor(v);
   const std::string& to = w.tensor(op.output);
-  if (w.flat[v]) {
-    const std::string shape =
-        w.graph.constant<int64_t>(to + "/image_shape", {4}, {0, w.in(op).shape.channels, 1, 1});
-    codes = w.graph.node("Reshape", {codes, shape}, to + "/image");
-  }
+  if (w.flat[v]) codes = as_image(w, op);
   const integer::Window& o = op.window;
   if (!has_own_padding(w, op)) return codes;
   return padded(w, op, codes, {0, 0, o.pad_h, o.pad_w, 0, 0, o.pad_h, o.pad_w}, op.pad_code);
@@ -196,11 +177,10 @@ std::vector<uint8_t> reversing_table(const Op& op) {
 
 // The largest code of each window; the epilogue does not fall, so that is the code of the largest
 // accumulator. Where the least counts, codes are reversed before and after.
-void pooled(Writing& w, const Op& op, const std::string& conv) {
+void pooled(Writing& w, const Op& op, std::string codes) {
   const std::string& to = w.tensor(op.output);
   const bool reverses = std::any_of(op.channels.begin(), op.channels.end(),
                                     [](const OutputChannel& c) { return c.takes_min; });
-  std::string codes = clipped(w, op, conv, to + "/unpooled");
   if (reverses) codes = looked_up(w, reversing_table(op), codes, op.output, to + "/reversed");
   const std::string x =
       w.graph.node("DequantizeLinear", with_grid(w, codes, op.output), to + "/pool_input");
@@ -210,50 +190,86 @@ void pooled(Writing& w, const Op& op, const std::string& conv) {
   if (reverses) looked_up(w, reversing_table(op), codes, op.output, to);
 }
 
-// Without a quantizer behind it runtimes would compute it in floats: here are its integers. The
-// weights are uint8 with a zero point, as ONNX Runtime wants them.
-void write_float_convolution(Writing& w, const Op& op) {
-  if (op.pools) refuse(op, "a pooled convolution with a float result");
+// The sums of products and biases, in integers. The weights are uint8 with a zero point, as ONNX
+// Runtime wants them.
+std::string integer_sums(Writing& w, const Op& op) {
   const std::string& to = w.tensor(op.output);
-  const Dims dims = weight_dims(w, op), wide = per_channel_dims(w, op.output);
-  const int64_t count = dims[0] * runtime::weights_per_channel(w.program, op);
+  const int64_t rows = static_cast<int64_t>(op.channels.size());
+  const int64_t count = rows * runtime::weights_per_channel(w.program, op);
+  const Dims dims{rows, w.in(op).shape.channels / op.groups, op.window.kernel_h,
+                  op.window.kernel_w};
   std::vector<uint8_t> codes;
   for (const int8_t code : onnx_order(w, op, runtime::unpack_weights(op, count)))
     codes.push_back(static_cast<uint8_t>(code + 128));
   std::vector<int32_t> biases;
-  std::vector<float> multipliers;
-  for (const OutputChannel& c : op.channels)
-    biases.push_back(c.bias), multipliers.push_back(c.multiplier);
+  for (const OutputChannel& c : op.channels) biases.push_back(c.bias);
   const auto zero = static_cast<uint8_t>(w.in(op).zero_point);
   const std::string acc =
       w.graph.node("ConvInteger",
                    {image(w, op), w.graph.constant<uint8_t>(to + ".weight", dims, codes),
                     w.graph.constant<uint8_t>(to + "/input_zero_point", {}, {zero}),
                     w.graph.constant<uint8_t>(to + ".weight_zero_point", {}, {128})},
-                   to + "/sum", convolution_attributes(op, has_own_padding(w, op)));
-  const std::string biased = w.graph.node(
-      "Add", {acc, w.graph.constant<int32_t>(to + ".bias", wide, biases)}, to + "/biased");
-  const std::string real =
-      w.graph.node("Cast", {biased}, to + "/steps", {{"to", int64_t{onnx::TensorProto::FLOAT}}});
-  const bool bounded = is_bounded(op);
-  const std::string result =
-      w.graph.node("Mul", {real, w.graph.constant<float>(to + "/multiplier", wide, multipliers)},
-                   bounded ? to + "/real" : "logits");
-  if (bounded) finish_float(w, op, result);
+                   to + "/products", convolution_attributes(op, has_own_padding(w, op)));
+  return w.graph.node("Add", {acc, w.graph.constant<int32_t>(to + ".bias", {rows, 1, 1}, biases)},
+                      to + "/sums");
 }
 
-void write_convolution(Writing& w, const Op& op, int opset) {
-  if (is_linear(w, op)) return write_linear(w, op, opset);
-  if (w.out(op).is_float) return write_float_convolution(w, op);
-  const int32_t v = op.inputs[0];
+// The sums times the multipliers, as floats; `to`: the tensor's name.
+std::string scaled_sums(Writing& w, const Op& op, const std::string& to) {
+  const std::string& name = w.tensor(op.output);
+  const auto rows = static_cast<int64_t>(op.channels.size());
+  std::vector<float> multipliers;
+  for (const OutputChannel& c : op.channels) multipliers.push_back(c.multiplier);
+  const std::string sums = w.graph.node("Cast", {integer_sums(w, op)}, name + "/float_sums",
+                                        {{"to", int64_t{onnx::TensorProto::FLOAT}}});
+  return w.graph.node(
+      "Mul", {sums, w.graph.constant<float>(name + "/multiplier", {rows, 1, 1}, multipliers)}, to);
+}
+
+// The epilogue in ONNX's own operators: ties to even, bounds, zero point.
+std::string rounded(Writing& w, const Op& op, const std::string& to) {
+  const std::string t = w.graph.node("Round", {scaled_sums(w, op, to + "/scaled")}, to + "/round");
+  const auto scalar = [&](const char* name, float v) {
+    return w.graph.constant<float>(to + name, {}, {v});
+  };
+  const std::string clip =
+      w.graph.node("Clip", {t, scalar("/low", op.low), scalar("/high", op.high)}, to + "/steps");
+  const auto zero = static_cast<float>(w.out(op).zero_point);
+  const std::string code = w.graph.node("Add", {clip, scalar("/zero", zero)}, to + "/float_codes");
+  return w.graph.node("Cast", {code}, to, {{"to", int64_t{onnx::TensorProto::UINT8}}});
+}
+
+// Without a quantizer behind it runtimes would compute it in floats: here are its integers.
+void write_float_convolution(Writing& w, const Op& op) {
+  if (op.pools) refuse(op, "a pooled convolution with a float result");
   const std::string& to = w.tensor(op.output);
+  const bool flat = is_linear(w, op), bounded = is_bounded(op);
+  std::string y = scaled_sums(w, op, flat || bounded ? to + "/real" : "logits");
+  w.flat[op.output] = flat;
+  if (flat) y = w.graph.node("Flatten", {y}, bounded ? to + "/flat" : "logits");
+  if (bounded) finish_float(w, op, y);
+}
+
+// Between DequantizeLinear and QuantizeLinear; codes of this name.
+std::string convolved(Writing& w, const Op& op, int opset, const std::string& to) {
+  const std::string& name = w.tensor(op.output);
   std::vector<std::string> in{
-      w.graph.node("DequantizeLinear", with_grid(w, image(w, op), v), to + "/input")};
+      w.graph.node("DequantizeLinear", with_grid(w, image(w, op), op.inputs[0]), name + "/input")};
   for (const std::string& constant : constants(w, op, opset)) in.push_back(constant);
   const std::string real =
-      w.graph.node("Conv", in, to + "/real", convolution_attributes(op, has_own_padding(w, op)));
-  if (op.pools) return pooled(w, op, real);
-  clipped(w, op, real, to);
+      w.graph.node("Conv", in, name + "/real", convolution_attributes(op, has_own_padding(w, op)));
+  return clipped(w, op, real, to);
+}
+
+// A multiplier that no scales make is one of a file that was changed, or of an average of windows:
+// then the integers are written down.
+void write_convolution(Writing& w, const Op& op, int opset) {
+  const bool exact = weight_scales(w, op).exact, floats = w.out(op).is_float;
+  if (exact && is_linear(w, op)) return write_linear(w, op, opset);
+  if (floats) return write_float_convolution(w, op);
+  const std::string to = w.tensor(op.output) + (op.pools ? "/unpooled" : "");
+  const std::string codes = exact ? convolved(w, op, opset, to) : rounded(w, op, to);
+  if (op.pools) pooled(w, op, codes);
 }
 
 void write_max_pool(Writing& w, const Op& op) {
@@ -276,45 +292,28 @@ void write_average_pool(Writing& w, const Op& op) {
 void write_add(Writing& w, const Op& op) {
   if (w.in(op, 0).scale != w.out(op).scale || w.in(op, 1).scale != w.out(op).scale)
     refuse(op, "a sum of codes on several scales");
-  if (w.flat[op.inputs[0]] != w.flat[op.inputs[1]])
-    refuse(op, "a sum of an image of one pixel and a row of features");
+  check_same_rank(w, op);
   w.flat[op.output] = w.flat[op.inputs[0]];
   const std::string& to = w.tensor(op.output);
   clipped(w, op, w.graph.node("Add", {reals(w, op, 0), reals(w, op, 1)}, to + "/real"), to);
 }
 
 void write_concat(Writing& w, const Op& op) {
-  std::vector<std::string> parts;
+  check_same_rank(w, op);
   w.flat[op.output] = w.flat[op.inputs[0]];
-  for (size_t i = 0; i < op.inputs.size(); ++i) {
-    if (w.flat[op.inputs[i]] != w.flat[op.output])
-      refuse(op, "a concatenation of an image of one pixel and a row of features");
-    parts.push_back(reals(w, op, i));
-  }
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < op.inputs.size(); ++i) parts.push_back(reals(w, op, i));
   const std::string& to = w.tensor(op.output);
   quantized(w, op, w.graph.node("Concat", parts, to + "/real", {{"axis", int64_t{1}}}), to);
 }
 
-// Codes, as they are: every stride-th pixel, and channels of zeros around.
+// On codes, as they are.
 void write_subsample_pad(Writing& w, const Op& op) {
   const std::string& to = w.tensor(op.output);
-  const int64_t stride = op.window.stride_h, before = op.pad_before;
-  const integer::Image &in = w.in(op).shape, &out = w.out(op).shape;
-  const auto list = [&](const char* name, const Dims& v) {
-    return w.graph.constant<int64_t>(to + name, {static_cast<int64_t>(v.size())}, v);
-  };
-  const std::string slice = w.graph.node(
-      "Slice",
-      {w.tensor(op.inputs[0]), list("/starts", {0, 0}), list("/ends", {in.height, in.width}),
-       list("/axes", {2, 3}), list("/steps", {stride, stride})},
-      to + "/subsampled");
-  const int64_t after = out.channels - in.channels - before;
-  const Dims pads{0, before, 0, 0, 0, after, 0, 0};
-  w.graph.node("Pad",
-               {slice, w.graph.constant<int64_t>(to + "/pads", {8}, pads),
-                w.graph.constant<uint8_t>(to + "/pad_code", {},
-                                          {static_cast<uint8_t>(w.in(op).zero_point)})},
-               to);
+  const auto zero = static_cast<uint8_t>(w.in(op).zero_point);
+  const std::string x = subsampled(w, op);
+  w.graph.node(
+      "Pad", {x, channel_pads(w, op), w.graph.constant<uint8_t>(to + "/pad_code", {}, {zero})}, to);
 }
 
 OpWriters writers(int opset) {

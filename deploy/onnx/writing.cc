@@ -42,6 +42,53 @@ void refuse(const Op& op, const std::string& why) {
   throw HALFTONE_ERROR("export").at(op.name).expected("a layer with an ONNX form").found(why);
 }
 
+void check_same_rank(const Writing& w, const Op& op) {
+  for (const int32_t v : op.inputs) {
+    if (w.flat[v] != w.flat[op.inputs[0]])
+      refuse(op, "an image of one pixel beside a row of features");
+  }
+}
+
+std::string as_image(Writing& w, const Op& op) {
+  const std::string& to = w.tensor(op.output);
+  const std::string shape =
+      w.graph.constant<int64_t>(to + "/image_shape", {4}, {0, w.in(op).shape.channels, 1, 1});
+  return w.graph.node("Reshape", {w.tensor(op.inputs[0]), shape}, to + "/image");
+}
+
+bool has_own_padding(const Writing& w, const Op& op) {
+  return (op.window.pad_h > 0 || op.window.pad_w > 0) && op.pad_code != w.in(op).zero_point;
+}
+
+bool is_bounded(const Op& op) { return op.low > -INFINITY || op.high < INFINITY; }
+
+void finish_float(Writing& w, const Op& op, const std::string& real) {
+  const std::string low = w.graph.constant<float>("logits/low", {}, {op.low});
+  w.graph.node("Clip", {real, low, w.graph.constant<float>("logits/high", {}, {op.high})},
+               "logits");
+}
+
+std::string subsampled(Writing& w, const Op& op) {
+  const std::string& to = w.tensor(op.output);
+  const integer::Image& in = w.in(op).shape;
+  const auto pair = [&](const char* name, int64_t a, int64_t b) {
+    return w.graph.constant<int64_t>(to + name, {2}, {a, b});
+  };
+  const int64_t stride = op.window.stride_h;
+  return w.graph.node(
+      "Slice",
+      {w.tensor(op.inputs[0]), pair("/starts", 0, 0), pair("/ends", in.height, in.width),
+       pair("/axes", 2, 3), pair("/steps", stride, stride)},
+      to + "/subsampled");
+}
+
+std::string channel_pads(Writing& w, const Op& op) {
+  const int64_t before = op.pad_before;
+  const int64_t after = w.out(op).shape.channels - w.in(op).shape.channels - before;
+  return w.graph.constant<int64_t>(w.tensor(op.output) + "/pads", {8},
+                                   {0, before, 0, 0, 0, after, 0, 0});
+}
+
 bool is_linear(const Writing& w, const Op& op) {
   const integer::Image& s = w.in(op).shape;
   const integer::Window& o = op.window;
@@ -100,19 +147,20 @@ std::vector<int8_t> onnx_order(const Writing& w, const Op& op, const std::vector
   return out;
 }
 
-std::vector<float> weight_scales(const Writing& w, const Op& op) {
+WeightScales weight_scales(const Writing& w, const Op& op) {
   constexpr int kSteps = 4;  // two roundings: no preimage lies further from the real quotient
   const float s_x = w.in(op).scale, s_y = w.out(op).is_float ? 0.0f : w.out(op).scale;
-  std::vector<float> scales;
+  WeightScales scales;
   for (const OutputChannel& c : op.channels) {
     const double exact = static_cast<double>(c.multiplier) * (s_y > 0 ? s_y : 1.0f) / s_x;
-    float s_w = static_cast<float>(exact);
+    const auto nearest = static_cast<float>(exact);
+    float s_w = nearest;
     for (int i = 0; i < kSteps; ++i) s_w = std::nextafterf(s_w, 0.0f);
     for (int i = 0; i < 2 * kSteps && multiplier_of(s_x, s_w, s_y) != c.multiplier; ++i)
       s_w = std::nextafterf(s_w, INFINITY);
-    if (!(s_w > 0) || multiplier_of(s_x, s_w, s_y) != c.multiplier)
-      refuse(op, "a multiplier that no weight scale gives: " + std::to_string(c.multiplier));
-    scales.push_back(s_w);
+    const bool found = s_w > 0 && multiplier_of(s_x, s_w, s_y) == c.multiplier;
+    scales.exact = scales.exact && found;
+    scales.values.push_back(found ? s_w : nearest);
   }
   return scales;
 }

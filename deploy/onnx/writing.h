@@ -36,6 +36,20 @@ void write_ops(const OpWriters& writers, const std::string& format, Writing& w);
 // The Error of what has no form in the format.
 [[noreturn]] void refuse(const runtime::Op& op, const std::string& why);
 
+// Throws where one input is (N, C, 1, 1) and another (N, C).
+void check_same_rank(const Writing& w, const runtime::Op& op);
+
+// The first input, (N, C), as (N, C, 1, 1).
+std::string as_image(Writing& w, const runtime::Op& op);
+// Padding other than the code of zero: the convolution cannot do it.
+bool has_own_padding(const Writing& w, const runtime::Op& op);
+// Of a float result: whether it has bounds, and the Clip to them that makes "logits".
+bool is_bounded(const runtime::Op& op);
+void finish_float(Writing& w, const runtime::Op& op, const std::string& real);
+// kSubsamplePad: every stride-th pixel, and the constant of Pad that adds the channels.
+std::string subsampled(Writing& w, const runtime::Op& op);
+std::string channel_pads(Writing& w, const runtime::Op& op);
+
 // A convolution whose window is its whole input: Gemm.
 bool is_linear(const Writing& w, const runtime::Op& op);
 std::vector<Attribute> convolution_attributes(const runtime::Op& op, bool padded);
@@ -46,9 +60,14 @@ Dims weight_dims(const Writing& w, const runtime::Op& op);
 std::vector<int8_t> onnx_order(const Writing& w, const runtime::Op& op,
                                const std::vector<int8_t>& codes);
 
-// The scale s_w of which fl(fl(s_x s_w) / s_y) is the channel's multiplier; s_y 0: fl(s_x s_w).
-// Runtimes compute the multiplier so, and a program holds only the multiplier.
-std::vector<float> weight_scales(const Writing& w, const runtime::Op& op);
+// Per output channel the scale s_w of which fl(fl(s_x s_w) / s_y) is the multiplier; s_y 0: fl(s_x
+// s_w). Runtimes compute the multiplier so, and a program holds only the multiplier. exact: there
+// is one for every channel, as for all multipliers that were made so; otherwise the nearest.
+struct WeightScales {
+  std::vector<float> values;
+  bool exact = true;
+};
+WeightScales weight_scales(const Writing& w, const runtime::Op& op);
 
 // Shape of a constant per channel beside a tensor of this rank.
 Dims per_channel_dims(const Writing& w, int32_t value);

@@ -1,6 +1,7 @@
 """halftone export --format onnx, and halftone verify with ONNX Runtime: what the file holds and what runtimes make of it."""
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -52,6 +53,35 @@ import sys, onnx
 model = onnx.load(sys.argv[1])
 onnx.checker.check_model(model, full_check=True)
 print(*["%s:%s" % (t.name, onnx.TensorProto.DataType.Name(t.data_type)) for t in model.graph.initializer if t.name.endswith(".weight")])
+"""
+# QONNX in ONNX's reference evaluator, beside the integers of the other file in ONNX Runtime: how many labels differ, and
+# the largest difference of logits over the largest logit.
+QONNX = """
+import json, sys, numpy, onnx, onnxruntime
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+class Quant(OpRun):
+    op_domain = "qonnx.custom_op.general"
+    def _run(self, x, scale, zero, bits, signed=None, narrow=None, rounding_mode=None):
+        assert rounding_mode == "ROUND"
+        high = 2.0 ** (bits - signed) - 1 - (narrow and not signed)
+        low = -(2.0 ** (bits - 1)) + narrow if signed else 0.0
+        code = numpy.rint(numpy.clip((x / scale + zero).astype(numpy.float32), low, high))
+        return (((code - zero) * scale).astype(numpy.float32),)
+class BipolarQuant(OpRun):
+    op_domain = "qonnx.custom_op.general"
+    def _run(self, x, scale):
+        return (numpy.where(x >= 0, scale, -scale).astype(numpy.float32),)
+model = onnx.load(sys.argv[1])
+onnx.checker.check_model(model)
+metadata = {m.key: json.loads(m.value) for m in model.metadata_props}
+low, high = (numpy.array(metadata["image_of_byte_%d" % b], numpy.float32)[:, None, None] for b in (0, 255))
+shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
+images = numpy.random.default_rng(1).integers(0, 256, [8] + shape, numpy.uint8)
+reals = ReferenceEvaluator(model, new_ops=[Quant, BipolarQuant]).run(None, {"image": low + images / numpy.float32(255) * (high - low)})[0]
+wanted = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"]).run(None, {"image": images})[0]
+print((reals.argmax(1) != wanted.argmax(1)).sum(), abs(reals - wanted).max() / abs(wanted).max())
+print(*sorted({node.op_type for node in model.graph.node}))
 """
 
 
@@ -130,6 +160,19 @@ class OnnxTest(tool_case.CommandCase):
         shown = [parties[name] for name in parties if name.endswith("all tensors")][0]
         self.assertEqual(shown["differing_labels"], 0)
         self.assertLess(shown["differing"], shown["codes"] // 1000)
+
+    @unittest.skipIf(MISSING.returncode, WHY)
+    def test_qonnx_computes_the_same_in_floats(self):
+        for recipe, operators in (LENET5, "Conv Flatten Gemm Identity MaxPool Quant"), (RESNET20, "Add Conv Flatten Gemm GlobalAveragePool Identity Pad Quant Slice"):
+            self.train(recipe)
+            self.call("export", "run", "--format", "onnx")
+            self.call("export", "run", "--format", "qonnx")
+            differing, error, *found = self.python(QONNX, "run/model.qonnx.onnx", "run/model.onnx")
+            self.assertEqual(found, operators.split())
+            self.assertEqual(int(differing), 0)
+            # Float sums: where one falls on the other side of a tie, a code of the next layer differs by one.
+            self.assertLess(float(error), 0.05)
+            shutil.rmtree(self.path("run"))
 
     def test_without_onnx_runtime_a_line_says_so(self):
         self.train()

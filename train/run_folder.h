@@ -1,0 +1,19 @@
+// A run folder that appears whole or not at all.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace halftone {
+
+// `out`, which must be new or empty; without one "PREFIX-1", -2, ... . Throws Error in the name of
+// the command `op`.
+std::string new_run_folder(const std::string& op, const std::string& out,
+                           const std::string& prefix);
+
+// `fill` writes into a folder beside `out`, which takes its place; where it throws, nothing is
+// left.
+void write_run_folder(const std::string& op, const std::string& out,
+                      const std::function<void(const std::string& folder)>& fill);
+
+}  // namespace halftone
