@@ -54,7 +54,8 @@ Exported write_onnx(const RunProgram& p, const Arguments& a) {
   Exported e{to_onnx(p.compiled.program, a.opset), 0, ""};
   e.deployed_bytes = static_cast<int64_t>(e.text.size());
   e.note = "input \"image\": uint8 (N, C, H, W); output \"logits\"\n";
-  if (a.opset > 13) e.note += "opset " + std::to_string(a.opset) + ": not checked here\n";
+  if (a.opset > 13)
+    e.note += fmt::format("not checked: opset {} is newer than the ONNX library here\n", a.opset);
   return e;
 }
 
