@@ -22,7 +22,8 @@ Tensor max_pool(const Tensor& x, const Pool2dOptions& options, bool with_taps, T
 
 Variable max_pool2d(const Variable& x, const Pool2dOptions& options) {
   const bool saves = wants_grad(x);
-  const Codes* codes = x.codes();
+  // An activation bounds reals: with one, codes are pooled as what they stand for.
+  const Codes* codes = options.act.kind == Activation::kIdentity ? x.codes() : nullptr;
   Tensor taps;
   Tensor y = max_pool(codes != nullptr ? codes->values : x.value(), options, saves, taps);
   OpRecord record{"max_pool2d", {x}, {}};

@@ -12,6 +12,10 @@ void BiasQuantize::bind(std::shared_ptr<FakeQuantize> input, std::shared_ptr<Fak
   weight_ = std::move(weight);
 }
 
+bool BiasQuantize::initialised() const {
+  return input_ != nullptr && input_->initialised() && weight_ != nullptr && weight_->initialised();
+}
+
 bool BiasQuantize::will_quantize() const {
   const auto known = [](const std::shared_ptr<FakeQuantize>& q) {
     return q != nullptr && q->will_quantize() && q->initialised();
@@ -21,7 +25,6 @@ bool BiasQuantize::will_quantize() const {
 
 Variable BiasQuantize::forward(const std::vector<Variable>& inputs) {
   if (!will_quantize()) return inputs.at(0);
-  if (training()) set_initialised(true);
   if (watched()) show(inputs.at(0).value());
   return quantize(inputs.at(0));
 }

@@ -21,6 +21,8 @@ class BiasQuantize : public FakeQuantize {
 
   Variable forward(const std::vector<Variable>& inputs) override;
   bool will_quantize() const override;
+  // Whether input and weight are: the buffer says nothing.
+  bool initialised() const override;
   bool observes() const override { return false; }
   void observe_values(const Tensor&) override {}
   kernels::Grids grids(int rank) const override;

@@ -26,10 +26,7 @@ void BnnQuantizer::prepare_points() {
   if (!graph().has_value()) return;
   for (const QuantPoint& point : points()) {
     if (point.type == QuantType::kWeight) continue;
-    const ValueSign sign = point.type == QuantType::kInput
-                               ? sign_of_input(model(), *graph(), point.module)
-                               : sign_of_output(model(), *graph(), point.module);
-    if (sign != ValueSign::kNonNegative) continue;
+    if (sign_of(point) != ValueSign::kNonNegative) continue;
     warn("the " + name_of(point.type) + " of " + point.module +
          " is never negative, so all its signs are +1: put a Hardtanh where the ReLU is");
   }

@@ -42,8 +42,8 @@ struct Chain {
   // come from one known quantizer.
   std::shared_ptr<FakeQuantize> grid;
   std::shared_ptr<TreeWatch> tree;
-  // Called with the input of every run, where set.
-  std::function<void(const Variable& x)> probe;
+  // Called before every run with its input, where set; on_codes: it is computed on them.
+  std::function<void(const Variable& x, bool on_codes)> probe;
   // The result of the anchor's last fused call: what the other members recognise and pass on.
   std::weak_ptr<const void> produced;
 
@@ -68,10 +68,14 @@ std::vector<ChainPtr> lone_chains(Module& model);
 // Whether an operation moves codes and changes none.
 bool passes_codes(const std::string& op);
 
-// The (module, value) at the ends of what consumes the tail's output, seen through operations that
-// codes pass unchanged (max pooling, flatten, reshape). A null module: something that is no Conv2d
-// or Linear, or the network's output.
-std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain& chain);
+// Whether a quantizer stands behind a module.
+using IsQuantized = std::function<bool(const std::string& path)>;
+
+// The modules at the ends of what consumes the tail's output, seen through operations that codes
+// pass unchanged (max pooling, flatten, reshape) up to the first with a quantizer behind it. Null:
+// something that is neither such an operation nor a Conv2d or Linear, or the network's output.
+std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain& chain,
+                                  const IsQuantized& is_quantized);
 
 // The quantizer whose codes reach a module that runs once; null where there is none.
 std::shared_ptr<FakeQuantize> arriving_codes(Module& model, const Graph& graph,

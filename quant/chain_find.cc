@@ -45,18 +45,19 @@ ChainPtr start_chain(Module* module) {
 }
 
 void collect(const ModulesByPath& modules, const Graph& graph, int value,
-             std::vector<Module*>& ends) {
+             const IsQuantized& is_quantized, std::vector<Module*>& ends) {
   const std::vector<int> consumers = graph.consumers(value);
   if (consumers.empty() || value == graph.output()) ends.push_back(nullptr);
   for (const int index : consumers) {
     const GraphNode& node = graph.nodes()[index];
-    if (passes_codes(node.op)) {
-      collect(modules, graph, node.output, ends);
+    const bool passes = passes_codes(node.op), quantized = is_quantized(node.module_path);
+    if (passes && !quantized) {
+      collect(modules, graph, node.output, is_quantized, ends);
       continue;
     }
     const auto found = modules.find(node.module_path);
-    const bool layer = node.op == "conv2d" || node.op == "linear";
-    ends.push_back(layer && found != modules.end() ? found->second : nullptr);
+    const bool reads = passes || node.op == "conv2d" || node.op == "linear";
+    ends.push_back(reads && found != modules.end() ? found->second : nullptr);
   }
 }
 
@@ -121,11 +122,12 @@ std::vector<ChainPtr> lone_chains(Module& model) {
   return chains;
 }
 
-std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain& chain) {
+std::vector<Module*> consumers_of(Module& model, const Graph& graph, const Chain& chain,
+                                  const IsQuantized& is_quantized) {
   std::vector<Module*> ends;
   for (const GraphNode& node : graph.nodes()) {
     if (node.module_path == chain.tail().path()) {
-      collect(modules_by_path(model), graph, node.output, ends);
+      collect(modules_by_path(model), graph, node.output, is_quantized, ends);
     }
   }
   return ends;

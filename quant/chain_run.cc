@@ -40,15 +40,20 @@ Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainS
       .fix("change the model first, then quantize it: build model and quantizer anew");
 }
 
+Variable run_in_floats(Chain& chain, const Variable& x) {
+  if (chain.probe) chain.probe(x, false);
+  return run_unfused(chain, x);
+}
+
 Variable run_fused(Chain& chain, const Variable& input) {
   chain.tree->check();
   chain.produced.reset();
-  if (!chain.weight->will_quantize()) return run_unfused(chain, input);
+  if (!chain.weight->will_quantize()) return run_in_floats(chain, input);
   Variable x = input_codes(chain, input);
-  if (x.codes() == nullptr) return run_unfused(chain, x);
+  if (x.codes() == nullptr) return run_in_floats(chain, x);
   if (chain.conv != nullptr) x = chain.conv->padded(x);
   if (chain.weight->observes()) chain.weight->observe_values(weight_to_quantize(chain));
-  if (chain.probe) chain.probe(x);
+  if (chain.probe) chain.probe(x, true);
   auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
   if (chain.gradient != nullptr) step->gradient_noise = chain.gradient->draw();
   Variable y = result_of(chain, x, std::move(step));
@@ -124,8 +129,7 @@ void install_unfused(const ChainPtr& chain) {
   chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
     chain->tree->check();
     chain->produced.reset();
-    if (chain->probe) chain->probe(inputs.at(0));
-    return run_unfused(*chain, inputs.at(0));
+    return run_in_floats(*chain, inputs.at(0));
   });
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
 }

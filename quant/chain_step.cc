@@ -43,8 +43,8 @@ void check_weights(const Chain& chain, const Tensor& weight) {
       .found("NaN or an infinity");
 }
 
-// Raw weights to codes; rows whose gamma is negative change sign, so that the epilogue rises in
-// every channel.
+// Weights, raw or folded, to codes. Rows whose gamma is negative change sign (folded ones have), so
+// that the epilogue rises in every channel.
 void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.weight = weight_to_quantize(chain);
   check_weights(chain, step.weight);

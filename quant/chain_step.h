@@ -14,7 +14,7 @@ struct ChainStep {
   bool batch_statistics = false;  // batch norm in training
   // Weights.
   Tensor weight;  // the float values that are quantized: raw, or each row times row_factor
-  std::vector<double> row_factor;  // |gamma| / sigma_run of folded weights, else 1
+  std::vector<double> row_factor;  // gamma / sigma_run of folded weights, else 1
   Tensor weight_codes;             // int8, negated and shifted
   FakeQuantize::GradientFn weight_gradient;
   size_t learned_of_weight = 0;  // parameters of its quantizer

@@ -1,5 +1,6 @@
 #include "quant/dorefa_quantize.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/binary.h"
@@ -49,10 +50,13 @@ quant_math::Pass DorefaQuantize::pass() const {
 
 quant_math::Grid DorefaQuantize::empty_grid() const { return grid_of(bits(), is_weight()); }
 
-// E|w| of one bit is that of the weights of the moment.
+// E|w| of one bit is that of the weights of the moment; at least the floor, as scales are divided
+// by.
 kernels::Grids DorefaQuantize::grids(int) const {
   kernels::Grids out = one_grid(empty_grid());
-  if (one_bit_weight()) out.list[0].scale = kernels::mean_magnitude(weight_.value(), false)[0];
+  if (!one_bit_weight()) return out;
+  const float magnitude = kernels::mean_magnitude(weight_.value(), false)[0];
+  out.list[0].scale = std::max(magnitude, quant_math::kScaleFloor);
   return out;
 }
 

@@ -43,23 +43,26 @@ bool keeps_spec(const QuantSpec& s) {
 
 }  // namespace
 
-// The sum's output quantizer stands behind its activation: the last one that the configuration
-// names.
-void Quantizer::find_sums(std::vector<Module*>& concats) {
-  std::vector<std::string> paths;
-  for (const QuantPoint& point : points_) {
-    if (point.type == QuantType::kOutput && graph_->only_node(point.module) >= 0)
-      paths.push_back(point.module);
-  }
-  for (const std::string& path : paths) {
-    Module& module = *model_.find(path);
-    if (dynamic_cast<Concat*>(&module) != nullptr) concats.push_back(&module);
-    auto* add = dynamic_cast<Add*>(&module);
-    if (add == nullptr) continue;
+// The sum's output quantizer stands behind its activation.
+void Quantizer::find_sums() {
+  for (auto& [path, module] : model_.named_modules()) {
+    auto* add = dynamic_cast<Add*>(module);
+    const bool quantized = add != nullptr && find_point(path, QuantType::kOutput) != nullptr;
+    if (!quantized || graph_->only_node(path) < 0) continue;
     const SumPtr sum = find_sum(model_, *graph_, *add);
-    sum->output = last_output({add, sum->activation.get()});
+    settle_output({add, sum->activation.get()}, sum->tail());
     sums_.push_back(sum);
   }
+}
+
+std::vector<Module*> Quantizer::concats() {
+  std::vector<Module*> found;
+  for (auto& [path, module] : model_.named_modules()) {
+    const bool quantized =
+        dynamic_cast<Concat*>(module) != nullptr && find_point(path, QuantType::kOutput) != nullptr;
+    if (quantized && graph_->only_node(path) >= 0) found.push_back(module);
+  }
+  return found;
 }
 
 std::string Quantizer::group_obstacle(const EdgeGroup& group) {
@@ -74,7 +77,7 @@ std::string Quantizer::group_obstacle(const EdgeGroup& group) {
     if (q.spec().bits != first->spec().bits) return "edges of one scale have different bits";
   }
   for (const Edge& edge : group.edges) {
-    const auto own = quantizer_of(edge.maker->path(), QuantType::kOutput);
+    const auto own = quantizer_behind(edge.maker->path());
     if (own != nullptr && own->spec().bits != first->spec().bits)
       return "edges of one scale have different bits";
   }
@@ -84,19 +87,17 @@ std::string Quantizer::group_obstacle(const EdgeGroup& group) {
 // What the configuration gives the result of an Add or Concat.
 std::shared_ptr<FakeQuantize> Quantizer::output_of(const Module& user) {
   for (const SumPtr& sum : sums_) {
-    if (sum->add == &user) return sum->output;
+    if (sum->add == &user) return quantizer_behind(sum->tail().path());
   }
-  return quantizer_of(user.path(), QuantType::kOutput);
+  return quantizer_behind(user.path());
 }
 
 // The inputs of a sum are quantized with its output, on the same scale.
 void Quantizer::group_edges() {
-  std::vector<Module*> concats;
-  find_sums(concats);
   const auto is_quantized = [this](const std::string& path) {
-    return find_point(path, QuantType::kOutput) != nullptr;
+    return quantizer_behind(path) != nullptr;
   };
-  for (const EdgeGroup& group : find_edge_groups(model_, *graph_, sums_, concats, is_quantized)) {
+  for (const EdgeGroup& group : find_edge_groups(model_, *graph_, sums_, concats(), is_quantized)) {
     const std::string why = group_obstacle(group);
     if (why.empty()) {
       make_group(group);
@@ -114,7 +115,7 @@ void Quantizer::group_edges() {
 // Input quantizers that can read an edge's codes: by their index among points_.
 std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
   const auto is_quantized = [this](const std::string& path) {
-    return find_point(path, QuantType::kOutput) != nullptr;
+    return quantizer_behind(path) != nullptr;
   };
   std::vector<size_t> readers;
   for (size_t i = 0; i < points_.size(); ++i) {
@@ -134,9 +135,9 @@ std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
 void Quantizer::check_group(const EdgeGroup& group) {
   std::vector<QuantPoint> members;
   for (const Module* user : group.users)
-    members.push_back({user->path(), QuantType::kOutput, output_of(*user)});
+    members.push_back({user->path(), QuantType::kOutput, output_of(*user), user->path()});
   for (const Edge& edge : group.edges) {
-    const QuantPoint* own = find_point(edge.maker->path(), QuantType::kOutput);
+    const QuantPoint* own = point_behind(edge.maker->path());
     if (own != nullptr) members.push_back(*own);
     for (const size_t i : readers_of(edge, members[0].quantizer->spec().bits))
       members.push_back(points_[i]);
@@ -179,26 +180,16 @@ QuantSpec Quantizer::spec_in_group(QuantSpec spec, bool non_negative) const {
 }
 
 void Quantizer::give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member) {
-  bool known = false;
-  for (const SumPtr& sum : sums_) {
-    if (&sum->tail() != edge.maker) continue;
-    for (QuantPoint& point : points_) {
-      if (point.quantizer == sum->output) point.quantizer = member, known = true;
-    }
-    sum->output = member;
-  }
-  QuantPoint* own = known ? nullptr : find_point(edge.maker->path(), QuantType::kOutput);
-  if (own != nullptr) own->quantizer = member;
-  if (!known && own == nullptr) points_.push_back({edge.maker->path(), QuantType::kOutput, member});
-  for (const ChainPtr& chain : chains_) {
-    if (&chain->tail() == edge.maker) chain->output = member;
-  }
-  for (const size_t i : readers_of(edge, member->spec().bits)) {
-    points_[i].quantizer = member;
-    for (const ChainPtr& chain : chains_) {
-      if (chain->anchor->path() == points_[i].module) chain->input = nullptr;
+  const std::vector<size_t> readers = readers_of(edge, member->spec().bits);
+  const std::string& maker = edge.maker->path();
+  for (const size_t i : readers) points_[i].quantizer = member, points_[i].place = maker;
+  for (QuantPoint& point : points_) {
+    if (point.place == maker && point.type == QuantType::kOutput) {
+      point.quantizer = member;
+      return;
     }
   }
+  points_.push_back({maker, QuantType::kOutput, member, maker});
 }
 
 // Why there is no bias of a layer to simulate; "" where there is.
@@ -242,33 +233,39 @@ void Quantizer::bind_biases() {
   }
 }
 
-// The input quantizers of a chain's consumers become its output quantizer where all of them agree:
-// max pooling and flattening commute with rounding (but not with drawing signs).
+// The point that quantizes what one end of a chain's result receives: a layer's input, or the
+// output of what codes pass unchanged.
+QuantPoint* Quantizer::reader_of(const Module* end) {
+  if (end == nullptr || graph_->only_node(end->path()) < 0) return nullptr;
+  QuantPoint* output = point_behind(end->path());
+  if (dynamic_cast<const WeightLayer*>(end) == nullptr) return output;
+  const bool integer = std::any_of(chains_.begin(), chains_.end(),
+                                   [&](const ChainPtr& c) { return c->anchor == end; });
+  QuantPoint* input = find_point(end->path(), QuantType::kInput);
+  return integer && input != nullptr && !input->behind_place() ? input : nullptr;
+}
+
+// The quantizers of what reads a chain's result become its output quantizer where all of them
+// agree: max pooling and flattening commute with rounding (but not with drawing signs).
 void Quantizer::share_edges() {
-  std::map<Module*, ChainPtr> by_anchor;
-  for (const ChainPtr& chain : chains_) by_anchor[chain->anchor] = chain;
+  const auto is_quantized = [this](const std::string& path) {
+    return quantizer_behind(path) != nullptr;
+  };
   for (const ChainPtr& chain : chains_) {
-    std::vector<ChainPtr> consumers;
-    bool agree = !chain->tail().output_transform() &&
-                 !(chain->output != nullptr && chain->output->shares_scale());
-    for (Module* end : consumers_of(model_, *graph_, *chain)) {
-      const auto found = by_anchor.find(end);
-      agree = agree && found != by_anchor.end() && found->second->input != nullptr &&
-              graph_->only_node(end->path()) >= 0;
-      if (agree) consumers.push_back(found->second);
-    }
-    if (!agree || consumers.empty()) continue;
-    std::shared_ptr<FakeQuantize> shared =
-        chain->output != nullptr ? chain->output : consumers[0]->input;
-    agree = std::all_of(consumers.begin(), consumers.end(), [&](const ChainPtr& c) {
-      return c->input->spec() == shared->spec() && !shared->spec().stochastic;
+    const std::string& tail = chain->tail().path();
+    std::vector<QuantPoint*> readers;
+    for (Module* end : consumers_of(model_, *graph_, *chain, is_quantized))
+      readers.push_back(reader_of(end));
+    const bool known = std::count(readers.begin(), readers.end(), nullptr) == 0;
+    if (readers.empty() || !known || chain->tail().output_transform()) continue;
+    const auto own = quantizer_behind(tail);
+    const std::shared_ptr<FakeQuantize> shared = own != nullptr ? own : readers[0]->quantizer;
+    const QuantSpec spec = shared->spec();
+    const bool agree = std::all_of(readers.begin(), readers.end(), [&](const QuantPoint* p) {
+      return p->quantizer->spec() == spec && !p->quantizer->shares_scale();
     });
-    if (!agree) continue;
-    chain->output = shared;
-    for (const ChainPtr& consumer : consumers) {
-      consumer->input = nullptr;
-      find_point(consumer->anchor->path(), QuantType::kInput)->quantizer = shared;
-    }
+    if (!agree || spec.stochastic || shared->shares_scale()) continue;
+    for (QuantPoint* reader : readers) reader->quantizer = shared, reader->place = tail;
   }
 }
 

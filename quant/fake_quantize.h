@@ -66,7 +66,7 @@ class FakeQuantize : public Module {
   virtual bool will_quantize() const;
   // Whether the next forward will take its values in: in training, with the observer on.
   virtual bool observes() const;
-  bool initialised() const { return flag(*initialised_); }
+  virtual bool initialised() const { return flag(*initialised_); }
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
   void enable(bool fake_quant, bool observer);

@@ -62,10 +62,8 @@ bool Quantizer::runs_on_integers(const GraphNode& node) const {
   for (const AveragePtr& a : averages_) {
     if (is(a->pool)) return arriving_codes(model_, *graph_, path) != nullptr;
   }
-  if (node.op != "concat") return false;
-  return std::any_of(points_.begin(), points_.end(), [&](const QuantPoint& p) {
-    return p.module == path && p.quantizer->shares_scale();
-  });
+  const auto quantizer = node.op == "concat" ? quantizer_behind(path) : nullptr;
+  return quantizer != nullptr && quantizer->shares_scale();
 }
 
 std::string Quantizer::reason_on_floats(const GraphNode& node) const {
@@ -90,7 +88,7 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
   }
   if (!graph_.has_value() || !options_.integer) return found;
   const auto has_output = [this](const std::string& path) {
-    return find_point(path, QuantType::kOutput) != nullptr;
+    return quantizer_behind(path) != nullptr;
   };
   const std::vector<bool> inside = between(*graph_, quantized);
   std::set<int> floats;  // values of what is named here, and of what follows it

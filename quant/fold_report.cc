@@ -79,10 +79,10 @@ std::vector<FoldReport> Quantizer::fold_report(const Tensor& batch) const {
     if (chain.norm == nullptr) continue;
     FoldReport& report = reports[i];
     report.norm = chain.norm->path();
-    chain.probe = [&chain, &report](const Variable& x) {
+    chain.probe = [&chain, &report](const Variable& x, bool on_codes) {
       report.layer = chain.anchor->path();
       report.fold = chain.fold;
-      x.codes() != nullptr ? compare_codes(chain, x, report) : compare_floats(chain, x, report);
+      on_codes ? compare_codes(chain, x, report) : compare_floats(chain, x, report);
     };
   }
   model_(Variable(batch));

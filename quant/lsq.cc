@@ -92,13 +92,7 @@ void LsqQuantizer::prepare_points() {
       continue;
     }
     if (!q.spec().auto_dtype || !graph().has_value()) continue;
-    std::string where = point.module;
-    for (const ChainPtr& chain : chains()) {
-      if (chain->output == point.quantizer) where = chain->tail().path();
-    }
-    const ValueSign sign = point.type == QuantType::kInput
-                               ? sign_of_input(model(), *graph(), where)
-                               : sign_of_output(model(), *graph(), where);
+    const ValueSign sign = sign_of(point);
     if (sign != ValueSign::kUnknown) q.decide_sign(sign == ValueSign::kAny);
   }
 }

@@ -55,8 +55,31 @@ std::vector<QuantType> types_with_schemes(const ConfigRules& rules) {
   return types;
 }
 
+// The layer inside of a container that runs last: as the graph has it, or as it lies in the tree.
+std::string last_inside(Module& container, const std::optional<Graph>& graph) {
+  std::string last;
+  for (auto& [path, module] : container.named_modules()) {
+    if (module->children().empty()) last = module->path();
+  }
+  if (!graph.has_value()) return last;
+  for (const GraphNode& node : graph->nodes()) {
+    if (node.module_path.rfind(container.path() + ".", 0) == 0) last = node.module_path;
+  }
+  return last;
+}
+
+// A container's result is that of a layer inside, which may be computed together with others.
+void check_output(Module& module, const std::optional<Graph>& graph) {
+  if (module.children().empty()) return;
+  throw HALFTONE_ERROR("config")
+      .at("quant_types")
+      .expected("a layer for \"output\"")
+      .found(module.path() + ", a " + module.type_name() + " made of other modules")
+      .fix("quantize the output of " + last_inside(module, graph) + ", which makes its result");
+}
+
 void check_place(Module& model, Module& module, QuantType type) {
-  if (type == QuantType::kOutput || dynamic_cast<WeightLayer*>(&module) != nullptr) return;
+  if (dynamic_cast<WeightLayer*>(&module) != nullptr) return;
   std::vector<std::string> with_weight;
   for (auto& [path, other] : model.named_modules()) {
     if (dynamic_cast<WeightLayer*>(other) != nullptr) with_weight.push_back(path);
@@ -134,10 +157,14 @@ std::pair<std::string, std::string> Quantizer::outer_layers() const {
 }
 
 void Quantizer::create_point(Module& module, QuantType type, const QuantSpec& spec) {
-  check_place(model_, module, type);
+  if (type == QuantType::kOutput) {
+    check_output(module, graph_);
+  } else {
+    check_place(model_, module, type);
+  }
   auto quantizer = make_fake_quantize(module, args_for(module, type, spec, options_.integer));
   quantizer->train(module.training());
-  points_.push_back({module.path(), type, std::move(quantizer)});
+  points_.push_back({module.path(), type, std::move(quantizer), module.path()});
 }
 
 void Quantizer::create_points() {

@@ -31,19 +31,6 @@ void set_fold(Chain& chain) {
   chain.activation = nullptr;
 }
 
-// A slot is never taken from another pass.
-void place(Slot& slot, const std::string& name, const Module& module,
-           const std::shared_ptr<FakeQuantize>& quantizer) {
-  if (slot) {
-    throw HALFTONE_ERROR("quantizer")
-        .at(module.path())
-        .expected("an empty slot for " + name)
-        .found("a " + slot->type_name())
-        .fix("take it out, or leave the layer out of config_list");
-  }
-  slot.set(name, quantizer);
-}
-
 }  // namespace
 
 Quantizer::Quantizer(Module& model, ConfigList config_list, Optimizer* optimizer,
@@ -78,12 +65,15 @@ void Quantizer::prepare() {
   if (points_.empty()) warn("config_list quantizes nothing: no entry matches a layer");
   check_options();
   create_chains();
+  const bool groups = graph_.has_value() && !options_.nni;
+  if (groups) find_sums();
   prepare_points();
-  if (graph_.has_value() && !options_.nni) group_edges();
+  if (groups) group_edges();
   if (graph_.has_value()) share_edges();
+  bind_places();
   if (graph_.has_value() && options_.integer) {
     averages_ = find_averages(model_, *graph_, chains_, [this](const std::string& path) {
-      return quantizer_of(path, QuantType::kOutput);
+      return quantizer_behind(path);
     });
   }
   try {
@@ -170,7 +160,8 @@ std::shared_ptr<FakeQuantize> Quantizer::quantizer_of(const std::string& module,
 
 void Quantizer::create_chains() {
   std::set<std::string> norms;
-  for (const ChainPtr& chain : graph_ ? find_chains(model_, *graph_) : lone_chains(model_)) {
+  const std::vector<ChainPtr> all = graph_ ? find_chains(model_, *graph_) : lone_chains(model_);
+  for (const ChainPtr& chain : all) {
     const std::string& path = chain->anchor->path();
     chain->weight = quantizer_of(path, QuantType::kWeight);
     chain->input = quantizer_of(path, QuantType::kInput);
@@ -180,73 +171,19 @@ void Quantizer::create_chains() {
     set_fold(*chain);
     if (!norm.empty() && chain->norm == nullptr && chain->weight->spec().fold == FoldMode::kNni)
       warn("fold \"nni\" of " + path + ": no effect, max pooling lies between it and " + norm);
+    settle_outputs(*chain);
     const std::string why = options_.integer ? chain_obstacle(*chain) : "";
     if (!why.empty()) reject(path, why);
     if (why.empty() && options_.integer) {
       chain->gradient =
           std::dynamic_pointer_cast<DorefaGradient>(quantizer_of(path, QuantType::kGradient));
-      chain->output = last_output(
-          {chain->anchor, chain->pool.get(), chain->norm.get(), chain->activation.get()});
       chains_.push_back(chain);
     } else if (chain->norm != nullptr) {
       folds_.push_back(chain);
     }
   }
+  warn_of_moved_outputs(all);
   warn_of_idle_keys(norms);
-}
-
-// One output quantizer for modules computed as one, behind the last: the last one that the
-// configuration names. Null where it names none.
-std::shared_ptr<FakeQuantize> Quantizer::last_output(const std::vector<Module*>& members) {
-  std::shared_ptr<FakeQuantize> last;
-  for (Module* member : members) {
-    const auto named =
-        member == nullptr ? nullptr : quantizer_of(member->path(), QuantType::kOutput);
-    if (named == nullptr) continue;
-    if (last != nullptr) {
-      warn("the output quantizer before " + member->path() +
-           " is left out: one quantizer stands behind what is computed together");
-      points_.erase(std::find_if(points_.begin(), points_.end(),
-                                 [&](const QuantPoint& p) { return p.quantizer == last; }));
-    }
-    last = named;
-  }
-  return last;
-}
-
-void Quantizer::fill_slots() {
-  std::set<FakeQuantize*> placed;
-  for (const ChainPtr& chain : chains_) {
-    if (chain->output == nullptr) continue;
-    Module& tail = chain->tail();
-    place(tail.output_transform(), "activation_post_process", tail, chain->output);
-    placed.insert(chain->output.get());
-    if (!chain->output->fits_epilogue()) chain->output = nullptr;  // it stands behind the chain
-  }
-  for (const SumPtr& sum : sums_) {
-    Module& tail = sum->tail();
-    place(tail.output_transform(), "activation_post_process", tail, sum->output);
-    placed.insert(sum->output.get());
-  }
-  // An edge's quantizer stands where its value is made: outputs come first.
-  for (const bool outputs : {true, false}) {
-    for (const QuantPoint& point : points_) {
-      if ((point.type == QuantType::kOutput) != outputs) continue;
-      if (placed.insert(point.quantizer.get()).second) fill_slot(point);
-    }
-  }
-}
-
-void Quantizer::fill_slot(const QuantPoint& point) {
-  Module& module = *model_.find(point.module);
-  if (point.type == QuantType::kOutput)
-    return place(module.output_transform(), "activation_post_process", module, point.quantizer);
-  auto& layer = dynamic_cast<WeightLayer&>(module);
-  Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
-               : point.type == QuantType::kGradient ? layer.gradient_transform()
-               : point.type == QuantType::kBias     ? layer.bias_transform()
-                                                    : layer.input_transform();
-  place(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
 }
 
 int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quantizer->steps(); }

@@ -17,6 +17,7 @@
 #include "quant/config.h"
 #include "quant/fake_quantize.h"
 #include "quant/sum.h"
+#include "quant/value_sign.h"
 
 namespace halftone {
 
@@ -43,9 +44,13 @@ constexpr const char* kExportFormat = "halftone-quantized";
 
 // One quantized tensor of a layer. Layers on the two sides of an edge share its quantizer.
 struct QuantPoint {
-  std::string module;
+  std::string module;  // that config_list names
   QuantType type;
   std::shared_ptr<FakeQuantize> quantizer;
+  // The module in whose slot the quantizer stands: `module`; the last of what is computed together
+  // with it; for the input of a layer also the module that makes it.
+  std::string place;
+  bool behind_place() const { return type == QuantType::kOutput || place != module; }
 };
 
 // Made from (model, config_list, optimizer, dummy input). The model and the optimizer must outlive
@@ -134,8 +139,11 @@ class Quantizer {
   // its values are never negative, else half of the codes are negative.
   virtual QuantSpec spec_in_group(QuantSpec spec, bool non_negative) const;
   void warn(const std::string& text) { warnings_.push_back(text); }
-  // Once chains are known, before edges share quantizers: what the graph and the weights decide.
+  // Once chains and sums are known, before edges share quantizers: what the graph and the weights
+  // decide.
   virtual void prepare_points() {}
+  // What the graph says of an input or output where its quantizer stands. With a graph only.
+  ValueSign sign_of(const QuantPoint& point) const;
   // Once the slots are filled: what concerns the optimizer beyond new parameters.
   virtual void prepare_optimizer(Optimizer&) {}
   const QuantizerOptions& options() const { return options_; }
@@ -158,8 +166,11 @@ class Quantizer {
   void create_points();
   void create_chains();
   std::string chain_obstacle(const Chain& chain) const;
-  std::shared_ptr<FakeQuantize> last_output(const std::vector<Module*>& members);
-  void find_sums(std::vector<Module*>& concats);
+  void settle_outputs(const Chain& chain);
+  void settle_output(const std::vector<const Module*>& members, const Module& tail);
+  void warn_of_moved_outputs(const std::vector<ChainPtr>& chains);
+  void find_sums();
+  std::vector<Module*> concats();
   std::string group_obstacle(const EdgeGroup& group);
   std::shared_ptr<FakeQuantize> output_of(const Module& user);
   void group_edges();
@@ -168,6 +179,8 @@ class Quantizer {
   void make_group(const EdgeGroup& group);
   void give_edge(const Edge& edge, const std::shared_ptr<FakeQuantize>& member);
   void share_edges();
+  QuantPoint* reader_of(const Module* end);
+  void bind_places();
   void bind_biases();
   std::string bias_obstacle(const std::string& module);
   void fill_slots();
@@ -177,6 +190,9 @@ class Quantizer {
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   const QuantPoint* find_point(const std::string& module, QuantType type) const;
   QuantPoint* find_point(const std::string& module, QuantType type);
+  QuantPoint* point_behind(const std::string& module);
+  // What stands behind a module, of whatever point; null where nothing does.
+  std::shared_ptr<FakeQuantize> quantizer_behind(const std::string& module) const;
   std::shared_ptr<FakeQuantize> quantizer_of(const std::string& module, QuantType type) const;
   void reject(const std::string& module, const std::string& why);
   bool runs_on_integers(const GraphNode& node) const;

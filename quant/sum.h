@@ -2,7 +2,6 @@
 // //deploy only.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,9 +47,6 @@ struct EdgeGroup {
   std::vector<Module*> users;  // the Add and Concat modules behind it
   std::string obstacle;        // why it cannot be; "" when it can
 };
-
-// Whether a module has an output quantizer of its own.
-using IsQuantized = std::function<bool(const std::string& path)>;
 
 // Inputs and output of every sum and of every one of `concats` (modules that run once), united
 // where they meet (union-find), seen through operations that codes pass unchanged.
