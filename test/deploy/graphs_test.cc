@@ -186,6 +186,30 @@ TEST_CASE("averages over windows: convolutions of ones") {
   }
 }
 
+TEST_CASE("outputs named on the convolutions of a residual block, with its sums") {
+  const Context c(Net::options(2));
+  auto net = stem(c);
+  net->append("block1", make<BasicBlock>(c, 4, 4, 1))
+      .append("block2", make<BasicBlock>(c, 4, 6, 2));
+  add_head(c, 6, *net);
+  const std::string list = replace(config(8, kSums), R"("input"],)", R"("input", "output"],)");
+  const VerifyReport r = train_and_verify(net, list, random_images(c, {3, 9, 10}, 17, 5));
+  INFO(to_table(r));
+  REQUIRE(r.passes());
+}
+
+TEST_CASE("a max pooling with fewer bits than the layer behind it reads") {
+  const Context c(Net::options(2));
+  auto net = stem(c);
+  net->append("pool1", make<MaxPool2d>(c, pool_options(2)))
+      .append("conv2", make<Conv2d>(c, Conv2dArgs{4, 5, 3}));
+  const std::string pool =
+      R"({"quant_types": ["output"], "quant_bits": 4, "op_types": ["MaxPool2d"]})";
+  const VerifyReport r = train_and_verify(net, config(8, pool), random_images(c, {3, 8, 8}, 17, 5));
+  INFO(to_table(r));
+  REQUIRE(r.passes());
+}
+
 TEST_CASE("a sum that is not quantized, and an average of reals, are refused by name") {
   const Context c(Net::options(2));
   auto net = stem(c);

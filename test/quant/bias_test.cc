@@ -89,8 +89,11 @@ TEST_CASE("bias: the integer path has the same codes without it") {
     for (auto& [name, t] : without.net->state_dict()) state[name] = t;
     return state;
   }());
+  REQUIRE_FALSE(with.quantizer(QuantType::kBias).initialised());
   for (int k = 0; k < 2; ++k)
     REQUIRE(with.run().value().to_vector<float>() == without.run().value().to_vector<float>());
+  // Its scale is known as soon as those of the input and the weight are.
+  REQUIRE(with.quantizer(QuantType::kBias).initialised());
   with.net->eval();
   without.net->eval();
   REQUIRE(with.run().value().to_vector<float>() == without.run().value().to_vector<float>());

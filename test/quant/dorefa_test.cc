@@ -100,6 +100,29 @@ TEST_CASE("a layer computes the same on integers as on floats, backward too") {
   }
 }
 
+TEST_CASE("one bit of weights that are all 0: finite gradients in training and in evaluation") {
+  for (const bool training : {true, false}) {
+    Context c;
+    auto net = make<Sequential>(c);
+    auto fc = make<Linear>(c, 6, 4);
+    auto norm = make<BatchNorm>(c, 4, 1);
+    net->append("fc", fc).append("bn", norm);
+    fc->weight.mutable_value().fill(0.0f);
+    DorefaQuantizer quantizer(*net, R"([{"quant_types": ["weight", "input"],
+        "quant_bits": {"weight": 1, "input": 2}, "op_types": ["Linear"]}])",
+                              nullptr, Tensor::zeros(c, {1, 6}));
+    quantizer.compress();
+    REQUIRE(quantizer.chains().size() == 1);
+    net->train(training);
+    const Variable x(Tensor::from(c, Shape{5, 6}, inputs(30, -0.3, 1.3, 7)), true);
+    Variable y = (*net)(x);
+    y.backward(Tensor::from(c, Shape{5, 4}, inputs(20, -1, 1, 11)));
+    for (const Variable& v : {x, fc->weight, fc->bias, norm->weight, norm->bias}) {
+      for (const float g : v.grad().to_vector<float>()) REQUIRE(std::isfinite(g));
+    }
+  }
+}
+
 TEST_CASE("8-bit weights train on the float path, with a warning that says why") {
   DigitsRun run("DoReFaQuantizer", R"([{"quant_types": ["weight", "input"], "quant_bits": 8,
       "op_names": ["fc1"]}])");

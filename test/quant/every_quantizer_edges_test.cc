@@ -20,7 +20,8 @@ struct AnyRun {
     optimizer = make_optimizer(*store, {});
     net->eval();
     const auto any = make_quantizer(name, *net, "[]");
-    quantizer = make_quantizer(name, *net, config_for(*any, last), optimizer.get(), x.slice(0, 1));
+    quantizer = make_quantizer(name, *net, config_for(*any, EveryNet::kDefaults, last),
+                               optimizer.get(), x.slice(0, 1));
     for (int k = 0; k < 2 && quantizer->needs_calibration(); ++k) (*net)(Variable(batch));
     quantizer->compress();
     net->train();

@@ -11,8 +11,8 @@ using namespace halftone;
 using namespace halftone::test;
 
 TEST_CASE("every quantizer trains, and moves the weights") {
-  for_every_quantizer([](const std::string& name) {
-    EveryRun run(name);
+  for_every_net([](const std::string& name, EveryNet kind) {
+    EveryRun run(name, "", kind);
     const auto before = run.values();
     for (int k = 0; k < 4; ++k) REQUIRE(std::isfinite(run.step(k)));
     REQUIRE(run.quantizer->step() == 5);
@@ -23,8 +23,8 @@ TEST_CASE("every quantizer trains, and moves the weights") {
 }
 
 TEST_CASE("every quantizer evaluates before any step, and evaluation changes no state") {
-  for_every_quantizer([](const std::string& name) {
-    EveryRun run(name);
+  for_every_net([](const std::string& name, EveryNet kind) {
+    EveryRun run(name, "", kind);
     const auto before = run.values();
     const auto y = run.evaluate();
     for (const float v : y) REQUIRE(std::isfinite(v));
@@ -34,8 +34,8 @@ TEST_CASE("every quantizer evaluates before any step, and evaluation changes no 
 }
 
 TEST_CASE("every quantizer resumes with the same bits") {
-  for_every_quantizer([](const std::string& name) {
-    EveryRun first(name), second(name);
+  for_every_net([](const std::string& name, EveryNet kind) {
+    EveryRun first(name, "", kind), second(name, "", kind);
     for (int k = 0; k < 4; ++k) first.step(k);
     second.model->load_state_dict(first.model->state_dict());
     second.optimizer->load_state_dict(first.optimizer->state_dict());
@@ -48,9 +48,9 @@ TEST_CASE("every quantizer resumes with the same bits") {
 }
 
 TEST_CASE("every quantizer exports, exports again, and goes on from its export") {
-  for_every_quantizer([](const std::string& name) {
+  for_every_net([](const std::string& name, EveryNet kind) {
     const TempFolder folder;
-    EveryRun run(name);
+    EveryRun run(name, "", kind);
     for (int k = 0; k < 3; ++k) run.step(k);
     const auto before = run.evaluate();
     const auto state = run.values();
@@ -66,12 +66,14 @@ TEST_CASE("every quantizer exports, exports again, and goes on from its export")
     for (const char* layer : {"0", "5"}) {
       const bool chain = file.tensors.count(layer + std::string(".integer.weight_codes")) == 1;
       REQUIRE(chain != (file.tensors.count(layer + std::string(".weight_codes")) == 1));
+      // NaiveQuantizer leaves inputs as they are.
+      if (kind != EveryNet::kDefaults) REQUIRE(chain == (name != "NaiveQuantizer"));
     }
     const auto calibration = nlohmann::json::parse(read_bytes(folder / "a.json"));
     REQUIRE(calibration.at("0").contains("weight_bits"));
     REQUIRE(calibration.at("5").contains("weight_bits"));
 
-    EveryRun other(name);
+    EveryRun other(name, "", kind);
     other.quantizer->load_model(folder / "a");
     REQUIRE(other.evaluate() == before);
     REQUIRE(std::isfinite(other.step(3)));
@@ -79,9 +81,9 @@ TEST_CASE("every quantizer exports, exports again, and goes on from its export")
 }
 
 TEST_CASE("every quantizer says what its export cannot do, and whose file it is given") {
-  for_every_quantizer([](const std::string& name) {
+  for_every_net([](const std::string& name, EveryNet kind) {
     const TempFolder folder;
-    EveryRun run(name);
+    EveryRun run(name, "", kind);
     run.step(0);
     REQUIRE_THROWS_WITH(run.quantizer->export_model("", "", folder / "x.onnx"),
                         Catch::Contains("x.onnx") && Catch::Contains("not written yet"));
