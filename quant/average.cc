@@ -92,7 +92,7 @@ Variable means_of(const Variable& x, const Pool2dOptions& o, const Tensor& sums)
   return make_result({"quant_mean", {x}, std::move(backward)}, std::move(y));
 }
 
-// The means' codes, straight from the sums.
+// The means' codes, straight from the sums; the gradient is that of the quantized means.
 Variable codes_of(const FakeQuantize& q, const Variable& x, const Pool2dOptions& o,
                   const Tensor& sums) {
   const QuantParams y = q.params();
@@ -101,7 +101,14 @@ Variable codes_of(const FakeQuantize& q, const Variable& x, const Pool2dOptions&
   const float multiplier = average_multiplier(x.codes()->params, y, count_of(o));
   Tensor codes = Tensor::empty(sums.context(), sums.shape(), DType::kUInt8);
   kernels::epilogue_to_codes(sums, repeated(multiplier, sums.dim(-1)), range, codes);
-  return make_result({"quant_average", {x}, {}}, Codes{std::move(codes), y});
+  OpRecord record{"quant_average", {x}, {}};
+  if (grad_enabled()) {
+    record.inputs = {means_of(x, o, sums)};
+    for (const Variable& v : q.learned()) record.inputs.push_back(v);
+    record.backward = [means = record.inputs[0].value(), run = q.gradient(sums.shape())](
+                          const Tensor& dy, GradSink& sink) { run(dy, means, sink, 0, 1); };
+  }
+  return make_result(std::move(record), Codes{std::move(codes), y});
 }
 
 Variable run_average(const Average& average, const std::vector<Variable>& inputs) {

@@ -30,18 +30,21 @@ bool is_clamp_op(const std::string& op) {
   return op == "relu" || op == "relu6" || op == "hardtanh";
 }
 
+const char* const kNoCodes = "no codes reach it: quantize the output of the layer before it";
+
 // Why no integers pass through something that is no convolution or linear layer.
 std::string reason_of(const GraphNode& node) {
   if (node.op == "add" || node.op == "concat")
     return "its result is not quantized (quant_types [\"output\"])";
   if (node.op == "batch_norm") return "it is not folded into the layer before it";
+  if (passes_codes(node.op)) return kNoCodes;
   if (is_clamp_op(node.op)) return "it does not directly follow a layer that computes on integers";
   return node.op + " has no integer form";
 }
 
 // The same of an average pooling. `known`: it is one of the averages, so that codes are missing.
 std::string reason_of_average(const Module& pool, const Shape& image, bool known) {
-  if (known) return "no codes reach it: quantize the output of the layer before it";
+  if (known) return kNoCodes;
   if (!equal_windows(pool, image)) return "its windows do not all average as many values";
   return "its result has no quantizer of its own: quantize its output (quant_types [\"output\"])";
 }
@@ -104,7 +107,8 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
       if (!has_output(path)) floats.insert(node.output);
       continue;
     }
-    if (moves || (!named && !inside[i])) continue;
+    const bool lacks = moves && has_output(path) && !arriving_codes(model_, *graph_, path);
+    if ((moves && !lacks) || (!named && !inside[i])) continue;
     const bool layer = dynamic_cast<WeightLayer*>(model_.find(path)) != nullptr;
     const auto known = obstacles_.find(path);
     found[path.empty() ? "the network itself" : path] = known != obstacles_.end() ? known->second

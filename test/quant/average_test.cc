@@ -132,6 +132,37 @@ TEST_CASE("averages of codes in training: means of the sums, the gradient of an 
   REQUIRE(leaf.grad().to_vector<float>() == std::vector<float>{1, 3, 2, 4, 10, 6, 3, 7, 4});
 }
 
+TEST_CASE("averages of codes in evaluation: the gradient of the quantized means") {
+  const Context c{two_threads()};
+  for (const std::string name : {"QAT_Quantizer", "LsqQuantizer"}) {
+    Pooled p(square(c, 3, 2, 1), "", name);
+    for (int k = 0; k < 2; ++k) p.run(k);
+    p.net->eval();
+    Module& pool = *p.net->children()[2].get();
+    FakeQuantize& q = *p.q->averages().at(0)->output;
+    // The last window's mean is 280 steps of the result.
+    const Codes codes{Tensor::from<uint8_t>(c, Shape{1, 3, 3, 1}, {4, 5, 6, 4, 5, 4, 4, 4, 255}),
+                      QuantParams{10 * q.params().scale, 4, 0, 255}};
+    std::vector<float> dx[2], learned[2];
+    for (const bool training : {false, true}) {
+      pool.train(training);  // means, and the quantizer behind them
+      const Variable leaf(Tensor::zeros(c, {1, 3, 3, 1}), true);
+      Variable y = pool(make_result(
+          {"test", {leaf}, [](const Tensor& dy, GradSink& sink) { sink.put(0, dy); }}, codes));
+      REQUIRE((y.codes() == nullptr) == training);
+      if (training) y = q(y);
+      for (Variable v : q.learned()) v.zero_grad();
+      y.backward(Tensor::from<float>(c, {1, 2, 2, 1}, {9, 18, 27, 36}));
+      dx[training] = leaf.grad().to_vector<float>();
+      for (const Variable& v : q.learned()) learned[training] = v.grad().to_vector<float>();
+    }
+    REQUIRE(dx[0] == dx[1]);
+    REQUIRE(learned[0] == learned[1]);
+    REQUIRE(dx[0][1] > 0);
+    REQUIRE(dx[0][8] == 0);  // clipped
+  }
+}
+
 TEST_CASE("averages over windows that differ, or without a quantizer, stay floats and say why") {
   const Context c(two_threads());
   Pool2dOptions inside = pool_options(3, 2, 1), past = pool_options(3, 2, 0);

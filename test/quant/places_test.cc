@@ -149,6 +149,14 @@ TEST_CASE("a quantized max pooling: its codes are made where its values are") {
   REQUIRE(codes_of(x).params.qmax == 15);
 }
 
+TEST_CASE("readers of one value that differ: what reads reals is named") {
+  BlockRun run(with(outputs("SubsamplePad", 4)), true);
+  const auto found = run.q->float_layers();
+  REQUIRE_THAT(found.at("shortcut"), Contains("no codes reach it"));
+  // One reader of relu0 has 8 bits, the other has 4.
+  REQUIRE(run.path_of("conv1", QuantType::kInput) == "conv1.input_fake_quant");
+}
+
 TEST_CASE("BNN: signs of what a ReLU leaves are warned of where the quantizer stands") {
   const DigitsRun run("BNNQuantizer", R"([{"quant_types": ["weight", "output"], "quant_bits": 1,
       "op_types": ["Conv2d"]}])",
