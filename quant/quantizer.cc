@@ -72,9 +72,8 @@ void Quantizer::prepare() {
   if (graph_.has_value()) share_edges();
   bind_places();
   if (graph_.has_value() && options_.integer) {
-    averages_ = find_averages(model_, *graph_, chains_, [this](const std::string& path) {
-      return quantizer_behind(path);
-    });
+    averages_ = find_averages(model_, *graph_, chains_,
+                              [this](const std::string& path) { return quantizer_behind(path); });
   }
   try {
     bind_biases();

@@ -3,7 +3,7 @@
 
 #include "nn/zoo/mobilenet_v2.h"
 #include "test/quant/block_net.h"
-#include "test/quant/digits_run.h"
+#include "test/quant/lenet_run.h"
 
 using namespace halftone;
 using namespace halftone::test;
@@ -158,9 +158,9 @@ TEST_CASE("readers of one value that differ: what reads reals is named") {
 }
 
 TEST_CASE("BNN: signs of what a ReLU leaves are warned of where the quantizer stands") {
-  const DigitsRun run("BNNQuantizer", R"([{"quant_types": ["weight", "output"], "quant_bits": 1,
+  const LenetRun run("BNNQuantizer", R"([{"quant_types": ["weight", "output"], "quant_bits": 1,
       "op_types": ["Conv2d"]}])",
-                      {}, "plain");
+                     {}, true, {}, "plain");
   std::string warned;
   for (const std::string& w : run.quantizer->warnings()) warned += w + "\n";
   REQUIRE_THAT(warned, Contains("the output of conv1 is never negative") && Contains("Hardtanh"));
