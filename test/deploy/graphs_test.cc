@@ -192,7 +192,8 @@ TEST_CASE("outputs named on the convolutions of a residual block, with its sums"
   net->append("block1", make<BasicBlock>(c, 4, 4, 1))
       .append("block2", make<BasicBlock>(c, 4, 6, 2));
   add_head(c, 6, *net);
-  const std::string list = replace(config(8, kSums), R"("input"],)", R"("input", "output"],)");
+  std::string list = replace(config(8, kSums), R"("input"],)", R"("input", "output"],)");
+  list = replace(list, R"("input": 8})", R"("input": 8, "output": 8})");
   const VerifyReport r = train_and_verify(net, list, random_images(c, {3, 9, 10}, 17, 5));
   INFO(to_table(r));
   REQUIRE(r.passes());
