@@ -120,7 +120,9 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
     if (dbias != nullptr) dbias->fill(0.0f);
     return;
   }
-  choose(g, own_weight(g)).backward_weight(g, x, dy, dw, dbias);
+  const ConvBodies* fast = winograd(g, g.oh, g.ow);
+  const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_weight(g));
+  bodies.backward_weight(g, x, dy, dw, dbias);
 }
 
 }  // namespace halftone::kernels

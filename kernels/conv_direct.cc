@@ -55,37 +55,6 @@ void forward(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& 
   });
 }
 
-// Adds the chunks of sums (chunks, size) into the first, in order.
-void add_chunks(Tensor& sums) {
-  const int64_t chunks = sums.dim(0), size = sums.dim(1);
-  float* first = sums.data<float>();
-  parallel_for(sums.context(), size, 1 + 65536 / chunks, [=](int64_t begin, int64_t end) {
-    for (int64_t i = 1; i < chunks; ++i) {
-      const float* chunk = first + i * size;
-#pragma omp simd
-      for (int64_t k = begin; k < end; ++k) first[k] += chunk[k];
-    }
-  });
-}
-
-// dw (o, rows, columns, inputs) = sums (rows, run, padded channels), over the pixels of a group.
-void gather_weight(const Packing& p, const float* sums, int64_t padded, Tensor& dw) {
-  const int64_t under = p.columns * p.inputs, taps = p.rows * under;
-  const int64_t next = p.stride * p.inputs * padded + p.outputs;  // pixel of the group
-  float* to = dw.data<float>();
-  parallel_for(dw.context(), p.outputs, 1 + 16384 / std::max<int64_t>(1, taps),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t k = 0; k < taps; ++k) {
-                   const float* from = sums + (k / under * p.run() + k % under) * padded;
-                   for (int64_t o = begin; o < end; ++o) {
-                     float total = from[o];
-                     for (int64_t u = 1; u < p.group; ++u) total += from[u * next + o];
-                     to[o * taps + k] = total;
-                   }
-                 }
-               });
-}
-
 void backward_weight(const DirectKernels& kernels, const ConvGeometry& g, const Tensor& x,
                      const Tensor& dy, Tensor& dw, Tensor* dbias) {
   const Conv2dOptions& o = g.options;
@@ -151,6 +120,35 @@ const ConvBodies& bodies_of() {
 }
 
 }  // namespace
+
+void add_chunks(Tensor& sums) {
+  const int64_t chunks = sums.dim(0), size = sums.dim(1);
+  float* first = sums.data<float>();
+  parallel_for(sums.context(), size, 1 + 65536 / chunks, [=](int64_t begin, int64_t end) {
+    for (int64_t i = 1; i < chunks; ++i) {
+      const float* chunk = first + i * size;
+#pragma omp simd
+      for (int64_t k = begin; k < end; ++k) first[k] += chunk[k];
+    }
+  });
+}
+
+void gather_weight(const Packing& p, const float* sums, int64_t padded, Tensor& dw) {
+  const int64_t under = p.columns * p.inputs, taps = p.rows * under;
+  const int64_t next = p.stride * p.inputs * padded + p.outputs;  // pixel of the group
+  float* to = dw.data<float>();
+  parallel_for(dw.context(), p.outputs, 1 + 16384 / std::max<int64_t>(1, taps),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t k = 0; k < taps; ++k) {
+                   const float* from = sums + (k / under * p.run() + k % under) * padded;
+                   for (int64_t o = begin; o < end; ++o) {
+                     float total = from[o];
+                     for (int64_t u = 1; u < p.group; ++u) total += from[u * next + o];
+                     to[o * taps + k] = total;
+                   }
+                 }
+               });
+}
 
 bool direct_conv_takes(const ConvGeometry& g) {
   return g.options.groups == 1 && g.options.dilation_h == 1 && g.options.dilation_w == 1;

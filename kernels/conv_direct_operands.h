@@ -138,6 +138,11 @@ inline Tensor padded_bias(const Context& context, const Tensor* bias, const Pack
   return out;
 }
 
+// Adds the chunks of sums (chunks, size) into the first, in order.
+void add_chunks(Tensor& sums);
+// dw (o, rows, columns, inputs) = sums (rows, run, padded channels), over the pixels of a group.
+void gather_weight(const Packing& p, const float* sums, int64_t padded, Tensor& dw);
+
 inline Tensor frames(const Context& context, const Frame& f) {
   return Tensor::empty(context, {context.threads(), f.is_image() ? 0 : f.floats()});
 }

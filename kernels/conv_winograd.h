@@ -21,7 +21,7 @@ namespace halftone::kernels {
 // Outputs and inputs of a tile per axis, and products.
 constexpr int64_t kWinogradTile = 4, kWinogradSide = 6, kWinogradPositions = 36;
 
-// Null where the machine lacks the instruction set. They lack the weight gradient.
+// Null where the machine lacks the instruction set.
 const ConvBodies* winograd_conv_avx512();
 const ConvBodies* winograd_conv_avx2();
 
@@ -36,10 +36,11 @@ inline int64_t winograd_tiles(int64_t rows, int64_t columns) {
          ((columns + kWinogradTile - 1) / kWinogradTile);
 }
 
-// B^T d B of adjacent tiles of one row of tiles, to to[position * next_position +
-// vector of channels * next_vector + tile * lanes].
+// B^T d B of adjacent tiles of one row of tiles; or of output gradients, 4 x 4 pixels each, what
+// stands for G g G^T in the weight gradient, without the factors of G's rows. Written to
+// to[position * next_position + vector of channels * next_vector + tile * lanes].
 struct WinogradInput {
-  const float* rows[kWinogradSide];  // of the image: (width, channels) each, zeros where outside
+  const float* rows[kWinogradSide];  // of pixels: (width, channels) each, zeros where outside
   int64_t column;                    // of the first tile's first pixel; negative in the padding
   int64_t width, channels, tiles;
   float* to;
@@ -77,6 +78,16 @@ struct WinogradOutput {
   bool adds;                    // to what is there
 };
 
+// sums (inputs, outputs) = or += the products of input and gradient over the tiles of a block, at
+// one position.
+struct WinogradWeightProduct {
+  const float *input, *gradient;  // vectors (tiles, lanes), next_vector apart
+  int64_t next_vector;
+  int64_t inputs, outputs, tiles;  // channels
+  float* sums;
+  bool adds;
+};
+
 // The inner loops of one instruction set; entry v - 1 of an array is for v vectors of outputs.
 struct WinogradKernels {
   int lanes;
@@ -84,7 +95,15 @@ struct WinogradKernels {
   void (*weights[2])(const WinogradWeights& job);
   void (*product[2])(const WinogradProduct& job);
   void (*output[2])(const WinogradOutput& job);
+  void (*gradient)(const WinogradInput& job);
+  void (*weight_product)(const WinogradWeightProduct& job);
+  // taps (9, size) = the last transform of sums (positions, size).
+  void (*weight_output)(const float* sums, int64_t size, float* taps);
 };
+
+// Any shape that winograd_takes; `dbias` may be null.
+void winograd_backward_weight(const WinogradKernels& kernels, const ConvGeometry& g,
+                              const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* dbias);
 
 const WinogradKernels& winograd_kernels_avx512();
 const WinogradKernels& winograd_kernels_avx2();

@@ -6,7 +6,7 @@
 #include "kernels/conv_winograd.h"
 
 #pragma GCC target("avx2,fma")
-#include "kernels/conv_winograd_tiles.h"
+#include "kernels/conv_winograd_weight_tiles.h"
 
 namespace halftone::kernels {
 

@@ -7,7 +7,7 @@
 
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")
 #define HALFTONE_CONV_AVX512
-#include "kernels/conv_winograd_tiles.h"
+#include "kernels/conv_winograd_weight_tiles.h"
 
 namespace halftone::kernels {
 

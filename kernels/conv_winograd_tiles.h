@@ -205,10 +205,4 @@ void winograd_output(const WinogradOutput& job) {
   }
 }
 
-constexpr WinogradKernels kWinogradKernels{Vec::kLanes,
-                                           winograd_input,
-                                           {winograd_weights<1>, winograd_weights<2>},
-                                           {winograd_product<1>, winograd_product<2>},
-                                           {winograd_output<1>, winograd_output<2>}};
-
 }  // namespace halftone::kernels::HALFTONE_CONV_NAMESPACE

@@ -29,7 +29,7 @@ ConvCase padded(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int pad_h
 std::vector<ConvCase> winograd_cases() {
   return {same_size(2, 32, 32, 16, 16),    // ResNet-20's three
           same_size(3, 16, 16, 32, 32),    //
-          same_size(5, 8, 8, 64, 64),      // a last block of tiles that is partial
+          same_size(19, 8, 8, 64, 64),     // a last block of tiles that is partial
           same_size(1, 4, 4, 512, 64),     // BNN VGG's last
           same_size(1, 8, 8, 128, 96),     //
           same_size(1, 1, 1, 16, 16),      // one pixel
@@ -59,26 +59,36 @@ kernels::ConvGeometry geometry(const ConvCase& c) {
   return kernels::conv_geometry("test", c.x(), c.weight(), c.options);
 }
 
-// y, y without bias, dx, and dx added to x.
+// y, y without bias, dx, dw, dw without dbias, dbias, and dx added to x.
 std::vector<Tensor> run(const ConvBodies& bodies, const Context& context, const ConvCase& c) {
   const Operands in(context, c);
   const kernels::ConvGeometry g = geometry(c);
-  std::vector<Tensor> out = {unwritten(context, c.y()), unwritten(context, c.y()),
-                             unwritten(context, c.x()), in.x.clone()};
+  std::vector<Tensor> out = {unwritten(context, c.y()),
+                             unwritten(context, c.y()),
+                             unwritten(context, c.x()),
+                             unwritten(context, c.weight()),
+                             unwritten(context, c.weight()),
+                             unwritten(context, {c.o}),
+                             in.x.clone()};
   bodies.forward(g, in.x, in.w, &in.bias, out[0]);
   bodies.forward(g, in.x, in.w, nullptr, out[1]);
   bodies.backward_data(g, in.dy, in.w, out[2]);
-  bodies.add_backward_data(g, in.dy, in.w, out[3]);
+  bodies.backward_weight(g, in.x, in.dy, out[3], &out[5]);
+  bodies.backward_weight(g, in.x, in.dy, out[4], nullptr);
+  bodies.add_backward_data(g, in.dy, in.w, out[6]);
   return out;
 }
 
 std::vector<Tensor> reference(const Context& context, const ConvCase& c) {
   const Operands in(context, c);
-  std::vector<Tensor> out = {unwritten(context, c.y()), unwritten(context, c.y()),
-                             unwritten(context, c.x())};
+  std::vector<Tensor> out = {unwritten(context, c.y()),      unwritten(context, c.y()),
+                             unwritten(context, c.x()),      unwritten(context, c.weight()),
+                             unwritten(context, c.weight()), unwritten(context, {c.o})};
   kernels::reference::conv2d(in.x, in.w, &in.bias, c.options, out[0]);
   kernels::reference::conv2d(in.x, in.w, nullptr, c.options, out[1]);
   kernels::reference::conv2d_backward_data(in.dy, in.w, c.options, out[2]);
+  kernels::reference::conv2d_backward_weight(in.x, in.dy, c.options, out[3], &out[5]);
+  out[4] = out[3];
   return out;
 }
 
@@ -86,12 +96,12 @@ void check_case(const ConvBodies& bodies, const ConvCase& c) {
   const Context context = context_with(1);
   const std::vector<Tensor> want = reference(context, c), one = run(bodies, context, c);
   for (size_t i = 0; i < want.size(); ++i) {
-    INFO("result " << i << " of y, y without bias, dx");
+    INFO("result " << i << " of y, y without bias, dx, dw, dw without dbias, dbias");
     CHECK(relative_error(one[i], want[i]) < kTolerance);
   }
   Tensor separate = one[2].clone();
   kernels::accumulate(Operands(context, c).x, separate);
-  CHECK(same_values(one[3], separate));
+  CHECK(same_values(one[6], separate));
   for (const int threads : {2, 3}) {
     INFO(threads << " threads");
     const std::vector<Tensor> many = run(bodies, context_with(threads), c);
