@@ -20,6 +20,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Latent weights of BNN and DoReFa are no weights of a float network.
+void check_approximates_float(Recipe recipe, int64_t steps_per_epoch, const std::string& file) {
+  if (recipe.quantizer.name.empty()) return;
+  recipe.model.weights.clear();
+  const Network network =
+      build_network(Context(), recipe, steps_per_epoch, NetworkUse::kEvaluation);
+  if (network.quantizer->approximates_float()) return;
+  throw HALFTONE_ERROR("quantize")
+      .at(file)
+      .expected("a network that computes nearly the same in float")
+      .found("latent weights of " + recipe.quantizer.name)
+      .fix("halftone train with model.weights goes on from them");
+}
+
 // The network and the data of a run, or what the command line says of a plain file.
 Recipe source_recipe(const QuantizeRequest& q) {
   const std::string file = state_file(q.path);
@@ -33,7 +47,9 @@ Recipe source_recipe(const QuantizeRequest& q) {
           .found(q.model);
     }
     check_run_overrides("quantize", q.overrides);
-    recipe = parse_recipe(to_checkpoint(tensors, file).recipe, file, q.overrides);
+    const Checkpoint run = to_checkpoint(tensors, file);
+    recipe = parse_recipe(run.recipe, file, q.overrides);
+    check_approximates_float(recipe, run.steps_per_epoch, file);
   } else {
     if (q.model.empty() || q.calibrate.empty()) {
       throw HALFTONE_ERROR("quantize")

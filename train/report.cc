@@ -29,12 +29,26 @@ class QuantizersOff {
   std::vector<std::pair<bool, bool>> before_;  // quantizes, observes
 };
 
-// 0..1; negative before the first test in float. Test accuracies of the float phase: behind step k,
-// number k + 1 is the coming one.
-double accuracy_of_float_phase(const Quantizer& quantizer, const std::vector<MetricsRow>& rows) {
+// Counted from 1.
+int64_t first_quantized_step(const Quantizer& quantizer) {
   int64_t start = std::numeric_limits<int64_t>::max();
   for (const QuantPoint& p : quantizer.points())
     start = std::min(start, p.quantizer->spec().start_step);
+  return start;
+}
+
+// The epoch, with its fraction, at which the curves become those of a quantized network; -1: never.
+double quantized_from(const Trainer& trainer, const Network& network) {
+  if (!network.quantizer) return -1;
+  if (trainer.calibration_images() > 0) return trainer.recipe().epochs;
+  const int64_t before = std::max<int64_t>(first_quantized_step(*network.quantizer), 1) - 1;
+  return static_cast<double>(before) / static_cast<double>(trainer.steps_per_epoch());
+}
+
+// 0..1; negative before the first test in float. Test accuracies of the float phase: behind step k,
+// number k + 1 is the coming one.
+double accuracy_of_float_phase(const Quantizer& quantizer, const std::vector<MetricsRow>& rows) {
+  const int64_t start = first_quantized_step(quantizer);
   double last = -1;
   for (const MetricsRow& row : rows) {
     if (row.test_accuracy >= 0 && row.step + 1 < start) last = row.test_accuracy;
@@ -95,9 +109,7 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
     save_safetensors(out + "/model.safetensors", {network.model->state_dict(), {{"format", "pt"}}});
   }
   r.images = trainer.calibration_images();
-  const double from = !network.quantizer ? -1
-                      : r.images > 0     ? recipe.epochs
-                                         : recipe.quantizer.float_epochs;
+  const double from = quantized_from(trainer, network);
   if (!trainer.rows().empty()) {
     write_file_atomically(
         out + "/curves.svg",

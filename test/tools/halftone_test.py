@@ -314,6 +314,13 @@ quantizer: {name: %s, config_list: [{quant_types: [weight, input], quant_bits: %
                         for a, b in zip(run[key], export[key]):
                             self.assertAlmostEqual(a, b, delta=1e-6 * abs(a))
 
+    def test_quantize_refuses_latent_weights(self):
+        self.call("train", self.recipe(RECIPE + """
+quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits: 1, op_names: [conv2]}]}
+"""), "--out", self.path("bnn"), "--quiet", "--set", "epochs=1")
+        self.assertIn("latent weights of BNNQuantizer", self.fails("quantize", self.path("bnn"), "--config", self.config(),
+                                                                   "--out", self.path("q")))
+
     def test_inspect_of_folds_wants_a_quantized_run(self):
         self.assertIn("a float network folds nothing", self.fails("inspect", self.float_run(), "--folds"))
 
