@@ -6,8 +6,10 @@
 namespace halftone {
 
 // BNN (Hubara et al. 2016, "Binarized Neural Networks", NIPS; arXiv:1602.02830): weights, inputs
-// and outputs are -1 or +1. Formulas stand at BinaryQuantize. quant_bits is 1. Keys of config_list
-// beyond NNI's:
+// and outputs are -1 or +1. Formulas stand at BinaryQuantize. quant_bits is 1, or where a network
+// keeps more, as in its first and last layer (first_layer_bits, last_layer_bits), up to 8: grids on
+// the weight's range per channel and on the tracked range of an activation, as QAT_Quantizer's.
+// Keys of config_list beyond NNI's:
 //   binarization   "deterministic" | "stochastic" (in training alone), or by type
 //   sign_gradient  "straight_through" | "approx_sign" (Bi-Real Net, Liu et al. 2018, arXiv:
 //                  1808.00278) of inputs and outputs, or by type

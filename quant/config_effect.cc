@@ -113,6 +113,23 @@ void check_freeze(const ConfigField& f, const Specs& specs) {
   }
 }
 
+bool is_binary(const QuantSpec& s) { return s.bits == 1 || s.first_bits == 1 || s.last_bits == 1; }
+
+// Keys of binary tensors: `type` one of those that they are about.
+void check_binary(const ConfigField& f, const Specs& specs, bool (*about)(QuantType)) {
+  const std::string allowed = "quant_bits 1 beside it", fix = "take " + f.key + " out";
+  std::string type;
+  const Json* idle = idle_part(f.value, specs, is_binary, type);
+  if (idle != nullptr) ConfigField{f.entry, f.key + "." + type, *idle}.fail(allowed, fix);
+  const bool any = std::any_of(specs.begin(), specs.end(), [&](const auto& s) {
+    return about(s.first) && is_binary(s.second);
+  });
+  if (!any) f.fail(allowed, fix);
+}
+
+bool is_weight(QuantType type) { return type == QuantType::kWeight; }
+bool is_activation(QuantType type) { return type != QuantType::kWeight; }
+
 // Nothing is quantized: a choice of how would be forgotten.
 void check_exclude(const Json& item, size_t number) {
   for (const auto& [key, value] : item.items()) {
@@ -151,6 +168,9 @@ void check_effect(const Json& item, size_t number, const Specs& specs) {
     if (key == "percentile") check_observer_key(f, ObserverKind::kPercentile, specs);
     if (key == "reduce_range") check_reduce_range(f, specs);
     if (key == "bn_freeze_step") check_freeze(f, specs);
+    if (key == "binarization") check_binary(f, specs, [](QuantType) { return true; });
+    if (key == "sign_gradient") check_binary(f, specs, is_activation);
+    if (key == "xnor_scale" || key == "padding_value") check_binary(f, specs, is_weight);
   }
 }
 

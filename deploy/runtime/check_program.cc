@@ -24,6 +24,12 @@ bool same(const Image& a, const Image& b) {
 }
 bool is_whole(float v) { return isfinite(v) && v == rintf(v); }
 
+// Names go into messages.
+void check_name(const std::string& name) {
+  const auto control = [](char c) { return (c >= 0 && c < ' ') || c == 127; };
+  require(std::none_of(name.begin(), name.end(), control), "a name holds control characters");
+}
+
 void check_shape(const Image& s) {
   for (const int32_t n : {s.height, s.width, s.channels})
     require(within(n, 1, kLargestExtent), "a tensor's extent is out of bounds");
@@ -32,6 +38,7 @@ void check_shape(const Image& s) {
 }
 
 void check_value(const Value& v) {
+  check_name(v.name);
   check_shape(v.shape);
   require(isfinite(v.scale) && v.scale > 0, "a scale is not positive");
   require(within(v.low, 0, 255) && within(v.high, v.low, 255), "a code range is not within uint8");
@@ -253,6 +260,8 @@ void check_place(const Program& program, size_t i) {
 void check_program(const Program& program) {
   require(!program.ops.empty() && program.values.size() == program.ops.size() + 1,
           "it has no operations, or not one tensor for each");
+  check_name(program.network);
+  for (const Op& op : program.ops) check_name(op.name);
   int64_t all = 0;
   for (const Value& v : program.values) {
     check_value(v);

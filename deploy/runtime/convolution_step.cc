@@ -1,6 +1,7 @@
 // A convolution: slabs of output channels times chunks of pixels, or of rows that are pooled.
 #include <algorithm>
 
+#include "deploy/runtime/binary.h"
 #include "deploy/runtime/packed_layer.h"
 #include "deploy/runtime/step.h"
 
@@ -14,28 +15,21 @@ using integer::kLanes;
 // turn. Else all slabs take one chunk of pixels in turn.
 constexpr int64_t kManyWeights = 512 << 10, kChunk = 256;
 
+bool is_joined(const Op& op) {
+  return op.groups == 1 && (op.window.dilation_w == 1 || op.window.kernel_w == 1);
+}
+
+const Image& own_shape(const Program& program, const Op& op) {
+  return op.pools ? op.unpooled : program.values[op.output].shape;
+}
+
 class ConvolutionStep : public Step {
  public:
   ConvolutionStep(const Program& program, const Op& op, const Places& places, int32_t in,
                   const integer::Body& body)
-      : op_(op),
-        places_(places),
-        in_(in),
-        out_(program.values[op.output]),
-        shape_(op.pools ? op.unpooled : out_.shape),
-        body_(body),
-        joined_(op.groups == 1 && (op.window.dilation_w == 1 || op.window.kernel_w == 1)),
-        packed_(pack_layer(program, op, joined_, !out_.is_float)),
-        slab_major_(packed_.weights.size() > kManyWeights) {
-    const Place& from = places.places[in];
-    const integer::Window& w = op.window;
-    const int64_t columns = joined_ ? 1 : w.kernel_w;
-    for (int64_t r = 0; r < packed_.run_count; ++r) {
-      runs_.push_back(r / columns * w.dilation_h * from.row() +
-                      r % columns * w.dilation_w * from.shape.channels);
-    }
-    overlaps_ = op.pools && op.pool.kernel_h > op.pool.stride_h;
-  }
+      : ConvolutionStep(
+            program, op, places, in, body,
+            pack_layer(program, op, is_joined(op), !program.values[op.output].is_float)) {}
 
   int64_t scratch() const override {
     if (!op_.pools) return 0;
@@ -57,6 +51,31 @@ class ConvolutionStep : public Step {
       }
     }
   }
+
+ protected:
+  ConvolutionStep(const Program& program, const Op& op, const Places& places, int32_t in,
+                  const integer::Body& body, PackedLayer packed)
+      : op_(op),
+        places_(places),
+        in_(in),
+        out_(program.values[op.output]),
+        shape_(own_shape(program, op)),
+        body_(body),
+        packed_(std::move(packed)),
+        slab_major_(packed_.weights.size() > kManyWeights) {
+    const Place& from = places.places[in];
+    const integer::Window& w = op.window;
+    const int64_t columns = is_joined(op) ? 1 : w.kernel_w;
+    for (int64_t r = 0; r < packed_.run_count; ++r) {
+      runs_.push_back(r / columns * w.dilation_h * from.row() +
+                      r % columns * w.dilation_w * from.shape.channels);
+    }
+    overlaps_ = op.pools && op.pool.kernel_h > op.pool.stride_h;
+  }
+
+  virtual void multiply(const integer::Slab& slab, const SlabPlan&) const { body_.multiply(slab); }
+
+  const integer::Body& body() const { return body_; }
 
  private:
   int64_t pixels() const { return int64_t{shape_.height} * shape_.width; }
@@ -114,7 +133,7 @@ class ConvolutionStep : public Step {
     const int64_t all = round.count * pixels();
     s.first = all * chunk / chunks, s.last = all * (chunk + 1) / chunks;
     set_result(round, plan, 0, s);
-    body_.multiply(s);
+    multiply(s, plan);
   }
 
   // One row of the pooled result, or where windows share rows, one image.
@@ -144,7 +163,7 @@ class ConvolutionStep : public Step {
     s.channels = plan.vectors * kLanes;
     s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
     s.sums = round.scratch - image * s.to.image - top * s.to.row;
-    body_.multiply(s);
+    multiply(s, plan);
   }
 
   const Op& op_;
@@ -153,11 +172,35 @@ class ConvolutionStep : public Step {
   const Value& out_;
   const Image shape_;  // of the convolution's own output
   const integer::Body body_;
-  const bool joined_;
   const PackedLayer packed_;
   const bool slab_major_;
   bool overlaps_ = false;  // windows of the pooling share rows
   std::vector<int64_t> runs_;
+};
+
+// Of bits: the input is a packed copy.
+class BitConvolutionStep : public ConvolutionStep {
+ public:
+  BitConvolutionStep(const Program& program, const Op& op, const Places& places, int32_t in,
+                     const integer::Body& body)
+      : BitConvolutionStep(program, op, places, in, body,
+                           pack_bits_layer(program, op, own_shape(program, op), is_joined(op),
+                                           !program.values[op.output].is_float)) {}
+
+ private:
+  BitConvolutionStep(const Program& program, const Op& op, const Places& places, int32_t in,
+                     const integer::Body& body, PackedBits bits)
+      : ConvolutionStep(program, op, places, in, body, std::move(bits.layer)),
+        bits_(std::move(bits)) {}
+
+  void multiply(const integer::Slab& slab, const SlabPlan& plan) const override {
+    integer::BitSlab b{slab, bits_.factor.data() + plan.lanes, bits_.row_start.data(),
+                       bits_.column_start.data()};
+    b.slab.start = bits_.start.data() + plan.lanes;
+    body().multiply_bits(b);
+  }
+
+  const PackedBits bits_;  // but for the layer
 };
 
 class DepthwiseStep : public Step {
@@ -205,6 +248,11 @@ class DepthwiseStep : public Step {
 StepPtr make_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
                          const integer::Body& body) {
   return std::make_unique<ConvolutionStep>(program, op, places, in, body);
+}
+
+StepPtr make_bit_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
+                             const integer::Body& body) {
+  return std::make_unique<BitConvolutionStep>(program, op, places, in, body);
 }
 
 StepPtr make_depthwise(const Program& program, const Op& op, const Places& places, int32_t in,

@@ -10,11 +10,6 @@ using integer::kQuad;
 
 int64_t divide_up(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
-// The channel, less the slab's first, in a lane.
-int32_t channel_in(const SlabPlan& slab, int32_t v, int32_t lane, bool as_codes) {
-  return as_codes ? integer::channel_of(slab.vectors, v, lane) : v * kLanes + lane;
-}
-
 void add_slabs(int32_t group, int32_t group_channels, PackedLayer& p) {
   int64_t weights = 0, lanes = 0;
   if (!p.slabs.empty()) {
@@ -57,6 +52,10 @@ void pack_slab(const ChannelConstants& c, const SlabPlan& slab, bool as_codes, P
 
 }  // namespace
 
+int32_t channel_in(const SlabPlan& slab, int32_t v, int32_t lane, bool as_codes) {
+  return as_codes ? integer::channel_of(slab.vectors, v, lane) : v * kLanes + lane;
+}
+
 ChannelConstants constants_of(const Program& program, const Op& op) {
   ChannelConstants c;
   c.length = weights_per_channel(program, op);
@@ -74,8 +73,11 @@ ChannelConstants constants_of(const Program& program, const Op& op) {
 }
 
 PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool as_codes) {
-  const ChannelConstants c = constants_of(program, op);
-  const int32_t group_channels = program.values[op.output].shape.channels / op.groups;
+  return pack_constants(constants_of(program, op), op, joined, as_codes);
+}
+
+PackedLayer pack_constants(const ChannelConstants& c, const Op& op, bool joined, bool as_codes) {
+  const int32_t group_channels = static_cast<int32_t>(op.channels.size()) / op.groups;
   PackedLayer p;
   p.run_count = joined ? op.window.kernel_h : op.window.taps();
   p.run = c.length / p.run_count;

@@ -1,4 +1,4 @@
-// The constants of a convolution as products.h wants them. Inside this folder.
+// The constants of a convolution as products.h wants them.
 #pragma once
 
 #include <stdint.h>
@@ -36,6 +36,11 @@ struct PackedLayer {
 };
 // `joined`: the taps of a kernel row are one run. `as_codes`: lanes in the order of codes.
 PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool as_codes);
+// The same of constants that are there.
+PackedLayer pack_constants(const ChannelConstants& constants, const Op& op, bool joined,
+                           bool as_codes);
+// The channel, less the slab's first, in a lane.
+int32_t channel_in(const SlabPlan& slab, int32_t v, int32_t lane, bool as_codes);
 
 // Depthwise: one slab, whose constants have the order of a slab of 4 vectors.
 PackedLayer pack_depthwise(const Program& program, const Op& op);

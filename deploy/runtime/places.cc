@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "deploy/runtime/binary.h"
 #include "deploy/runtime/buffer_plan.h"
 
 namespace halftone::runtime {
@@ -17,10 +18,12 @@ bool has_border(const Op& op) {
 }
 
 // A place of the value for this convolution, whose border may be wider than it needs.
-int32_t place_for(const Op& op, int32_t value, std::vector<bool>& bordered, Places& all) {
-  const auto fill = static_cast<uint8_t>(op.pad_code);
+int32_t place_for(const Op& op, int32_t value, bool bits, std::vector<bool>& bordered,
+                  Places& all) {
+  const auto fill = static_cast<uint8_t>(bits ? 0 : op.pad_code);
   const auto fits = [&](int32_t p) {
-    return !has_border(op) || !bordered[p] || all.places[p].fill == fill;
+    return all.places[p].bits == bits &&
+           (!has_border(op) || !bordered[p] || all.places[p].fill == fill);
   };
   int32_t found = -1;
   for (size_t p = 0; p < all.places.size(); ++p) {
@@ -31,7 +34,9 @@ int32_t place_for(const Op& op, int32_t value, std::vector<bool>& bordered, Plac
   if (found < 0) {
     found = static_cast<int32_t>(all.places.size());
     all.places.push_back(all.places[value]);
-    all.places.back().border_h = all.places.back().border_w = 0;
+    Place& copy = all.places.back();
+    copy.border_h = copy.border_w = 0, copy.bits = bits;
+    if (bits) copy.shape.channels = bit_bytes(copy.shape.channels);
     all.copy_of.push_back(value);
     bordered.push_back(false);
   }
@@ -55,10 +60,12 @@ Places lay_out(const Program& program) {
   }
   all.copy_of.assign(all.places.size(), -1);
   std::vector<bool> bordered(all.places.size(), false);
-  for (const Op& op : program.ops) {
+  const std::vector<bool> bits = binary_convolutions(program);
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
     all.in.push_back(op.inputs);
     if (op.kind == OpKind::kConvolution)
-      all.in.back()[0] = place_for(op, op.inputs[0], bordered, all);
+      all.in.back()[0] = place_for(op, op.inputs[0], bits[i], bordered, all);
   }
   return all;
 }

@@ -15,6 +15,7 @@ struct Place {
   integer::Image shape;
   int32_t border_h = 0, border_w = 0;
   uint8_t fill = 0;
+  bool bits = false;   // packed; channels are then bytes of a pixel
   int64_t offset = 0;  // in a thread's buffer
 
   int64_t row() const { return (int64_t{shape.width} + 2 * border_w) * shape.channels; }
@@ -25,7 +26,7 @@ struct Place {
 };
 
 // What the program's tensors become. Place v holds value v; places behind those are copies of a
-// value (`copy_of`) for convolutions that need another border.
+// value (`copy_of`) for convolutions that need another border, or bits.
 struct Places {
   std::vector<Place> places;
   std::vector<int32_t> copy_of;          // by place; -1: none

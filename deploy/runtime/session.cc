@@ -44,7 +44,7 @@ struct Session::Impl {
   void add_copies(int32_t value) {
     for (size_t p = 0; p < places.places.size(); ++p) {
       if (places.copy_of[p] == value)
-        steps.push_back(make_copy(places, value, static_cast<int32_t>(p)));
+        steps.push_back(make_copy(places, value, static_cast<int32_t>(p), options.body));
     }
   }
 

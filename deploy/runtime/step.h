@@ -20,12 +20,14 @@ using StepPtr = std::unique_ptr<Step>;
 // Operation `index` of the program. `places` must outlive the step.
 StepPtr make_step(const Program& program, size_t index, const Places& places,
                   const integer::Body& body);
-// Place `from` to its copy `to`.
-StepPtr make_copy(const Places& places, int32_t from, int32_t to);
+// Place `from` to its copy `to`, of codes or of bits.
+StepPtr make_copy(const Places& places, int32_t from, int32_t to, const integer::Body& body);
 
-// The first two of make_step's kinds.
+// Three of make_step's kinds.
 StepPtr make_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
                          const integer::Body& body);
+StepPtr make_bit_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
+                             const integer::Body& body);
 StepPtr make_depthwise(const Program& program, const Op& op, const Places& places, int32_t in,
                        const integer::Body& body);
 

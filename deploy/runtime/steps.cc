@@ -145,8 +145,14 @@ bool is_depthwise(const Program& program, const Op& op) {
 
 }  // namespace
 
-StepPtr make_copy(const Places& places, int32_t from, int32_t to) {
+StepPtr make_copy(const Places& places, int32_t from, int32_t to, const integer::Body& body) {
   const Place& place = places.places[from];
+  if (places.places[to].bits) {
+    return rows(
+        places, {from}, to, [&place, body](const uint8_t* const* x, int32_t y, uint8_t* out) {
+          body.pack_bits(x[0] + y * place.row(), place.shape.width, place.shape.channels, out);
+        });
+  }
   return rows(places, {from}, to, [&place](const uint8_t* const* x, int32_t y, uint8_t* out) {
     std::memcpy(out, x[0] + y * place.row(),
                 static_cast<size_t>(int64_t{place.shape.width} * place.shape.channels));
@@ -161,8 +167,9 @@ StepPtr make_step(const Program& program, size_t index, const Places& places,
     case OpKind::kTable:
       return make_table(op, places, in);
     case OpKind::kConvolution:
-      return (is_depthwise(program, op) ? make_depthwise : make_convolution)(program, op, places,
-                                                                             in[0], body);
+      return (places.places[in[0]].bits   ? make_bit_convolution
+              : is_depthwise(program, op) ? make_depthwise
+                                          : make_convolution)(program, op, places, in[0], body);
     case OpKind::kMaxPool:
       return make_max_pool(op, places, in);
     case OpKind::kAveragePool:

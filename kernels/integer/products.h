@@ -57,6 +57,19 @@ struct Slab {
   RealRange real_range;
 };
 
+// One-bit codes and weights, -1 and 1 as bits 0 and 1. A pixel's channels are words of 32, padded
+// with zeros to pairs; of a pair (a, b) is stored (a, a ^ b), which saves an operation.
+constexpr int32_t kBitPair = 64;  // channels
+
+// A slab whose x and weights are bits: run_bytes a multiple of 8, weights (run_count, run_bytes /
+// 4, vectors, 16) words. A sum is start + factor * (bits that differ); what it starts with depends
+// on where the pixel lies: start[row_start[y] + column_start[x] + lane].
+struct BitSlab {
+  Slab slab;
+  const int32_t* factor;  // (vectors, 16)
+  const int64_t *row_start, *column_start;
+};
+
 // The largest sums of windows, or where flip[i] is -1 and not 0 the smallest, to codes or reals.
 // Sums are (height, width, vectors, 16) of one image, `first_row` the first that is there.
 struct PooledSlab {
@@ -98,6 +111,9 @@ struct Body {
   void (*multiply)(const Slab& slab);
   void (*finish_pooled)(const PooledSlab& slab);
   void (*depthwise)(const Depthwise& layer);
+  void (*multiply_bits)(const BitSlab& slab);
+  // Codes 0 and 2 to bits; `bits` has divide_up(channels, 64) * 8 bytes for each pixel.
+  void (*pack_bits)(const uint8_t* codes, int64_t pixels, int32_t channels, uint8_t* bits);
 };
 
 // Those that this processor can run, the portable one first, the fastest last.

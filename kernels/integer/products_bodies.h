@@ -7,7 +7,9 @@ namespace halftone::integer {
 
 extern const Body kScalarBody;
 #if defined(__x86_64__)
-extern const Body kAvx2Body, kAvx512Body;
+extern const Body kAvx2Body, kAvx512Body;  // the latter without bits
+void multiply_bits_avx512(const BitSlab& slab);
+void pack_bits_avx512(const uint8_t* codes, int64_t pixels, int32_t channels, uint8_t* bits);
 #endif
 
 // Visits pixels in order.
@@ -18,6 +20,8 @@ class PixelWalk {
     image_ = first / width / height;
   }
   int64_t at(const Steps& s) const { return image_ * s.image + y_ * s.row + x_ * s.column; }
+  int64_t row() const { return y_; }
+  int64_t column() const { return x_; }
   void advance() {
     if (++x_ < width_) return;
     x_ = 0;

@@ -36,6 +36,55 @@ void multiply(const Slab& s) {
   }
 }
 
+uint32_t word_at(const void* words, int64_t i) {
+  uint32_t word;
+  memcpy(&word, static_cast<const uint8_t*>(words) + i * 4, 4);
+  return word;
+}
+
+// Bits that differ, of one lane.
+int32_t differing(const BitSlab& b, const uint8_t* x, int32_t lane) {
+  const Slab& s = b.slab;
+  const int32_t width = s.vectors * kLanes;
+  int32_t count = 0;
+  int64_t word = 0;
+  for (int64_t r = 0; r < s.run_count; ++r) {
+    for (int64_t k = 0; k < s.run_bytes; k += 8, word += 2) {
+      const uint32_t first =
+          word_at(x + s.runs[r] + k, 0) ^ word_at(s.weights, word * width + lane);
+      const uint32_t both =
+          word_at(x + s.runs[r] + k, 1) ^ word_at(s.weights, (word + 1) * width + lane);
+      count += __builtin_popcount(first) + __builtin_popcount(both ^ first);
+    }
+  }
+  return count;
+}
+
+void multiply_bits(const BitSlab& b) {
+  const Slab& s = b.slab;
+  PixelWalk walk(s.first, s.height, s.width);
+  for (int64_t p = s.first; p < s.last; ++p, walk.advance()) {
+    const uint8_t* x = s.x + walk.at(s.from);
+    const int32_t* start = s.start + b.row_start[walk.row()] + b.column_start[walk.column()];
+    int32_t sums[kSlabVectors * kLanes];
+    for (int32_t i = 0; i < s.vectors * kLanes; ++i)
+      sums[i] = start[i] + b.factor[i] * differing(b, x, i);
+    finish_pixel(s, sums, walk.at(s.to));
+  }
+}
+
+void pack_bits(const uint8_t* codes, int64_t pixels, int32_t channels, uint8_t* bits) {
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int32_t first = 0; first < channels; first += kBitPair, bits += 8) {
+      uint64_t pair = 0;
+      for (int32_t c = first; c < channels && c < first + kBitPair; ++c)
+        pair |= uint64_t{*codes++ > 1} << (c - first);
+      pair ^= pair << 32;
+      memcpy(bits, &pair, 8);
+    }
+  }
+}
+
 std::vector<Body> runnable() {
   std::vector<Body> list = {kScalarBody};
 #if defined(__x86_64__)
@@ -43,14 +92,20 @@ std::vector<Body> runnable() {
   bool all = true;
   all = all && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
   all = all && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (all && __builtin_cpu_supports("avx512vnni")) list.push_back(kAvx512Body);
+  if (all && __builtin_cpu_supports("avx512vnni")) {
+    Body body = kAvx512Body;
+    body.pack_bits = pack_bits_avx512;
+    body.multiply_bits =
+        __builtin_cpu_supports("avx512vpopcntdq") ? multiply_bits_avx512 : kAvx2Body.multiply_bits;
+    list.push_back(body);
+  }
 #endif
   return list;
 }
 
 }  // namespace
 
-const Body kScalarBody{"scalar", multiply, finish_pooled, depthwise};
+const Body kScalarBody{"scalar", multiply, finish_pooled, depthwise, multiply_bits, pack_bits};
 
 const std::vector<Body>& bodies() {
   static const std::vector<Body> list = runnable();

@@ -164,6 +164,9 @@ TEST_CASE("what cannot run is refused, although the checksum fits") {
   refused("bounds are no codes", [](Program& p) { p.ops[1].low = 0.5f; });
   refused("its padding is no code", [](Program& p) { p.ops[1].pad_code = 256; });
   refused("makes floats in the middle", [](Program& p) { p.values[1].is_float = true; });
+  refused("control characters", [](Program& p) { p.ops[1].name = "conv\n2"; });
+  refused("control characters", [](Program& p) { p.values[1].name += '\0'; });
+  refused("control characters", [](Program& p) { p.network = "\x7f"; });
   refused("a scale is not positive", [](Program& p) { p.values[1].scale = 0; });
   refused("does not know the operation",
           [](Program& p) { p.ops[0].kind = static_cast<OpKind>(99); });

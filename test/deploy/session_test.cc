@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "deploy/oracle.h"
+#include "deploy/runtime/binary.h"
 #include "deploy/runtime/session.h"
 
 using namespace halftone;
@@ -23,7 +25,7 @@ struct ConvolutionSpec {
   int32_t channels = 8, kernel = 3, stride = 1, pad = 1, dilation = 1, groups = 1, pad_code = -1;
   int32_t pool = 0, pool_stride = 0, pool_pad = 0;
   int32_t bits = 8;
-  bool is_float = false;
+  bool is_float = false, sign = false;  // sign: the result's, as codes 0 and 2
 };
 
 int32_t convolved(int32_t n, int32_t kernel, int32_t stride, int32_t pad, int32_t dilation = 1) {
@@ -65,15 +67,24 @@ class Builder {
       to.width = convolved(to.width, s.pool, s.pool_stride, s.pool_pad);
     }
     add_constants(s, shape(in).channels, op);
-    return finish(op, to, s.is_float);
+    return finish(op, to, s.is_float, s.sign);
+  }
+
+  // Codes 0 and 2, at random.
+  int32_t signs(int32_t in) {
+    Op op = start(OpKind::kTable, {in});
+    for (int32_t i = 0; i < 256; ++i)
+      op.table.push_back(static_cast<uint8_t>(2 * numbers.below(2)));
+    return finish(op, shape(in), false, true);
   }
 
   // Over the whole input.
-  int32_t linear(int32_t in, int32_t channels, bool is_float) {
+  int32_t linear(int32_t in, int32_t channels, bool is_float, int32_t bits = 8) {
     ConvolutionSpec s;
     s.channels = channels, s.pad = 0, s.is_float = is_float;
     Op op = start(OpKind::kConvolution, {in});
     op.window.kernel_h = shape(in).height, op.window.kernel_w = shape(in).width;
+    s.bits = bits;
     add_constants(s, shape(in).channels, op);
     integer::Image to;
     to.channels = channels;
@@ -86,7 +97,7 @@ class Builder {
     integer::Image to = shape(in);
     to.height = convolved(to.height, kernel, stride, pad);
     to.width = convolved(to.width, kernel, stride, pad);
-    return finish(op, to);
+    return finish(op, to, false, p.values[in].zero_point == 1);
   }
 
   int32_t average(int32_t in) {
@@ -104,7 +115,7 @@ class Builder {
     integer::Image to = shape(in[0]);
     to.channels = 0;
     for (const int32_t v : in) to.channels += shape(v).channels;
-    return finish(start(OpKind::kConcat, in), to);
+    return finish(start(OpKind::kConcat, in), to, false, p.values[in[0]].zero_point == 1);
   }
 
   int32_t subsample(int32_t in, int32_t before, int32_t behind) {
@@ -133,9 +144,10 @@ class Builder {
     op.low = -90, op.high = 140;
     return op;
   }
-  int32_t finish(Op op, const integer::Image& to, bool is_float = false) {
+  int32_t finish(Op op, const integer::Image& to, bool is_float = false, bool sign = false) {
     Value v;
-    v.name = op.name, v.shape = to, v.is_float = is_float, v.zero_point = kZero;
+    v.name = op.name, v.shape = to, v.is_float = is_float, v.zero_point = sign ? 1 : kZero;
+    if (sign) op.low = -1, op.high = 1, v.high = 2;
     v.scale = p.values.size() > 1 ? p.values[1].scale : 0.5f;
     op.output = static_cast<int32_t>(p.values.size());
     if (is_float) op.low = -1e6f, op.high = 1e6f;
@@ -160,6 +172,7 @@ class Builder {
       channel.bias = numbers.below(2000) - 1000;
       channel.multiplier =
           3.0f / (std::sqrt(static_cast<float>(length)) * static_cast<float>(1 << s.bits));
+      if (s.sign) channel.bias |= 1, channel.multiplier = 1.0f;
       op.channels.push_back(channel);
     }
   }
@@ -187,7 +200,8 @@ void check(const Program& program, int64_t images) {
   for (size_t v = 1; v < want.size(); ++v) {  // nothing is only bounds
     INFO("value " << v);
     const std::set<uint8_t> distinct(want[v].begin(), want[v].end());
-    REQUIRE((program.values[v].is_float || distinct.size() > 4));
+    REQUIRE((program.values[v].is_float ||
+             distinct.size() > (program.values[v].zero_point == 1 ? 1 : 4)));
   }
   for (const integer::Body& body : integer::bodies()) {
     for (const int threads : {1, 2, 3}) {
@@ -244,6 +258,61 @@ TEST_CASE("pooling of sums, in windows apart and in windows that overlap") {
   last.is_float = true;
   b.convolution(b.table(0, true), last);
   check(b.p, 3);
+}
+
+// The layers that run on bits, by operation.
+std::vector<int> bit_layers(const Program& program) {
+  std::vector<int> layers;
+  const std::vector<bool> bits = binary_convolutions(program);
+  for (size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i]) layers.push_back(static_cast<int>(i));
+  }
+  return layers;
+}
+
+TEST_CASE("layers of bits: widths, paddings of -1, 0 and 1, strides, pooling, any result") {
+  for (const int pad_code : {0, 1, 2}) {
+    for (const int32_t channels : {3, 32, 70, 128}) {
+      Builder b(9, 7, 3);
+      ConvolutionSpec first{channels, 3, 1, 1};
+      first.bits = 1, first.sign = true;  // of bytes, and so not on bits
+      ConvolutionSpec sign = first;
+      sign.pad_code = pad_code;
+      ConvolutionSpec wide = sign, last = sign;
+      wide.kernel = 5, wide.pad = 3, wide.stride = 2, wide.dilation = 1, wide.channels = 37;
+      wide.pool = 2, wide.pool_stride = 2;
+      last.sign = false, last.dilation = 2, last.pad = 2;
+      int32_t v = b.convolution(b.table(0, false), first);
+      v = b.convolution(v, sign);
+      v = b.max_pool(v, 3, 1, 1);
+      const int32_t w = b.convolution(v, wide);
+      const int32_t twice = b.concat({w, w});
+      b.linear(b.convolution(twice, last), 30, false);
+      b.linear(w, 21, true, 1);
+      INFO(channels << " channels, padding with code " << pad_code);
+      REQUIRE(bit_layers(b.p) == std::vector<int>{2, 4, 6, 8});
+      check(b.p, 5);
+    }
+  }
+}
+
+TEST_CASE("what is no sign does not run on bits") {
+  const auto layers = [](const std::function<void(Program&)>& change) {
+    Builder b(4, 4, 2);
+    ConvolutionSpec s{8, 3, 1, 1};
+    s.bits = 1, s.sign = true;
+    b.convolution(b.convolution(b.signs(0), s), s);
+    change(b.p);
+    return bit_layers(b.p);
+  };
+  REQUIRE(layers([](Program&) {}) == std::vector<int>{1, 2});
+  REQUIRE(layers([](Program& p) { p.ops[0].table[7] = 1; }) == std::vector<int>{2});
+  REQUIRE(layers([](Program& p) { p.ops[1].channels[3].bias = 4; }) == std::vector<int>{1});
+  REQUIRE(layers([](Program& p) { p.ops[1].weights.shift = 0; }) == std::vector<int>{1});
+  REQUIRE(layers([](Program& p) { p.ops[1].channels[3].multiplier = 0.1f; }) ==
+          std::vector<int>{1});
+  REQUIRE(layers([](Program& p) { p.values[1].zero_point = 0; }) == std::vector<int>{2});
+  REQUIRE(layers([](Program& p) { p.ops[1].low = 0; }) == std::vector<int>{1});
 }
 
 TEST_CASE("a tensor with readers that want different borders") {

@@ -124,7 +124,7 @@ TEST_CASE("options are keys of config_list, by type, checked") {
     REQUIRE_THROWS_WITH(compress("[{\"op_names\": [\"conv2\"], " + entry + "}]"),
                         Contains(message));
   };
-  refuses_all(R"("quant_types": ["weight"], "quant_bits": 2)", "expected 1");
+  refuses_all(R"("quant_types": ["weight"], "quant_bits": 9)", "1 to 8");
   refuses_all(R"("quant_types": ["gradient"], "quant_bits": 1)", "weight, input, output");
   refuses_all(R"("quant_types": ["input"], "quant_bits": 1, "xnor_scale": true)",
               "quant_types is without weight");

@@ -25,7 +25,8 @@ inline const char* name_of(EveryNet kind) {
                                         : "residual block";
 }
 
-// Every type that the algorithm takes, on every Conv2d and Linear, in 4 bits or what is next to it.
+// Every type that the algorithm takes, on every Conv2d and Linear, in 4 bits or what is next to it;
+// BNN's in one.
 // Only the logits stay as they are: of one bit, hardly a gradient would pass.
 inline ConfigList config_for(const Quantizer& quantizer, EveryNet kind = EveryNet::kDefaults,
                              const std::string& output_layer = "5") {
@@ -33,7 +34,8 @@ inline ConfigList config_for(const Quantizer& quantizer, EveryNet kind = EveryNe
   ConfigValues entry;
   entry.quant_types.emplace();
   for (const QuantType type : rules.types) entry.quant_types->push_back(name_of(type));
-  entry.quant_bits = std::clamp(4, rules.min_bits, rules.max_bits);
+  const bool binary = quantizer.name() == "BNNQuantizer";
+  entry.quant_bits = binary ? 1 : std::clamp(4, rules.min_bits, rules.max_bits);
   entry.op_types = {"Conv2d", "Linear"};
   const auto knows = [&](const std::string& key) {
     return std::count(rules.keys.begin(), rules.keys.end(), key) > 0;
@@ -47,7 +49,7 @@ inline ConfigList config_for(const Quantizer& quantizer, EveryNet kind = EveryNe
                          e.quant_types->end());
   };
   // A sum of signs behind a ReLU is 0 or 2, where neither passes a gradient.
-  if (kind == EveryNet::kResidual && rules.max_bits == 1) without_output(entry);
+  if (kind == EveryNet::kResidual && binary) without_output(entry);
   const auto& types = *entry.quant_types;
   const bool outputs = std::count(types.begin(), types.end(), "output") > 0;
   ConfigValues last = entry;
