@@ -24,7 +24,8 @@ std::set<std::string> operator+(std::set<std::string> a, const std::set<std::str
 }
 
 const std::vector<Key>& keys() {
-  const std::set<std::string> bits = kLearned + kRanges + std::set<std::string>{"DoReFaQuantizer"};
+  const std::set<std::string> bits = kLearned + kRanges + std::set<std::string>{"DoReFaQuantizer"} +
+                                     std::set<std::string>{"BNNQuantizer"};
   const std::set<std::string> grids = kLearned + kRanges + std::set<std::string>{"NaiveQuantizer"};
   const std::set<std::string> folds = kLearned + std::set<std::string>{"QAT_Quantizer"};
   const std::set<std::string> bnn = {"BNNQuantizer"}, observer = {"ObserverQuantizer"};
@@ -32,7 +33,7 @@ const std::vector<Key>& keys() {
       kLearned + folds + bnn + std::set<std::string>{"DoReFaQuantizer", "NaiveQuantizer"};
   const std::string per_channel = R"(, "quant_scheme": {"weight": "per_channel_symmetric"})";
   static const std::vector<Key> all = {
-      {"first_layer_bits", "6", bits, ""},  // of one width the others take no other
+      {"first_layer_bits", "6", bits, ""},  // NaiveQuantizer has one width
       {"last_layer_bits", "6", bits, ""},
       {"quant_start_step", "4", train, ""},
       {"quant_dtype", R"({"input": "int"})", kLearned + kRanges, ""},

@@ -21,6 +21,8 @@ std::vector<std::string> floats_of(const std::string& recipe) {
   static const std::map<std::string, std::vector<std::string>> kFloats = {
       {"lenet5-naive", {"conv1", "conv2", "fc1", "fc2", "fc3"}},  // no input is quantized
       {"bnn-vgg-bnn-full", {"features.0"}},                       // images arrive
+      // The first layer stays float, and so the signs behind it are of reals.
+      {"bnn-vgg-best", {"features.2"}},
       // NNI's: two layers in float, the first binary one behind a float activation.
       {"bnn-vgg-bnn", {"features.17", "features.3"}}};
   const auto found = kFloats.find(recipe);
