@@ -1,20 +1,35 @@
-// Inference speed of integer programs: milliseconds per batch, images per second.
+// Inference speed of integer programs: milliseconds per batch and images per second, beside ONNX
+// Runtime on the same network, exported by us, in the same run and with as many threads.
+//
+// The two take turns, because the speed of a shared machine drifts: ours, ONNX Runtime, ours, and
+// so on. Each round of ONNX Runtime is compared with ours just before and after it; the ratio is
+// the median of the rounds', printed with the smallest and the largest.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 
+#include "deploy/export_onnx.h"
 #include "deploy/runtime/program_file.h"
 #include "deploy/runtime/session.h"
+#include "tensor/atomic_file.h"
+#include "tensor/error.h"
+#include "tools/bench_layers.h"
 #include "tools/bench_programs.h"
+#include "tools/shell.h"
 
 namespace {
 
 using namespace halftone;
 using tools::BenchProgram;
+using tools::quoted;
 using Json = nlohmann::ordered_json;
 
 struct Options {
@@ -22,7 +37,8 @@ struct Options {
   std::vector<int64_t> batches = {64, 1};
   int threads = 0, rounds = 3;
   double seconds = 0.5;
-  std::string body;
+  std::string body = integer::bodies().back().name;
+  std::string python = "python3", script = "tools/bench_inference_onnx.py";
   bool json = false;
 };
 
@@ -32,77 +48,225 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
+const integer::Body& body_of(const Options& o) {
+  for (const integer::Body& body : integer::bodies()) {
+    if (body.name == o.body) return body;
+  }
+  throw HALFTONE_ERROR("bench_inference")
+      .at("--body")
+      .expected("a body of this machine")
+      .found(o.body);
+}
+
 // The median time of a batch, repeated for so many seconds.
 double milliseconds(runtime::Session& session, int64_t batch, double seconds) {
   using Clock = std::chrono::steady_clock;
   const runtime::Program& program = session.program();
   std::vector<uint8_t> images(static_cast<size_t>(batch * program.input().shape.size()));
   for (size_t i = 0; i < images.size(); ++i)
-    images[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
+    images[i] = static_cast<uint8_t>(static_cast<uint32_t>(i) * 2654435761u >> 24);
   std::vector<float> results(static_cast<size_t>(batch * program.result().shape.size()));
   std::vector<double> times;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-  for (int warm = 0; warm < 2 || Clock::now() < end; ++warm) {
+  while (times.size() < 4 || Clock::now() < end) {
     const auto start = Clock::now();
     session.run(images.data(), batch, results.data());
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
   }
-  return median(times);
+  return median(std::vector<double>(times.begin() + 1, times.end()));
 }
 
-const integer::Body& chosen_body(const std::string& name) {
-  for (const integer::Body& body : integer::bodies()) {
-    if (body.name == name) return body;
+// {"ms", "version"}, or {"error": the last line that it said}.
+Json run_onnx(const std::string& file, int64_t batch, const Options& o) {
+  const std::string command =
+      fmt::format("{} {} {} {} {} {} 2>&1", quoted(o.python), quoted(o.script), quoted(file), batch,
+                  o.threads, o.seconds);
+  std::FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return {{"error", "cannot start a process"}};
+  std::array<char, 4096> buffer{};
+  std::string last;
+  Json result;
+  while (std::fgets(buffer.data(), buffer.size(), pipe)) {
+    const std::string line(buffer.data(), std::strcspn(buffer.data(), "\n"));
+    const Json j = Json::parse(line, nullptr, false);
+    if (j.is_object()) result = j;
+    if (!line.empty()) last = line;
   }
-  return integer::bodies().back();
+  pclose(pipe);
+  return result.is_null() ? Json{{"error", last}} : result;
 }
 
-Json measure(const BenchProgram& network, const Options& o) {
-  const Context context;
-  const auto program = std::make_shared<const runtime::Program>(
-      tools::compile_bench(context, network).compiled.program);
+// The program as an ONNX file that goes with it.
+class OnnxFile {
+ public:
+  explicit OnnxFile(const runtime::Program& program)
+      : path_(fmt::format("/tmp/bench_inference-{}-{}.onnx", getpid(), program.network)) {
+    write_file_atomically(path_, to_onnx(program));
+  }
+  ~OnnxFile() { std::remove(path_.c_str()); }
+  OnnxFile(const OnnxFile&) = delete;
+  OnnxFile& operator=(const OnnxFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Json measure(runtime::Session& session, const std::string& file, int64_t batch, const Options& o) {
+  std::vector<double> ours = {milliseconds(session, batch, o.seconds)}, theirs, ratios;
+  Json onnx;
+  for (int round = 0; round < o.rounds; ++round) {
+    if (!file.empty() && !onnx.contains("error")) onnx = run_onnx(file, batch, o);
+    ours.push_back(milliseconds(session, batch, o.seconds));
+    if (!onnx.contains("ms")) continue;
+    theirs.push_back(onnx["ms"].get<double>());
+    ratios.push_back(2 * theirs.back() / (ours[ours.size() - 2] + ours.back()));
+  }
+  Json row = {{"network", session.program().network},
+              {"batch", batch},
+              {"threads", o.threads},
+              {"ms", median(ours)},
+              {"images_per_second", 1000.0 * static_cast<double>(batch) / median(ours)}};
+  if (onnx.contains("error")) row["onnxruntime_error"] = onnx["error"];
+  if (ratios.empty()) return row;
+  row["onnxruntime_ms"] = median(theirs), row["onnxruntime_version"] = onnx["version"];
+  row["ratio"] = median(ratios), row["ratios"] = ratios;
+  return row;
+}
+
+void print_row(const Json& r) {
+  fmt::print("{:<16} {:>5} {:>9.3f} {:>9.0f}", r["network"].get<std::string>(),
+             r["batch"].get<int>(), r["ms"].get<double>(), r["images_per_second"].get<double>());
+  if (r.contains("ratio")) {
+    const auto ratios = r["ratios"].get<std::vector<double>>();
+    const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+    fmt::print("  {:>12.3f} {:.2f}x ({:.2f} to {:.2f})", r["onnxruntime_ms"].get<double>(),
+               r["ratio"].get<double>(), *least, *most);
+  }
+  fmt::print("\n");
+  if (r.contains("onnxruntime_error")) {
+    const auto error = r["onnxruntime_error"].get<std::string>();
+    const bool absent = error.find("No module named") != std::string::npos;
+    fmt::print("  {}\n", absent ? "no ONNX Runtime: give --python a Python that has onnxruntime"
+                                : "ONNX Runtime failed: " + error);
+  }
+  std::fflush(stdout);
+}
+
+bool chosen(const Options& o, const std::string& name) {
+  return o.networks.empty() || std::count(o.networks.begin(), o.networks.end(), name) > 0;
+}
+
+Json bench_networks(const Options& o) {
   Json rows = Json::array();
-  runtime::Session session(program, {chosen_body(o.body), o.threads, false});
-  for (const int64_t batch : o.batches) {
-    std::vector<double> ours;
-    for (int round = 0; round < o.rounds; ++round)
-      ours.push_back(milliseconds(session, batch, o.seconds));
-    rows.push_back({{"network", network.name},
+  for (const BenchProgram& network : tools::bench_programs()) {
+    if (!chosen(o, network.name)) continue;
+    const Context context;
+    const tools::CompiledBench made = tools::compile_bench(context, network);
+    const auto program = std::make_shared<const runtime::Program>(made.compiled.program);
+    const auto bytes = static_cast<double>(runtime::to_bytes(*program).size());
+    std::unique_ptr<OnnxFile> file;
+    std::string refused;
+    try {
+      file = std::make_unique<OnnxFile>(*program);
+    } catch (const Error& e) {
+      refused = e.what();
+    }
+    runtime::Session session(program, {body_of(o), o.threads, false});
+    for (const int64_t batch : o.batches) {
+      rows.push_back(measure(session, file == nullptr ? "" : file->path(), batch, o));
+      if (!refused.empty()) rows.back()["onnxruntime_error"] = refused;
+      rows.back()["file_bytes"] = bytes, rows.back()["fp32_bytes"] = made.fp32_bytes;
+      if (!o.json) print_row(rows.back());
+    }
+    if (!o.json) {
+      fmt::print("  file {:.2f} MB, in float {:.2f} MB: 1/{:.1f}\n", bytes / 1e6,
+                 static_cast<double>(made.fp32_bytes) / 1e6,
+                 static_cast<double>(made.fp32_bytes) / bytes);
+    }
+  }
+  return rows;
+}
+
+// The same layer on 8 bits and on one; signs of the image, which both make first, are taken off.
+Json bench_bits(const Options& o) {
+  Json rows = Json::array();
+  for (const tools::BenchLayer& layer : tools::bench_layers()) {
+    const int64_t batch = o.batches.front();
+    const auto ms = [&](const runtime::Program& program) {
+      runtime::Session session(std::make_shared<const runtime::Program>(program),
+                               {body_of(o), o.threads, false});
+      return milliseconds(session, batch, o.seconds / 2);
+    };
+    std::vector<double> eight, one, ratios;
+    for (int round = 0; round < o.rounds; ++round) {
+      const double signs = ms(tools::signs_program(layer));
+      eight.push_back(ms(tools::layer_program(layer, 8)) - signs);
+      one.push_back(ms(tools::layer_program(layer, 1)) - signs);
+      ratios.push_back(eight.back() / one.back());
+    }
+    rows.push_back({{"layer", layer.name},
                     {"batch", batch},
-                    {"threads", o.threads},
-                    {"ms", median(ours)},
-                    {"images_per_second", 1000.0 * static_cast<double>(batch) / median(ours)}});
+                    {"int8_ms", median(eight)},
+                    {"one_bit_ms", median(one)},
+                    {"ratio", median(ratios)},
+                    {"ratios", ratios}});
+    const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+    if (o.json) continue;
+    fmt::print("{:<22} {:>5} {:>9.3f} {:>9.3f} {:.2f}x ({:.2f} to {:.2f})\n", layer.name, batch,
+               median(eight), median(one), median(ratios), *least, *most);
+    std::fflush(stdout);
   }
   return rows;
 }
 
 int run(const Options& o) {
-  Json rows = Json::array();
-  for (const BenchProgram& network : tools::bench_programs()) {
-    if (!o.networks.empty() && std::count(o.networks.begin(), o.networks.end(), network.name) == 0)
-      continue;
-    for (const Json& row : measure(network, o)) {
-      fmt::print("{:<14} {:>5} {:>9.3f} {:>9.0f}\n", row["network"].get<std::string>(),
-                 row["batch"].get<int>(), row["ms"].get<double>(),
-                 row["images_per_second"].get<double>());
-      std::fflush(stdout);
-      rows.push_back(row);
-    }
+  Json all;
+  if (!o.json) {
+    fmt::print("{:<16} {:>5} {:>9} {:>9}  {:>12} {}\n", "network", "batch", "ms", "images/s",
+               "ONNX Runtime", "ratio (rounds)");
   }
+  all["bench_inference"] = bench_networks(o);
+  if (chosen(o, "layers")) {
+    if (!o.json)
+      fmt::print("\n{:<22} {:>5} {:>9} {:>9}\n", "layer", "batch", "int8 ms", "1-bit ms");
+    all["layers"] = bench_bits(o);
+  }
+  if (o.json) fmt::print("{}\n", all.dump());
   return 0;
+}
+
+std::vector<std::string> network_names() {
+  std::vector<std::string> names;
+  for (const BenchProgram& p : tools::bench_programs()) names.push_back(p.name);
+  names.emplace_back("layers");
+  return names;
+}
+
+void add_options(CLI::App& app, Options& o) {
+  app.add_option("networks", o.networks,
+                 "None: all of them; layers: single ones on 8 bits and on one")
+      ->check(CLI::IsMember(network_names()));
+  app.add_option("--batch", o.batches, "Images of a batch")->capture_default_str();
+  app.add_option("--threads", o.threads, "For both sides; 0: all cores");
+  app.add_option("--body", o.body, "The engine's instruction set")->capture_default_str();
+  app.add_option("--seconds", o.seconds, "Of every measurement")->capture_default_str();
+  app.add_option("--rounds", o.rounds, "Turns of ours and ONNX Runtime")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_option("--python", o.python, "A Python that has onnxruntime")
+      ->envname("HALFTONE_PYTHON")
+      ->capture_default_str();
+  app.add_option("--onnx-script", o.script, "ONNX Runtime's half")->capture_default_str();
+  app.add_flag("--json", o.json, "One JSON object instead of the table");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app{"Images per second of integer programs"};
-  app.add_option("networks", o.networks, "None: all of them");
-  app.add_option("--batch", o.batches);
-  app.add_option("--threads", o.threads, "0: all cores");
-  app.add_option("--body", o.body);
-  app.add_option("--seconds", o.seconds);
-  app.add_option("--rounds", o.rounds);
+  CLI::App app{"Images per second of integer programs beside ONNX Runtime, in one run"};
+  add_options(app, o);
   try {
     app.parse(argc, argv);
     if (o.threads == 0) o.threads = Context().threads();

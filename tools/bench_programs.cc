@@ -46,7 +46,10 @@ const std::vector<BenchProgram>& bench_programs() {
   static const std::vector<BenchProgram> all = {
       {"bnn_vgg", "bnn_vgg", "pool_last", "QAT_Quantizer", eight_bits()},
       {"resnet20", "resnet20", "", "QAT_Quantizer", eight_bits()},
-      {"mobilenet_v2", "mobilenet_v2", "", "QAT_Quantizer", eight_bits(kAveraged)}};
+      {"mobilenet_v2", "mobilenet_v2", "", "QAT_Quantizer", eight_bits(kAveraged)},
+      {"bnn_vgg_1bit", "bnn_vgg", "pool_last", "BNNQuantizer",
+       R"([{"quant_types": ["weight", "input"], "quant_bits": 1, "first_layer_bits": {"input": 8},
+            "last_layer_bits": {"weight": 8}, "op_types": ["Conv2d", "Linear"]}])"}};
   return all;
 }
 

@@ -29,6 +29,13 @@ quantizer:
   config_list:
     - {quant_types: [weight], quant_bits: 8, op_types: [Conv2d, Linear]}
 """
+BINARY = """
+quantizer:
+  name: BNNQuantizer
+  config_list:
+    - {quant_types: [weight, input], quant_bits: 1, first_layer_bits: {input: 8}, last_layer_bits: {weight: 8},
+       op_types: [Conv2d, Linear]}
+"""
 C_MAIN = """
 #define LENET5_IMPLEMENTATION
 #define LENET5_SELF_TEST
@@ -42,10 +49,18 @@ int main(void) {
 
 
 class DeployTest(tool_case.CommandCase):
-    def train(self, quantizer=QUANTIZER):
+    def train(self, quantizer=QUANTIZER, *more):
         with open(self.path("recipe.yaml"), "w") as f:
             f.write(RECIPE + quantizer)
-        self.call("train", self.path("recipe.yaml"), "--out", self.path("run"), "--quiet")
+        self.call("train", self.path("recipe.yaml"), "--out", self.path("run"), "--quiet", *more)
+
+    def check_c_header(self):
+        self.call("export", "run", "--format", "c")
+        with open(self.path("main.c"), "w") as f:
+            f.write(C_MAIN)
+        subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Werror", "-I", self.path("run"), "-o", self.path("main"),
+                        self.path("main.c")], check=True)
+        self.assertEqual(subprocess.run([self.path("main")]).returncode, 0)
 
     def test_a_run_is_exported_and_verified(self):
         self.train()
@@ -77,15 +92,19 @@ class DeployTest(tool_case.CommandCase):
         self.train()
         out = self.call("export", "run", "--format", "c").stdout
         self.assertIn("kB of buffer", out)
-        with open(self.path("main.c"), "w") as f:
-            f.write(C_MAIN)
-        subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Werror", "-I", self.path("run"), "-o", self.path("main"),
-                        self.path("main.c")], check=True)
-        self.assertEqual(subprocess.run([self.path("main")]).returncode, 0)
+        self.check_c_header()
         # A checkpoint in place of its folder: the file lies beside it.
         os.remove(self.path("run/model.h"))
         self.call("export", "run/checkpoint.safetensors", "--format", "c")
         self.assertTrue(os.path.exists(self.path("run/model.h")))
+
+    def test_a_binary_network_is_exported_and_verified(self):
+        self.train(BINARY, "--set", "model.variant=hardtanh")
+        report = json.loads(self.call("export", "run", "--json").stdout)
+        bits = {layer["layer"]: layer["weight_bits"] for layer in report["layers"] if "weight_bits" in layer}
+        self.assertEqual(bits, {"conv1": 1, "conv2": 1, "fc1": 1, "fc2": 1, "fc3": 8})
+        self.assertTrue(json.loads(self.call("verify", "run", "--json", "--quiet").stdout)["passes"])
+        self.check_c_header()
 
     def test_a_file_that_is_not_the_runs_is_told(self):
         self.train()
