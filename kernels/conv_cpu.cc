@@ -1,5 +1,9 @@
 // conv.h on the CPU: checks, and the choice of a body.
 #include "kernels/conv.h"
+
+#include <initializer_list>
+
+#include "kernels/check.h"
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
 #include "kernels/conv_winograd.h"
@@ -63,6 +67,13 @@ const ConvBodies& choose_data(const ConvGeometry& g, const Context& context) {
   return choose(g, own_data(g, context));
 }
 
+// The library reads memory, whatever its type.
+void check_floats(const char* op, std::initializer_list<const Tensor*> tensors) {
+  for (const Tensor* t : tensors) {
+    if (t != nullptr) check_dtype(op, "values", *t, DType::kFloat32);
+  }
+}
+
 }  // namespace
 
 void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
@@ -70,6 +81,7 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   const ConvGeometry g = conv_geometry("conv2d", x.shape(), w.shape(), options);
   check_conv_shape("conv2d", "an output of", y, {g.n, g.oh, g.ow, g.o});
   if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
+  check_floats("conv2d", {&x, &w, bias, &y});
   if (y.numel() == 0) return;
   const ConvBodies* fast = algorithm == ConvAlgorithm::kAuto ? winograd(g, g.oh, g.ow) : nullptr;
   const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_forward(g, x.context()));
@@ -83,6 +95,7 @@ ConvGeometry data_geometry(const Tensor& dy, const Tensor& w, const Conv2dOption
   const char* op = "conv2d_backward_data";
   const ConvGeometry g = conv_geometry(op, dx.shape(), w.shape(), options);
   check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
+  check_floats(op, {&dy, &w, &dx});
   return g;
 }
 
@@ -115,6 +128,7 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
   const ConvGeometry g = conv_geometry(op, x.shape(), dw.shape(), options);
   check_conv_shape(op, "an output gradient of", dy, {g.n, g.oh, g.ow, g.o});
   if (dbias != nullptr) check_conv_shape(op, "a bias gradient of", *dbias, {g.o});
+  check_floats(op, {&x, &dy, &dw, dbias});
   if (dy.numel() == 0) {
     dw.fill(0.0f);
     if (dbias != nullptr) dbias->fill(0.0f);

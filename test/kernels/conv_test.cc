@@ -232,4 +232,17 @@ TEST_CASE("convolution: shape errors speak NCHW and OIHW") {
              Catch::Contains("[2, 8, 24, 28]") && Catch::Contains("[2, 8, 24, 27]"));
 }
 
+TEST_CASE("a convolution of anything but float32 is refused") {
+  const Context context;
+  const Tensor x = Tensor::zeros(context, {1, 4, 4, 16}),
+               w = Tensor::zeros(context, {16, 3, 3, 16});
+  const Tensor codes = Tensor::zeros(context, {1, 4, 4, 16}, DType::kUInt8);
+  Tensor y = Tensor::zeros(context, {1, 2, 2, 16}), dx = x.clone(), dw = w.clone();
+  const Tensor half = Tensor::zeros(context, {1, 2, 2, 16}, DType::kBFloat16);
+  REQUIRE_THROWS_WITH(kernels::conv2d(codes, w, nullptr, {}, y), Catch::Contains("float32"));
+  REQUIRE_THROWS_WITH(kernels::conv2d_backward_data(half, w, {}, dx), Catch::Contains("float32"));
+  REQUIRE_THROWS_WITH(kernels::conv2d_backward_weight(x, half, {}, dw, nullptr),
+                      Catch::Contains("float32"));
+}
+
 }  // namespace halftone
