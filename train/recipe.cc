@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -212,6 +213,13 @@ YAML::Node load_yaml(const std::string& yaml, const std::string& file) {
 }
 
 std::string read_text(const std::string& file) {
+  if (std::filesystem::is_directory(file)) {
+    throw HALFTONE_ERROR("recipe")
+        .at(file)
+        .expected("a YAML file")
+        .found("a folder")
+        .fix("--resume " + file + " goes on with a run");
+  }
   std::ifstream in(file);
   std::stringstream text;
   if (in.peek() != std::ifstream::traits_type::eof())

@@ -95,8 +95,15 @@ void YamlFields::get(const std::string& key, int& value, int low, int high) {
 
 void YamlFields::get(const std::string& key, std::vector<int>& values) {
   const YAML::Node node = take(key);
-  if (node.IsDefined() && !YAML::convert<std::vector<int>>::decode(node, values))
-    throw error(key, "a list of integers");
+  if (!node.IsDefined()) return;
+  bool good = node.IsSequence();
+  values.clear();
+  for (size_t i = 0; good && i < node.size(); ++i) {
+    int value = 0;
+    good = YAML::convert<int>::decode(node[i], value);
+    values.push_back(value);
+  }
+  if (!good) throw error(key, "a list of integers");
 }
 
 YamlFields YamlFields::map(const std::string& key) {

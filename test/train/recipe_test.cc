@@ -136,6 +136,15 @@ TEST_CASE("an empty file is an empty recipe") {
   CHECK(load_recipe("/dev/null").model.name == "lenet5");
 }
 
+TEST_CASE("a folder in place of a recipe is refused") {
+  CHECK_THROWS_WITH(load_recipe("/tmp"), Catch::Contains("/tmp") && Catch::Contains("a folder"));
+}
+
+TEST_CASE("a list with something else than integers is refused with its line") {
+  CHECK_THAT(message_of("epochs: 2\nschedule: {name: multi_step, milestones: [3, a]}"),
+             Catch::Contains("r.yaml:2") && Catch::Contains("a list of integers"));
+}
+
 TEST_CASE("a missing recipe file is named") {
   CHECK_THROWS_WITH(load_recipe("/nonexistent/r.yaml"), Catch::Contains("/nonexistent/r.yaml"));
 }
