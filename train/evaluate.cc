@@ -1,9 +1,29 @@
 #include "train/evaluate.h"
 
+#include <cmath>
+
+#include "autograd/anomaly.h"
 #include "kernels/loss.h"
 #include "tensor/memory.h"
 
 namespace halftone {
+namespace {
+
+// Which layer made it: once more, looking at every value.
+[[noreturn]] void refuse_loss(Module& model, const Batch& batch, const Loss& loss, float value) {
+  Error error = HALFTONE_ERROR("evaluate");
+  error.what_happened("the test loss is " + std::to_string(value));
+  try {
+    const DetectNonFinite detect;
+    loss(model(Variable(batch.images)), batch.labels);
+  } catch (const Error& e) {
+    error.found(e.what());
+  }
+  throw error.fix("look for NaN or huge weights; after training, lower optimizer.lr");
+}
+
+}  // namespace
+
 Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset,
                     int64_t batch_size, const Loss& loss, const OnProgress& progress) {
   const EvaluationMode mode(model);
@@ -18,8 +38,9 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
     const Batch batch = loader.next();
     const MemoryStep step(model.context().memory(), "evaluate " + batch.images.shape().str());
     const Variable output = model(Variable(batch.images));
-    result.loss += static_cast<double>(loss(output, batch.labels).value().item<float>()) *
-                   static_cast<double>(batch.labels.numel());
+    const float value = loss(output, batch.labels).value().item<float>();
+    if (!std::isfinite(value)) refuse_loss(model, batch, loss, value);
+    result.loss += static_cast<double>(value) * static_cast<double>(batch.labels.numel());
     correct += kernels::count_correct(output.value(), batch.labels);
     result.images += batch.labels.numel();
     if (progress) progress(result.images, dataset->size());

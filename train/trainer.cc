@@ -220,8 +220,7 @@ void Trainer::step() {
 }
 
 // Errors say at which step they came.
-void Trainer::labelled(const std::function<void()>& work) {
-  const int64_t step = step_ + 1;
+void Trainer::labelled(int64_t step, const std::function<void()>& work) {
   try {
     work();
   } catch (Error& e) {
@@ -293,9 +292,9 @@ void Trainer::reestimate() {
 }
 
 void Trainer::end_of_epoch() {
-  labelled([this] { quantize(); });
-  labelled([this] { reestimate(); });
-  labelled([this] {
+  labelled(step_, [this] { quantize(); });
+  labelled(step_, [this] { reestimate(); });
+  labelled(step_, [this] {
     test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
   });
   add_row(&test_);
@@ -310,8 +309,8 @@ void Trainer::end_of_epoch() {
 // have been calibrated.
 void Trainer::end_without_steps() {
   if (records() || !options_.resume) {
-    labelled([this] { quantize(); });
-    labelled([this] { reestimate(); });
+    labelled(step_, [this] { quantize(); });
+    labelled(step_, [this] { reestimate(); });
     save();
   }
   test_ = evaluate(*network_.model.module, data_.test, recipe_.test_batch_size, loss_);
@@ -323,7 +322,7 @@ TrainResult Trainer::run() {
   start_ = window_start_ = last_save_ = Clock::now();
   network_.model->train();
   while (step_ < total_steps() && !StopSignal::received()) {
-    labelled([this] { step(); });
+    labelled(step_ + 1, [this] { step(); });
     if (hook_) hook_();
     ProgressState p;
     p.epoch_steps = steps_per_epoch_;

@@ -54,7 +54,7 @@ class Trainer {
  private:
   void restore(const Checkpoint& checkpoint);
   void step();
-  void labelled(const std::function<void()>& work);
+  void labelled(int64_t step, const std::function<void()>& work);
   std::string memory_key(const Batch& batch) const;
   void accumulate_batch(const Batch& batch, int64_t parts);
   void check_finite(float loss, const Batch& batch);

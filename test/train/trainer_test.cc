@@ -158,6 +158,20 @@ TEST_CASE("a run whose statistics are re-estimated at its end cannot be lengthen
                     Catch::Contains("epochs 1, as in the run"));
 }
 
+TEST_CASE("what the last step breaks is told by the test behind it") {
+  const test::TempFolder f;
+  const char* const recipe = R"(
+threads: 1
+epochs: 1
+batch_size: 32
+data: {name: generated-digits, train_samples: 64, test_samples: 50}
+model: {name: lenet5, variant: plain}
+optimizer: {name: SGD, lr: 1000000}
+)";
+  Trainer trainer(parse_recipe(recipe, "r.yaml"), quiet(f.path()));
+  CHECK_THROWS_WITH(trainer.run(), Catch::Contains("test loss") && Catch::Contains("step 2"));
+}
+
 TEST_CASE("a run cannot be resumed with fewer epochs than it has had") {
   const test::TempFolder f;
   Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=2"}), quiet(f.path())).run();
