@@ -150,7 +150,7 @@ void check_casts(Machine& machine) {
     std::vector<int32_t> words(1003);
     for (int i = 0; i < 1003; ++i) {
       bytes[i] = static_cast<uint8_t>(i), chars[i] = static_cast<int8_t>(i * 3);
-      words[i] = i * 7654321;
+      words[i] = static_cast<int32_t>(static_cast<uint32_t>(i) * 7654321u);  // both signs
     }
     check_cast<uint8_t, float>(machine, bytes, shift);
     check_cast<int8_t, float>(machine, chars, shift);
