@@ -100,7 +100,7 @@ FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
 
 Variable BinaryQuantize::quantize(const Variable& x) {
   if (!spec().stochastic || !training()) return RuleQuantize::quantize(x);
-  observe_values(x.value());
+  check_unobserved(x);
   Tensor y = Tensor::empty(x.context(), x.shape());
   kernels::binarize_stochastic(x.value(), context().random().stream(), y);
   if (has_alpha()) kernels::binarize_scaled(y, kernels::mean_magnitude(x.value(), true), y);

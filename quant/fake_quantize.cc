@@ -114,9 +114,7 @@ Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
 }
 
 Variable FakeQuantize::quantize(const Variable& x) {
-  // In training the observer has looked.
-  if (!observes() && x.codes() == nullptr && !kernels::all_finite(x.value()))
-    check_finite(kernels::observe_ranges(x.value()));
+  check_unobserved(x);
   if (emits_codes()) return result(x, before_rounding(x.value()));
   Tensor y = Tensor::empty(x.context(), x.shape());
   write_values(x.value(), y);
@@ -149,6 +147,14 @@ int64_t FakeQuantize::count_clipped(const Tensor& x) const {
     clipped += !(nni ? quant_math::ste_mask_nni(v, grid) : quant_math::ste_mask(v, grid));
   }
   return clipped;
+}
+
+void FakeQuantize::check_unobserved(const Variable& x) const {
+  if (!observes() && x.codes() == nullptr) check_finite(x.value());
+}
+
+void FakeQuantize::check_finite(const Tensor& x) const {
+  if (!kernels::all_finite(x)) check_finite(kernels::observe_ranges(x));
 }
 
 void FakeQuantize::check_not_empty(const Shape& shape) const {

@@ -137,6 +137,9 @@ class FakeQuantize : public Module {
   void check_not_empty(const Shape& shape) const;
   // Throws where an end of a range is NaN or infinite, or an activation's passes 2^60.
   void check_finite(const std::vector<kernels::Range>& seen) const;
+  void check_finite(const Tensor& x) const;
+  // The same of what nobody observes: clamping would hide what is wrong with it.
+  void check_unobserved(const Variable& x) const;
 
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }

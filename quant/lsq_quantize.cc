@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/elementwise.h"
 #include "kernels/lsq.h"
 #include "quant/affine_start.h"
 #include "quant/scale_group.h"
@@ -212,13 +211,6 @@ std::optional<LearnedGrid> LsqQuantize::learned_grid(const Shape& x) const {
   const bool plus = learns_offset();
   return LearnedGrid{plus ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g), factor(x),
                      plus};
-}
-
-Variable LsqQuantize::quantize(const Variable& x) {
-  // Later batches are not observed: clamping would hide what is wrong with them.
-  if (x.codes() == nullptr && !kernels::all_finite(x.value()))
-    check_finite(kernels::observe_ranges(x.value()));
-  return FakeQuantize::quantize(x);
 }
 
 void LsqQuantize::after_step() {

@@ -50,9 +50,6 @@ class LsqQuantize : public FakeQuantize {
 
   Variable scale, offset;
 
- protected:
-  Variable quantize(const Variable& x) override;
-
  private:
   friend class LsqGroup;
   bool learns_offset() const { return offset.defined(); }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/elementwise.h"
 #include "nn/input_check.h"
 
 namespace halftone {
@@ -14,12 +13,7 @@ RuleQuantize::RuleQuantize(const Context& context, const FakeQuantizeArgs& args)
 
 void RuleQuantize::observe_values(const Tensor& x) {
   check_not_empty(x.shape());
-  if (!kernels::all_finite(x)) check_finite(kernels::observe_ranges(x));
-}
-
-Variable RuleQuantize::quantize(const Variable& x) {
-  if (training()) observe_values(x.value());
-  return FakeQuantize::quantize(x);
+  check_finite(x);
 }
 
 int64_t RuleQuantize::count_clipped(const Tensor& x) const {

@@ -21,8 +21,6 @@ class RuleQuantize : public FakeQuantize {
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
 
  protected:
-  // In training NaN and infinities throw: no code would show them.
-  Variable quantize(const Variable& x) override;
   bool is_weight() const { return type() == QuantType::kWeight; }
 };
 
