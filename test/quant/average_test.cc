@@ -120,8 +120,7 @@ TEST_CASE("averages of codes in training: means of the sums, the gradient of an 
   const Variable x(Codes{Tensor::from<uint8_t>(c, Shape{1, 3, 3, 1}, {0, 10, 20, 3, 5, 7, 1, 2, 9}),
                          QuantParams{0.5f, 4, 0, 255}});
   const Variable leaf(Tensor::zeros(c, {1, 3, 3, 1}), true);
-  const Variable in = make_result(
-      {"test", {leaf}, [](const Tensor& dy, GradSink& sink) { sink.put(0, dy); }}, *x.codes());
+  const Variable in = as_codes(leaf, *x.codes());
   Variable y = p.net->children()[2](in);
   REQUIRE(y.codes() == nullptr);
   const float ninth = 0.5f / 9.0f;  // padding counts; codes around the zero point 4
@@ -147,8 +146,7 @@ TEST_CASE("averages of codes in evaluation: the gradient of the quantized means"
     for (const bool training : {false, true}) {
       pool.train(training);  // means, and the quantizer behind them
       const Variable leaf(Tensor::zeros(c, {1, 3, 3, 1}), true);
-      Variable y = pool(make_result(
-          {"test", {leaf}, [](const Tensor& dy, GradSink& sink) { sink.put(0, dy); }}, codes));
+      Variable y = pool(as_codes(leaf, codes));
       REQUIRE((y.codes() == nullptr) == training);
       if (training) y = q(y);
       for (Variable v : q.learned()) v.zero_grad();

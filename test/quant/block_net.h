@@ -1,6 +1,7 @@
 // A residual block, and a run of it under a quantizer.
 #pragma once
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -24,6 +25,17 @@ inline std::string with(const std::string& more) {
 inline std::string outputs(const std::string& type, int bits = 8) {
   return R"({"quant_types": ["output"], "quant_bits": )" + std::to_string(bits) +
          R"(, "op_types": [")" + type + "\"]}";
+}
+
+// y = a + b where a is signed (zero at 128), b and y are not, all on one scale; with a ReLU.
+inline void check_sum_of_codes(const Codes& a, const Codes& b, const Codes& y) {
+  REQUIRE((a.params.zero_point == 128 && b.params.zero_point == 0));
+  REQUIRE(y.params.zero_point == 0);
+  REQUIRE((a.params.scale == y.params.scale && b.params.scale == y.params.scale));
+  for (int64_t i = 0; i < y.values.numel(); ++i) {
+    const int qa = a.values.data<uint8_t>()[i], qb = b.values.data<uint8_t>()[i];
+    REQUIRE(y.values.data<uint8_t>()[i] == std::min(std::max(qa + qb - 128, 0), 255));
+  }
 }
 
 // relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(relu0(conv0(x)))), and a last convolution.

@@ -18,6 +18,12 @@ inline ContextOptions two_threads(uint64_t seed = 3) {
   return o;
 }
 
+// Codes with a gradient that goes to `leaf` as it comes.
+inline Variable as_codes(const Variable& leaf, Codes codes) {
+  return make_result({"test", {leaf}, [](const Tensor& dy, GradSink& sink) { sink.put(0, dy); }},
+                     std::move(codes));
+}
+
 // Deterministic values in [lo, hi].
 inline Tensor spread(const Context& context, const Shape& shape, float lo, float hi, int k = 1) {
   std::vector<float> v(shape.numel());

@@ -62,13 +62,7 @@ TEST_CASE("LSQ, a residual sum: one learned scale under all names, codes that ad
         if (!train) run.evaluate();
         const Codes &a = codes_of(run.net->branch), &b = codes_of(run.net->skip),
                     &y = codes_of(run.net->sum);
-        REQUIRE((a.params.zero_point == 128 && b.params.zero_point == 0));
-        REQUIRE(y.params.zero_point == 0);
-        REQUIRE((a.params.scale == y.params.scale && b.params.scale == y.params.scale));
-        for (int64_t i = 0; i < y.values.numel(); ++i) {
-          const int qa = a.values.data<uint8_t>()[i], qb = b.values.data<uint8_t>()[i];
-          REQUIRE(y.values.data<uint8_t>()[i] == std::min(std::max(qa + qb - 128, 0), 255));
-        }
+        check_sum_of_codes(a, b, y);
       }
     }
   }
@@ -103,10 +97,6 @@ TEST_CASE("LSQ, the gradient of a shared scale: every member's closed form, summ
     return Variable(Codes{Tensor::from(run.c, Shape{1, 1, 2, 4}, q), p});
   };
   const Variable a(spread(run.c, {1, 1, 2, 4}, -1, 1), true);
-  const auto as_codes = [](const Variable& leaf, const Codes& codes) {
-    return make_result({"test", {leaf}, [](const Tensor& dy, GradSink& sink) { sink.put(0, dy); }},
-                       codes);
-  };
   run.optimizer->zero_grad();
   Variable s = run.net->at("relu2")(
       (*run.net->at("add").get())({as_codes(a, *input(qa, 128).codes()), input(qb, 0)}));
