@@ -17,4 +17,16 @@ DataPair load_data(const Context& context, const DataRecipe& recipe) {
   return {load_split(context, recipe, Split::kTrain), load_split(context, recipe, Split::kTest)};
 }
 
+std::unique_ptr<Loader> training_loader(const Context& context, const Recipe& recipe,
+                                        const std::shared_ptr<const Dataset>& set) {
+  LoaderOptions options;
+  options.batch_size = recipe.batch_size;
+  options.workers = recipe.data.workers;
+  options.seed = static_cast<uint64_t>(recipe.seed);
+  options.drop_last = recipe.data.drop_last;
+  options.augmentation.pad = recipe.data.pad_crop;
+  options.augmentation.flip = recipe.data.flip;
+  return std::make_unique<Loader>(context, set, options);
+}
+
 }  // namespace halftone

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "data/dataset.h"
+#include "data/loader.h"
 #include "train/recipe.h"
 
 namespace halftone {
@@ -14,5 +14,8 @@ struct DataPair {
 DataPair load_data(const Context& context, const DataRecipe& recipe);
 std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe,
                                           Split split);
+// Shuffled and augmented batches of a training set, as the recipe has them.
+std::unique_ptr<Loader> training_loader(const Context& context, const Recipe& recipe,
+                                        const std::shared_ptr<const Dataset>& set);
 
 }  // namespace halftone

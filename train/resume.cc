@@ -5,19 +5,13 @@
 #include <filesystem>
 #include <map>
 
+#include "train/run_folder.h"
 #include "train/yaml_json.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string fresh_folder(const std::string& name) {
-  for (int i = 1;; ++i) {
-    const std::string path = "runs/" + name + "-" + std::to_string(i);
-    if (!fs::exists(path)) return path;
-  }
-}
 
 // The recipe as dotted keys and their values; lists count as one value.
 std::map<std::string, std::string> dotted_keys(const YAML::Node& node,
@@ -101,7 +95,7 @@ Recipe prepare_run(const std::string& recipe_file, const std::vector<std::string
         .fix("halftone train examples/recipes/quickstart.yaml");
   }
   const Recipe recipe = load_recipe(recipe_file, overrides);
-  options.out = out.empty() ? fresh_folder(recipe.name) : out;
+  options.out = out.empty() ? new_run_folder("train", "", "runs/" + recipe.name) : out;
   if (fs::exists(options.out + "/checkpoint.safetensors")) {
     throw HALFTONE_ERROR("train")
         .at(options.out)

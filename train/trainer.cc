@@ -28,18 +28,6 @@ Context make_context(const Recipe& recipe) {
   return Context(options);
 }
 
-std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe,
-                                    const DataPair& data) {
-  LoaderOptions options;
-  options.batch_size = recipe.batch_size;
-  options.workers = recipe.data.workers;
-  options.seed = static_cast<uint64_t>(recipe.seed);
-  options.drop_last = recipe.data.drop_last;
-  options.augmentation.pad = recipe.data.pad_crop;
-  options.augmentation.flip = recipe.data.flip;
-  return std::make_unique<Loader>(context, data.train, options);
-}
-
 int64_t count_steps(const Loader& loader, const Recipe& recipe) {
   return (loader.batches_per_epoch() + recipe.accumulate - 1) / recipe.accumulate;
 }
@@ -78,7 +66,7 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       options_(options),
       context_(make_context(recipe)),
       data_(load_data(context_, recipe.data)),
-      loader_(make_loader(context_, recipe, data_)),
+      loader_(training_loader(context_, recipe, data_.train)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
       network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_,
                              NetworkUse::kTraining)),

@@ -48,17 +48,6 @@ Parts split(const DataPair& data, int64_t held_out) {
   return parts;
 }
 
-std::unique_ptr<Loader> make_loader(const Context& context, const Recipe& recipe,
-                                    const DatasetPtr& set) {
-  LoaderOptions options;
-  options.batch_size = recipe.batch_size;
-  options.workers = recipe.data.workers;
-  options.seed = static_cast<uint64_t>(recipe.seed);
-  options.augmentation.pad = recipe.data.pad_crop;
-  options.augmentation.flip = recipe.data.flip;
-  return std::make_unique<Loader>(context, set, options);
-}
-
 // Test accuracies, in percent, and what chose them.
 struct Results {
   double last = 0, best_on_test = -1, at_best_held_out = 0, best_held_out = -1;
@@ -89,7 +78,7 @@ class Experiment {
       : recipe_(recipe),
         context_({{}, recipe.threads, static_cast<uint64_t>(recipe.seed)}),
         parts_(split(load_data(context_, recipe.data), a.held_out)),
-        loader_(make_loader(context_, recipe, parts_.train)),
+        loader_(training_loader(context_, recipe, parts_.train)),
         network_(
             build_network(context_, recipe, loader_->batches_per_epoch(), NetworkUse::kTraining)),
         schedule_(build_schedule(recipe.schedule, loader_->batches_per_epoch(), recipe.epochs)),
