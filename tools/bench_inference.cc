@@ -9,10 +9,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -21,6 +19,7 @@
 #include "deploy/runtime/session.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
+#include "tools/bench_command.h"
 #include "tools/bench_layers.h"
 #include "tools/bench_programs.h"
 #include "tools/shell.h"
@@ -29,6 +28,7 @@ namespace {
 
 using namespace halftone;
 using tools::BenchProgram;
+using tools::median;
 using tools::quoted;
 using Json = nlohmann::ordered_json;
 
@@ -41,12 +41,6 @@ struct Options {
   std::string python = "python3", script = "tools/bench_inference_onnx.py";
   bool json = false;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 const integer::Body& body_of(const Options& o) {
   for (const integer::Body& body : integer::bodies()) {
@@ -78,22 +72,10 @@ double milliseconds(runtime::Session& session, int64_t batch, double seconds) {
 
 // {"ms", "version"}, or {"error": the last line that it said}.
 Json run_onnx(const std::string& file, int64_t batch, const Options& o) {
-  const std::string command =
-      fmt::format("{} {} {} {} {} {} 2>&1", quoted(o.python), quoted(o.script), quoted(file), batch,
-                  o.threads, o.seconds);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return {{"error", "cannot start a process"}};
-  std::array<char, 4096> buffer{};
-  std::string last;
-  Json result;
-  while (std::fgets(buffer.data(), buffer.size(), pipe)) {
-    const std::string line(buffer.data(), std::strcspn(buffer.data(), "\n"));
-    const Json j = Json::parse(line, nullptr, false);
-    if (j.is_object()) result = j;
-    if (!line.empty()) last = line;
-  }
-  pclose(pipe);
-  return result.is_null() ? Json{{"error", last}} : result;
+  const tools::Outcome outcome =
+      tools::run_command(fmt::format("{} {} {} {} {} {}", quoted(o.python), quoted(o.script),
+                                     quoted(file), batch, o.threads, o.seconds));
+  return outcome.result.is_null() ? Json{{"error", outcome.last_line}} : outcome.result;
 }
 
 // The program as an ONNX file that goes with it.

@@ -7,13 +7,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
+#include "tools/bench_command.h"
 #include "tools/bench_kernel_ops.h"
 #include "tools/shell.h"
 
@@ -60,18 +59,10 @@ void measure(const BenchOp& copy, int rounds, Row& row) {
 Json run_torch(const Options& o, int64_t pixels) {
   const std::string command = fmt::format(
       "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
-      "8589934592 {} {} {} {} {} 2>&1",
+      "8589934592 {} {} {} {} {}",
       quoted(o.python), quoted(o.script), pixels, o.threads, o.rounds);
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) return Json::object();
-  Json result = Json::object();
-  std::array<char, 1 << 16> buffer{};
-  while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), pipe)) {
-    const Json j = Json::parse(std::string(buffer.data()), nullptr, false);
-    if (j.is_object()) result = j;
-  }
-  pclose(pipe);
-  return result;
+  const Json result = tools::run_command(command).result;
+  return result.is_null() ? Json::object() : result;
 }
 
 Json json_of(const Row& row, int64_t elements, const Json& torch) {

@@ -11,14 +11,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "tensor/context.h"
 #include "tensor/error.h"
+#include "tools/bench_command.h"
 #include "tools/bench_train_step.h"
 #include "tools/shell.h"
 
@@ -26,7 +25,10 @@ namespace {
 
 using namespace halftone;
 using tools::BenchNetwork;
+using tools::median;
+using tools::Outcome;
 using tools::quoted;
+using tools::run_command;
 using Json = nlohmann::ordered_json;
 
 struct Options {
@@ -37,32 +39,6 @@ struct Options {
   bool json = false;
   std::vector<std::string> child;  // network, quantizer: set in the measuring process
 };
-
-// What a command printed: its JSON object (null when there was none), and the last line that was
-// not JSON.
-struct Outcome {
-  Json result;
-  std::string last_line;
-};
-
-Outcome run_command(const std::string& command) {
-  Outcome outcome;
-  std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  if (!pipe) return {nullptr, "cannot start a process"};
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), pipe)) {
-    const std::string line(buffer.data(), std::strcspn(buffer.data(), "\n"));
-    const Json j = Json::parse(line, nullptr, false);
-    if (j.is_object()) {
-      outcome.result = j;
-    } else if (!line.empty()) {
-      outcome.last_line = line;
-    }
-  }
-  const int status = pclose(pipe);
-  if (outcome.last_line.empty()) outcome.last_line = fmt::format("ended with status {}", status);
-  return outcome;
-}
 
 Json run_torch(const BenchNetwork& n, const std::string& quantizer, const Options& o,
                const std::string& form) {
@@ -90,12 +66,6 @@ Json run_ours(const BenchNetwork& n, const std::string& quantizer, const Options
         .found(outcome.last_line);
   }
   return outcome.result;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 // What a comparison has measured. ours[i] and ours[i + 1] stand before and after rounds[i], of
