@@ -88,40 +88,11 @@ void tile(const BitSlab& b, PixelWalk& walk, const Sink& sink) {
   }
 }
 
-// Entry P of the table is the tile of P pixels.
-template <int V, class Sink, class Sequence>
-struct Tiles;
-template <int V, class Sink, int... P>
-struct Tiles<V, Sink, std::integer_sequence<int, P...>> {
-  using Tile = void (*)(const BitSlab&, PixelWalk&, const Sink&);
-  static constexpr Tile kTable[] = {nullptr, tile<P + 1, V, Sink>...};
-};
-
-template <int V, class Sink>
-void multiply_into(const BitSlab& b) {
-  constexpr int kMax = kMaxPixels<V>;
-  using Table = Tiles<V, Sink, std::make_integer_sequence<int, kMax>>;
-  const Sink sink(b.slab);
-  PixelWalk walk(b.slab.first, b.slab.height, b.slab.width);
-  const int64_t pixels = b.slab.last - b.slab.first, tiles = (pixels + kMax - 1) / kMax;
-  for (int64_t i = 0; i < tiles; ++i)
-    Table::kTable[pixels * (i + 1) / tiles - pixels * i / tiles](b, walk, sink);
-}
-
-template <int V>
-void multiply_vectors(const BitSlab& b) {
-  if (b.slab.codes != nullptr) return multiply_into<V, ToCodes<V>>(b);
-  if (b.slab.reals != nullptr) return multiply_into<V, ToReals<V>>(b);
-  multiply_into<V, ToSums<V>>(b);
-}
+#include "kernels/integer/products_avx512_tiles.h"
 
 }  // namespace
 
-void multiply_bits_avx512(const BitSlab& b) {
-  if (b.slab.vectors == 1) return multiply_vectors<1>(b);
-  if (b.slab.vectors == 2) return multiply_vectors<2>(b);
-  multiply_vectors<4>(b);
-}
+void multiply_bits_avx512(const BitSlab& b) { multiply_tiles(b); }
 
 void pack_bits_avx512(const uint8_t* codes, int64_t pixels, int32_t channels, uint8_t* bits) {
   const __m512i two = _mm512_set1_epi8(2);

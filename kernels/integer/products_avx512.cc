@@ -63,38 +63,7 @@ void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
   for (int p = 0; p < P; ++p) sink(s, acc[p], to[p]);
 }
 
-// Entry P of the table is the tile of P pixels.
-template <int V, class Sink, class Sequence>
-struct Tiles;
-template <int V, class Sink, int... P>
-struct Tiles<V, Sink, std::integer_sequence<int, P...>> {
-  using Tile = void (*)(const Slab&, PixelWalk&, const Sink&);
-  static constexpr Tile kTable[] = {nullptr, tile<P + 1, V, Sink>...};
-};
-
-template <int V, class Sink>
-void multiply_into(const Slab& s) {
-  constexpr int kMax = kMaxPixels<V>;
-  using Table = Tiles<V, Sink, std::make_integer_sequence<int, kMax>>;
-  const Sink sink(s);
-  PixelWalk walk(s.first, s.height, s.width);
-  const int64_t pixels = s.last - s.first, tiles = (pixels + kMax - 1) / kMax;
-  for (int64_t i = 0; i < tiles; ++i)
-    Table::kTable[pixels * (i + 1) / tiles - pixels * i / tiles](s, walk, sink);
-}
-
-template <int V>
-void multiply_vectors(const Slab& s) {
-  if (s.codes != nullptr) return multiply_into<V, ToCodes<V>>(s);
-  if (s.reals != nullptr) return multiply_into<V, ToReals<V>>(s);
-  multiply_into<V, ToSums<V>>(s);
-}
-
-void multiply(const Slab& s) {
-  if (s.vectors == 1) return multiply_vectors<1>(s);
-  if (s.vectors == 2) return multiply_vectors<2>(s);
-  multiply_vectors<4>(s);
-}
+#include "kernels/integer/products_avx512_tiles.h"
 
 template <int V>
 void finish_pooled_vectors(const PooledSlab& s) {
@@ -205,8 +174,8 @@ void depthwise_avx512(const Depthwise& d) {
 
 }  // namespace
 
-const Body kAvx512Body{"avx512-vnni",    multiply, finish_pooled_avx512,
-                       depthwise_avx512, nullptr,  nullptr};
+const Body kAvx512Body{
+    "avx512-vnni", multiply_tiles<Slab>, finish_pooled_avx512, depthwise_avx512, nullptr, nullptr};
 
 }  // namespace halftone::integer
 #endif

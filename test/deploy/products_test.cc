@@ -4,16 +4,12 @@
 #include <string>
 
 #include "kernels/integer/products.h"
+#include "test/deploy/numbers.h"
 
 using namespace halftone::integer;
+using halftone::test::Numbers;
 
 namespace {
-
-struct Numbers {
-  uint32_t state = 7;
-  uint32_t next() { return (state = state * 1664525u + 1013904223u) >> 8; }
-  int32_t below(int32_t n) { return static_cast<int32_t>(next() % static_cast<uint32_t>(n)); }
-};
 
 enum class Fill { kRandom, kLargest, kSmallest };
 
@@ -41,7 +37,7 @@ uint8_t code_of(int32_t sum, float multiplier, const CodeRange& r) {
 struct SlabCase {
   SlabCase(int32_t vectors, int32_t channels, int64_t run_count, int64_t run_bytes, Fill fill)
       : run_count(run_count), run_bytes(run_bytes) {
-    Numbers numbers;
+    Numbers numbers{7};
     x.resize(2 * 4096);
     weights.resize(static_cast<size_t>(vectors * kLanes * run_count * run_bytes));
     fill_codes(numbers, fill, x), fill_weights(numbers, fill, weights);
@@ -192,7 +188,7 @@ TEST_CASE("sums wrap modulo 2^32, and codes saturate, in every body") {
 }
 
 TEST_CASE("every body pools sums, the smallest where they fall") {
-  Numbers numbers;
+  Numbers numbers{7};
   const int32_t width = 5, height = 6;
   for (const int32_t vectors : {1, 2, 4}) {
     const int32_t lanes = vectors * kLanes;
@@ -236,7 +232,7 @@ struct DepthwiseCase {
 };
 
 void check_depthwise(const DepthwiseCase& c) {
-  Numbers numbers;
+  Numbers numbers{7};
   const int32_t side = 4, in = (side - 1) * c.stride + 1 + (5 - 1) * c.dilation;
   const int32_t blocks = (c.channels + kDepthwiseBlock - 1) / kDepthwiseBlock;
   const int32_t quads = (c.kernel_h + kQuad - 1) / kQuad, lanes = blocks * kDepthwiseBlock;

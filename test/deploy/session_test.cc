@@ -9,17 +9,13 @@
 #include "deploy/oracle.h"
 #include "deploy/runtime/binary.h"
 #include "deploy/runtime/session.h"
+#include "test/deploy/numbers.h"
 
 using namespace halftone;
 using namespace halftone::runtime;
+using halftone::test::Numbers;
 
 namespace {
-
-struct Numbers {
-  uint32_t state = 3;
-  uint32_t next() { return (state = state * 1664525u + 1013904223u) >> 8; }
-  int32_t below(int32_t n) { return static_cast<int32_t>(next() % static_cast<uint32_t>(n)); }
-};
 
 struct ConvolutionSpec {
   int32_t channels = 8, kernel = 3, stride = 1, pad = 1, dilation = 1, groups = 1, pad_code = -1;
@@ -128,7 +124,7 @@ class Builder {
   }
 
   Program p;
-  Numbers numbers;
+  Numbers numbers{3};
 
  private:
   static constexpr int32_t kZero = 100;
@@ -182,7 +178,7 @@ void check(const Program& program, int64_t images) {
   check_program(program);
   const auto shared = std::make_shared<const Program>(program);
   const int64_t size = program.input().shape.size(), out = program.result().shape.size();
-  Numbers numbers;
+  Numbers numbers{3};
   std::vector<uint8_t> bytes(static_cast<size_t>(images * size));
   for (uint8_t& b : bytes) b = static_cast<uint8_t>(numbers.below(256));
   std::vector<std::vector<uint8_t>> want(program.values.size());

@@ -1,4 +1,5 @@
-#include <array>
+#include <zlib.h>
+
 #include <vector>
 
 #include "deploy/runtime/program_file.h"
@@ -72,26 +73,12 @@ Program whole_program() {
   return p;
 }
 
-uint32_t crc32(const char* data, size_t size) {
-  static const std::array<uint32_t, 256> table = [] {
-    std::array<uint32_t, 256> t{};
-    for (uint32_t n = 0; n < 256; ++n) {
-      t[n] = n;
-      for (int k = 0; k < 8; ++k) t[n] = (t[n] & 1) != 0 ? 0xedb88320u ^ (t[n] >> 1) : t[n] >> 1;
-    }
-    return t;
-  }();
-  uint32_t crc = 0xffffffffu;
-  for (size_t i = 0; i < size; ++i)
-    crc = table[(crc ^ static_cast<uint8_t>(data[i])) & 0xff] ^ (crc >> 8);
-  return ~crc;
-}
-
 // Checksum and length fit again, so that mutations reach the checks behind them.
 void mend_header(std::string* bytes) {
   if (bytes->size() <= kHeader) return;
   const uint64_t body = bytes->size() - kHeader;
-  const uint32_t sum = crc32(bytes->data() + kHeader, body);
+  const auto* from = reinterpret_cast<const Bytef*>(bytes->data() + kHeader);
+  const auto sum = static_cast<uint32_t>(crc32(0, from, static_cast<uInt>(body)));
   bytes->replace(12, 4, reinterpret_cast<const char*>(&sum), 4);
   bytes->replace(16, 8, reinterpret_cast<const char*>(&body), 8);
 }
