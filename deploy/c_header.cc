@@ -86,7 +86,7 @@ class Writer {
   // A C expression of a tensor's first code.
   std::string place(int32_t value) const {
     if (value == 0) return "image";
-    if (plan_.offset[value] < 0 || &program_.values[value] == &program_.result()) return "result";
+    if (value + 1 == static_cast<int32_t>(program_.values.size())) return "result";
     return fmt::format("ht_buffer + {}", plan_.offset[value]);
   }
 
