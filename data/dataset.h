@@ -44,8 +44,8 @@ struct DatasetOptions {
 std::vector<std::string> dataset_names();
 // One line about a set, for `halftone list datasets`.
 std::string dataset_summary(const std::string& name);
-// True for the sets that need no files.
-bool is_generated(const std::string& name);
+// Whether a set takes a member of DatasetOptions, named as there; data_dir: all that need files.
+bool dataset_takes(const std::string& name, const std::string& option);
 
 Dataset load_dataset(const Context& context, const std::string& name, Split split,
                      const DatasetOptions& options = {});

@@ -16,39 +16,48 @@ namespace {
 struct Entry {
   const char* name;
   const char* summary;
-  // Which options it takes; `limit` is taken by all.
-  bool takes_data_dir, takes_seed, takes_coarse, takes_sizes;
+  std::vector<std::string> options;  // that it takes, beside `limit`
   std::function<Dataset(const Context&, Split, const DatasetOptions&)> load;
 };
 
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> list = {
-      {"mnist", "handwritten digits, 28x28 grey, 60,000 / 10,000 (IDX files)", true, false, false,
-       false,
+      {"mnist",
+       "handwritten digits, 28x28 grey, 60,000 / 10,000 (IDX files)",
+       {"data_dir"},
        [](const Context& c, Split s, const DatasetOptions& o) {
          return load_mnist(c, s, o.data_dir);
        }},
-      {"fashion-mnist", "clothes, 28x28 grey, 60,000 / 10,000 (IDX files)", true, false, false,
-       false,
+      {"fashion-mnist",
+       "clothes, 28x28 grey, 60,000 / 10,000 (IDX files)",
+       {"data_dir"},
        [](const Context& c, Split s, const DatasetOptions& o) {
          return load_fashion_mnist(c, s, o.data_dir);
        }},
-      {"cifar10", "photographs of ten classes, 32x32 colour, 50,000 / 10,000 (binary files)", true,
-       false, false, false,
+      {"cifar10",
+       "photographs of ten classes, 32x32 colour, 50,000 / 10,000 (binary files)",
+       {"data_dir"},
        [](const Context& c, Split s, const DatasetOptions& o) {
          return load_cifar10(c, s, o.data_dir);
        }},
-      {"cifar100", "photographs of 100 classes (coarse_labels: 20), 32x32 colour, 50,000 / 10,000",
-       true, false, true, false,
+      {"cifar100",
+       "photographs of 100 classes (coarse_labels: 20), 32x32 colour, 50,000 / 10,000",
+       {"data_dir", "coarse_labels"},
        [](const Context& c, Split s, const DatasetOptions& o) {
          return load_cifar100(c, s, o.data_dir, o.coarse_labels);
        }},
-      {"image-folder", "JPEG and PNG files in DIR/train/CLASS/ and DIR/test/CLASS/", true, false,
-       false, true, load_image_folder},
-      {"generated-colour", "shapes of ten kinds, 32x32 colour, 50,000 / 10,000 (no files)", false,
-       true, false, false, make_generated_colour},
-      {"generated-digits", "stroke models of the digits, 28x28 grey, 60,000 / 10,000 (no files)",
-       false, true, false, false, make_generated_digits},
+      {"image-folder",
+       "JPEG and PNG files in DIR/train/CLASS/ and DIR/test/CLASS/",
+       {"data_dir", "resize", "crop"},
+       load_image_folder},
+      {"generated-colour",
+       "shapes of ten kinds, 32x32 colour, 50,000 / 10,000 (no files)",
+       {"seed"},
+       make_generated_colour},
+      {"generated-digits",
+       "stroke models of the digits, 28x28 grey, 60,000 / 10,000 (no files)",
+       {"seed"},
+       make_generated_digits},
   };
   return list;
 }
@@ -60,8 +69,12 @@ const Entry& entry(const std::string& name) {
   throw_unknown_name("load data set", name, dataset_names());
 }
 
-void refuse(const Entry& e, bool given, bool taken, const std::string& option) {
-  if (!given || taken) return;
+bool takes(const Entry& e, const std::string& option) {
+  return std::find(e.options.begin(), e.options.end(), option) != e.options.end();
+}
+
+void refuse(const Entry& e, bool given, const std::string& option) {
+  if (!given || takes(e, option)) return;
   throw HALFTONE_ERROR("load data set")
       .at(e.name)
       .what_happened(std::string(e.name) + " does not take the option '" + option + "'")
@@ -69,11 +82,11 @@ void refuse(const Entry& e, bool given, bool taken, const std::string& option) {
 }
 
 void check_options(const Entry& e, const DatasetOptions& o) {
-  refuse(e, !o.data_dir.empty(), e.takes_data_dir, "data_dir");
-  refuse(e, o.seed != 0, e.takes_seed, "seed");
-  refuse(e, o.coarse_labels, e.takes_coarse, "coarse_labels");
-  refuse(e, o.resize != 0, e.takes_sizes, "resize");
-  refuse(e, o.crop != 0, e.takes_sizes, "crop");
+  refuse(e, !o.data_dir.empty(), "data_dir");
+  refuse(e, o.seed != 0, "seed");
+  refuse(e, o.coarse_labels, "coarse_labels");
+  refuse(e, o.resize != 0, "resize");
+  refuse(e, o.crop != 0, "crop");
   if (o.limit < 0 || o.resize < 0 || o.crop < 0) {
     throw HALFTONE_ERROR("load data set")
         .at(e.name)
@@ -91,7 +104,9 @@ std::vector<std::string> dataset_names() {
 }
 
 std::string dataset_summary(const std::string& name) { return entry(name).summary; }
-bool is_generated(const std::string& name) { return !entry(name).takes_data_dir; }
+bool dataset_takes(const std::string& name, const std::string& option) {
+  return takes(entry(name), option);
+}
 
 Dataset load_dataset(const Context& context, const std::string& name, Split split,
                      const DatasetOptions& options) {

@@ -46,6 +46,7 @@ void check_all_used(const std::vector<ParameterGroup>& groups, const std::vector
     for (int i : group_of) used = used || i == static_cast<int>(g);
     if (!used) {
       throw HALFTONE_ERROR("optimizer")
+          .at("groups[" + std::to_string(g) + "]")
           .expected("parameters that match \"" + groups[g].pattern + "\"")
           .found("none that an earlier group has not taken");
     }

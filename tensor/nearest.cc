@@ -30,6 +30,20 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+// The candidate that has the longest beginning in common with `word`: all of either, if it has
+// three letters, or half the word.
+std::string same_beginning(const std::string& word, const std::vector<std::string>& candidates) {
+  std::string best;
+  size_t best_length = 2;
+  for (const std::string& c : candidates) {
+    size_t n = 0;
+    while (n < std::min(word.size(), c.size()) && same_letter(word[n], c[n])) ++n;
+    const bool whole = n == word.size() || n == c.size();
+    if (n > best_length && (whole || 2 * n > word.size())) best = c, best_length = n;
+  }
+  return best;
+}
+
 }  // namespace
 
 std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates) {
@@ -39,7 +53,8 @@ std::string nearest_name(const std::string& word, const std::vector<std::string>
     const size_t d = edit_distance(word, c);
     if (d < best_distance) best = c, best_distance = d;
   }
-  return best_distance <= std::max<size_t>(2, word.size() / 3) ? best : "";
+  if (best_distance <= std::max<size_t>(2, word.size() / 3)) return best;
+  return same_beginning(word, candidates);
 }
 
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& candidates) {

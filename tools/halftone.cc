@@ -1,8 +1,23 @@
 // The command line: halftone train | eval | quantize | import | inspect | export | verify | list.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
+#include "tensor/nearest.h"
 #include "tools/command_line.h"
+
+namespace {
+
+// CLI11 only says that a subcommand is required.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* c : app.get_subcommands(nullptr)) names.push_back(c->get_name());
+  if (std::find(names.begin(), names.end(), argv[1]) == names.end())
+    halftone::throw_unknown_name("command", argv[1], names);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace halftone::tools;
@@ -26,6 +41,7 @@ int main(int argc, char** argv) {
   add_verify(app, code);
   add_list(app, code);
   try {
+    check_command(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e);

@@ -10,7 +10,22 @@ std::shared_ptr<const Dataset> load_split(const Context& context, const DataReci
   options.resize = recipe.resize;
   options.crop = recipe.crop;
   options.limit = split == Split::kTrain ? recipe.train_samples : recipe.test_samples;
-  return std::make_shared<const Dataset>(load_dataset(context, recipe.name, split, options));
+  try {
+    return std::make_shared<const Dataset>(load_dataset(context, recipe.name, split, options));
+  } catch (Error& e) {
+    throw e.inside(recipe.lines.at(recipe.dir.empty() ? "name" : "dir"));
+  }
+}
+
+void use_folder(const std::string& op, const std::string& folder, DataRecipe& recipe) {
+  if (folder.empty()) return;
+  recipe.dir = folder;
+  if (dataset_takes(recipe.name, "data_dir")) return;
+  throw HALFTONE_ERROR(op)
+      .at("--data")
+      .expected("no folder: " + recipe.name + " is made, not read")
+      .found(folder)
+      .fix("name the set that lies there, as in --set data.name=mnist");
 }
 
 DataPair load_data(const Context& context, const DataRecipe& recipe) {

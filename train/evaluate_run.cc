@@ -32,7 +32,7 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
         .fix("examples/recipes holds some");
   }
   recipe.model.weights.clear();
-  if (!request.data.empty()) recipe.data.dir = request.data;
+  use_folder("eval", request.data, recipe.data);
   return recipe;
 }
 
@@ -82,7 +82,7 @@ LoadedRun load_run(const EvaluateRequest& request) {
   const Context context({{}, l.recipe.threads, 0});
   l.data = load_split(context, l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
   l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);
-  check_fits(l.network, *l.data);
+  check_fits(l.network, *l.data, l.recipe);
   load_all(l.network, tensors, run, file);
   return l;
 }

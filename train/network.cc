@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "kernels/elementwise.h"
 #include "nn/fuse.h"
 #include "nn/init.h"
 #include "train/checkpoint.h"
@@ -28,6 +29,18 @@ Tensor one_hot(const Tensor& labels, const Shape& shape) {
   return rows;
 }
 
+// Weights of a training that went wrong: nothing can be made of them.
+void check_finite(Module& model, const std::string& file) {
+  for (const auto& [name, tensor] : model.state_dict()) {
+    if (tensor.dtype() != DType::kFloat32 || kernels::all_finite(tensor)) continue;
+    throw HALFTONE_ERROR("model.weights")
+        .at(file)
+        .expected("finite values in " + name)
+        .found("NaN or infinity")
+        .fix("start from another file: its training has diverged");
+  }
+}
+
 Model build_model(const Context& context, const ModelRecipe& recipe) {
   ModelOptions options;
   options.num_classes = recipe.num_classes;
@@ -37,12 +50,17 @@ Model build_model(const Context& context, const ModelRecipe& recipe) {
   try {
     model = make_model(recipe.name, context, options);
   } catch (Error& e) {
-    throw e.inside(recipe.where);
+    throw e.inside(recipe.lines.at("name"));
   }
   if (recipe.init != "default") init::apply(*model.module, recipe.init);
   if (!recipe.weights.empty()) {
     const std::string file = state_file(recipe.weights);
-    load_state(*model.module, load_safetensors(context, file), file);
+    try {
+      load_state(*model.module, load_safetensors(context, file), file);
+      check_finite(*model.module, file);
+    } catch (Error& e) {
+      throw e.inside(recipe.lines.at("weights"));
+    }
   }
   return model;
 }
@@ -52,7 +70,12 @@ void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use)
   const QuantizerRecipe& r = recipe.quantizer;
   const auto refuse = [&](const std::string& key, const std::string& expected,
                           const std::string& found, const std::string& fix) {
-    throw HALFTONE_ERROR(key).expected(expected).found(found).fix(fix);
+    const std::string name = key.substr(key.rfind('.') + 1);
+    throw HALFTONE_ERROR(key)
+        .at((name == key ? recipe.lines : r.lines).at(name))
+        .expected(expected)
+        .found(found)
+        .fix(fix);
   };
   if (r.calibration_images > 0 && !quantizer.needs_calibration()) {
     refuse("quantizer.calibration_images", "no such key: " + r.name + " takes no images",
@@ -68,15 +91,34 @@ void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use)
   }
 }
 
+// Of the entry of config_list that the error is about; else of the list.
+std::string line_of(const QuantizerRecipe& r, const Error& e) {
+  const std::string entry = e.location().substr(0, e.location().find(','));
+  return r.lines.at(r.lines.keys.count(entry) ? entry : "config_list");
+}
+
 void check_reestimation(Module& model, const QuantizerRecipe& r) {
   if (r.reestimate_batches == 0) return;
   for (auto& [path, module] : model.named_modules()) {
     if (dynamic_cast<BatchNorm*>(module) != nullptr) return;
   }
   throw HALFTONE_ERROR("quantizer.reestimate_batches")
+      .at(r.lines.at("reestimate_batches"))
       .expected("0: the network has no batch norm")
       .found(std::to_string(r.reestimate_batches))
       .fix("take it out");
+}
+
+// On other outputs its value means nothing, and it falls for ever.
+void check_loss(Module& model, const LossRecipe& r) {
+  if (r.name != "nll") return;
+  const auto modules = model.named_modules();
+  if (dynamic_cast<LogSoftmax*>(modules.back().second) != nullptr) return;
+  throw HALFTONE_ERROR("loss.name")
+      .at(r.lines.at("name"))
+      .expected("a network that ends in LogSoftmax, as nni_mnist does, for nll")
+      .found(modules.back().first)
+      .fix("cross_entropy takes outputs as they are");
 }
 
 }  // namespace
@@ -102,10 +144,11 @@ void load_state(Module& model, TensorFile file, const std::string& path) {
   }
 }
 
-void check_fits(const Network& network, const Dataset& data) {
+void check_fits(const Network& network, const Dataset& data, const Recipe& recipe) {
   const Shape found{data.channels(), data.height(), data.width()};
   if (network.model.input_shape != found) {
     throw HALFTONE_ERROR("model " + network.model.name)
+        .at(recipe.model.lines.at("name"))
         .expected("images of shape (C, H, W) " + network.model.input_shape.str())
         .found(found.str() + " in data set " + data.name)
         .fix(
@@ -114,6 +157,7 @@ void check_fits(const Network& network, const Dataset& data) {
   }
   if (data.num_classes() > network.num_classes) {
     throw HALFTONE_ERROR("model.num_classes")
+        .at(recipe.model.lines.at("num_classes"))
         .expected(fmt::format("at least the {} classes of {}", data.num_classes(), data.name))
         .found(std::to_string(network.num_classes))
         .fix(fmt::format("set model.num_classes to {}", data.num_classes()));
@@ -128,6 +172,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   if (use == NetworkUse::kTraining) {
     network.store = std::make_unique<ParameterStore>(*network.model.module);
     network.optimizer = build_optimizer(recipe.optimizer, *network.store);
+    check_loss(*network.model.module, recipe.loss);
   }
   const Tensor dummy = Tensor::zeros(context, network.model.batch_shape(1));
   if (recipe.quantizer.name.empty()) {
@@ -144,16 +189,20 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
     network.quantizer =
         make_quantizer(recipe.quantizer.name, *network.model.module, recipe.quantizer.config_list,
                        network.optimizer.get(), dummy, options);
-    check_use(*network.quantizer, recipe, use);
-    check_reestimation(*network.model.module, recipe.quantizer);
+  } catch (Error& e) {
+    throw e.inside(line_of(recipe.quantizer, e));
+  }
+  check_use(*network.quantizer, recipe, use);
+  check_reestimation(*network.model.module, recipe.quantizer);
+  try {
     if (!network.quantizer->needs_calibration()) network.quantizer->compress();
   } catch (Error& e) {
-    throw e.inside(recipe.quantizer.where);
+    throw e.inside(line_of(recipe.quantizer, e));
   }
   network.model->train();
   if (network.quantizer->points().empty()) {
     throw HALFTONE_ERROR("quantizer.config_list")
-        .at(recipe.quantizer.where)
+        .at(recipe.quantizer.lines.at("config_list"))
         .expected("an entry that matches a layer of " + recipe.model.name)
         .found("none: " + fmt::format("{}", fmt::join(network.quantizer->warnings(), "; ")))
         .fix("op_types are class names (Conv2d, Linear), op_names dotted names (halftone inspect)");
@@ -192,7 +241,15 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerRecipe& recipe, Parame
     if (g.weight_decay >= 0) group.weight_decay = g.weight_decay;
     options.groups.push_back(group);
   }
-  return make_optimizer(store, options);
+  try {
+    return make_optimizer(store, options);
+  } catch (Error& e) {
+    for (size_t i = 0; i < recipe.groups.size(); ++i) {
+      if (e.location() == fmt::format("groups[{}]", i))
+        throw e.inside(recipe.groups[i].lines.section);
+    }
+    throw e.inside(recipe.lines.section);
+  }
 }
 
 Schedule build_schedule(const ScheduleRecipe& recipe, int64_t steps_per_epoch, int64_t epochs) {

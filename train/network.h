@@ -36,7 +36,7 @@ std::string state_file(const std::string& path);
 // weights with PyTorch's names, which must hold exactly the model's.
 void load_state(Module& model, TensorFile file, const std::string& path);
 // Throws when image size, channels or classes differ.
-void check_fits(const Network& network, const Dataset& data);
+void check_fits(const Network& network, const Dataset& data, const Recipe& recipe);
 
 // A loss that takes int64 labels, whatever its name ("mse" compares with one-hot rows).
 Loss build_loss(const LossRecipe& recipe);

@@ -73,7 +73,7 @@ Recipe source_recipe(const QuantizeRequest& q) {
     recipe.data.name = folder ? "image-folder" : q.calibrate;
     if (folder) recipe.data.dir = q.calibrate;
   }
-  if (!q.data.empty()) recipe.data.dir = q.data;
+  use_folder("quantize", q.data, recipe.data);
   recipe.model.weights = file;
   recipe.quantizer = load_quantizer_recipe(q.config);
   return recipe;
@@ -120,7 +120,7 @@ int images_of(const QuantizeRequest& request, const QuantizerRecipe& config) {
 Network quantized_network(const Context& context, const Recipe& recipe) {
   if (recipe.quantizer.reestimate_batches > 0) {
     throw HALFTONE_ERROR("quantize")
-        .at(recipe.quantizer.where)
+        .at(recipe.quantizer.lines.at("reestimate_batches"))
         .expected("no reestimate_batches: batch norm keeps the statistics of the training")
         .found(std::to_string(recipe.quantizer.reestimate_batches))
         .fix("take it out, or put the quantizer into a recipe for halftone train");
@@ -129,7 +129,7 @@ Network quantized_network(const Context& context, const Recipe& recipe) {
   for (const QuantPoint& p : network.quantizer->points()) {
     if (!p.quantizer->warm_up()) continue;
     throw HALFTONE_ERROR("quantize")
-        .at(recipe.quantizer.where)
+        .at(recipe.quantizer.lines.at("float_epochs"))
         .expected("no float_epochs and no quant_start_step: nothing is trained here")
         .found("a quantizer of " + p.module + " that waits for step " +
                std::to_string(p.quantizer->spec().start_step))
@@ -137,7 +137,7 @@ Network quantized_network(const Context& context, const Recipe& recipe) {
   }
   if (!network.quantizer->needs_training()) return network;
   throw HALFTONE_ERROR("quantize")
-      .at(recipe.quantizer.where)
+      .at(recipe.quantizer.lines.at("name"))
       .expected("a quantizer that needs no training: ObserverQuantizer or NaiveQuantizer")
       .found(recipe.quantizer.name)
       .fix("halftone train RECIPE --set model.weights=RUN trains with it");
@@ -174,8 +174,8 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   Recipe in_float = recipe;
   in_float.quantizer = {};
   Network plain = build_network(context, in_float, 1, NetworkUse::kEvaluation);
-  check_fits(plain, *test);
-  check_fits(plain, *train);
+  check_fits(plain, *test, recipe);
+  check_fits(plain, *train, recipe);
   const int images = images_of(request, recipe.quantizer);
   const std::vector<Tensor> batches =
       calibration_batches(context, train, images, recipe.seed, "quantize --images");

@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
+#include "data/dataset.h"
+#include "nn/zoo/zoo.h"
+#include "quant/quantizer.h"
 #include "tensor/nearest.h"
 #include "train/yaml_fields.h"
 #include "train/yaml_json.h"
@@ -16,18 +20,28 @@ namespace {
 
 constexpr int kMany = std::numeric_limits<int>::max();  // no upper limit
 
-// A text that must be one of a few.
+// A text that must be one of a few, or what stands for none of them.
 void get_choice(YamlFields& f, const std::string& key, std::string& value,
-                const std::vector<std::string>& allowed) {
+                const std::vector<std::string>& allowed,
+                const std::optional<std::string>& none = std::nullopt) {
   f.get(key, value);
+  if (value == none) return;
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
   Error e = f.error(key, fmt::format("one of {}", fmt::join(allowed, ", ")));
   const std::string near = nearest_name(value, allowed);
   throw near.empty() ? e : e.fix("did you mean '" + near + "'?");
 }
 
+// What a run folder is called.
+void get_folder_name(YamlFields& f, std::string& value) {
+  f.get("name", value);
+  if (value.empty() || value[0] == '.' || value.find('/') != std::string::npos)
+    throw f.error("name", "a name of a folder: not empty, no '/', and no '.' in front");
+}
+
 void read_data(YamlFields f, DataRecipe& r) {
-  f.get("name", r.name);
+  r.lines = f.lines();
+  get_choice(f, "name", r.name, dataset_names());
   f.get("dir", r.dir);
   f.get("train_samples", r.train_samples, 0, kMany);
   f.get("test_samples", r.test_samples, 0, kMany);
@@ -38,15 +52,33 @@ void read_data(YamlFields f, DataRecipe& r) {
   f.get("coarse_labels", r.coarse_labels);
   f.get("resize", r.resize, 0, kMany);
   f.get("crop", r.crop, 0, kMany);
+  const auto refuse = [&](bool given, const char* key, const char* option) {
+    if (given && !dataset_takes(r.name, option))
+      throw f.error(key, "no such key: " + r.name + " does not take it").fix("take it out");
+  };
+  refuse(!r.dir.empty(), "dir", "data_dir");
+  refuse(r.coarse_labels, "coarse_labels", "coarse_labels");
+  refuse(r.resize > 0, "resize", "resize");
+  refuse(r.crop > 0, "crop", "crop");
   f.finish();
 }
 
-void read_model(YamlFields f, ModelRecipe& r) {
-  f.get("name", r.name);
-  r.where = f.location("name");
-  f.get("num_classes", r.num_classes, 2, 100000);
+void read_size(YamlFields& f, ModelRecipe& r) {
+  const ZooEntry& entry = zoo_entry(r.name);
   f.get("variant", r.variant);
+  if (!r.variant.empty() && entry.variants.empty())
+    throw f.error("variant", "no such key: " + r.name + " has one form").fix("take it out");
+  if (!entry.variants.empty()) get_choice(f, "variant", r.variant, entry.variants, "");
   f.get("width", r.width, 0.0, 100.0);
+  if (r.width > 0 && !entry.has_width)
+    throw f.error("width", "no such key: " + r.name + " has one size").fix("take it out");
+}
+
+void read_model(YamlFields f, ModelRecipe& r) {
+  r.lines = f.lines();
+  get_choice(f, "name", r.name, zoo_names());
+  f.get("num_classes", r.num_classes, 2, 100000);
+  read_size(f, r);
   get_choice(f, "init", r.init,
              {"default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
   f.get("weights", r.weights);
@@ -54,6 +86,7 @@ void read_model(YamlFields f, ModelRecipe& r) {
 }
 
 void read_loss(YamlFields f, LossRecipe& r) {
+  r.lines = f.lines();
   get_choice(f, "name", r.name, {"cross_entropy", "nll", "mse", "squared_hinge"});
   f.get("label_smoothing", r.label_smoothing, 0.0, 0.999);
   if (r.label_smoothing > 0 && r.name != "cross_entropy") {
@@ -64,6 +97,7 @@ void read_loss(YamlFields f, LossRecipe& r) {
 }
 
 void read_group(YamlFields f, GroupRecipe& r) {
+  r.lines = f.lines();
   f.get("params", r.params);
   f.get("lr", r.lr, 0.0, 1e6);
   f.get("weight_decay", r.weight_decay, 0.0, 1e6);
@@ -71,6 +105,7 @@ void read_group(YamlFields f, GroupRecipe& r) {
 }
 
 void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
+  r.lines = f.lines();
   get_choice(f, "name", r.name, {"SGD", "Adam", "AdamW"});
   f.get("lr", r.lr, 0.0, 1e6);
   if (r.name == "AdamW") r.weight_decay = 1e-2;  // as torch.optim.AdamW
@@ -130,7 +165,8 @@ bool starts_by_itself(const YAML::Node& list) {
 }
 
 void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
-  f.get("name", r.name);
+  r.lines = f.lines();
+  get_choice(f, "name", r.name, quantizer_names(), "");
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   f.get("scale_lr", r.scale_lr, 0.0, 1e6);
   f.get("reestimate_batches", r.reestimate_batches, 0, kMany);
@@ -139,7 +175,8 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   if (list.IsDefined()) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
     r.config_list = yaml_to_json(list).dump();
-    r.where = f.location("config_list");
+    for (size_t i = 0; i < list.size(); ++i)
+      r.lines.keys[fmt::format("config_list entry {}", i)] = f.location(list[i]);
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
   for (const char* key :
@@ -159,7 +196,8 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
 }
 
 void read_training(YamlFields& f, Recipe& r) {
-  f.get("name", r.name);
+  r.lines = f.lines();
+  get_folder_name(f, r.name);
   f.get("seed", r.seed, 0, kMany);
   f.get("threads", r.threads, 0, 4096);
   f.get("epochs", r.epochs, 0, kMany);

@@ -4,9 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "train/key_lines.h"
+
 namespace halftone {
 
 struct DataRecipe {
+  KeyLines lines;                         // in this and the other sections: no key
   std::string name = "generated-digits";  // `halftone list datasets`
   std::string dir;  // where its files lie; "" looks in $HALFTONE_DATA/NAME and the cache
   int train_samples = 0, test_samples = 0;  // 0: all; otherwise the first so many
@@ -20,7 +23,7 @@ struct DataRecipe {
 };
 
 struct ModelRecipe {
-  std::string where;            // file:line of the name, for messages; no key
+  KeyLines lines;
   std::string name = "lenet5";  // `halftone list models`
   int num_classes = 10;
   std::string variant;  // "" is the network's default; `halftone list models` shows the others
@@ -31,16 +34,19 @@ struct ModelRecipe {
 };
 
 struct LossRecipe {
+  KeyLines lines;
   std::string name = "cross_entropy";  // nll, mse, squared_hinge
   double label_smoothing = 0.0;
 };
 
 struct GroupRecipe {
+  KeyLines lines;
   std::string params;                     // glob over parameter names: "*.bias"
   double lr = -1.0, weight_decay = -1.0;  // negative: the optimizer's
 };
 
 struct OptimizerRecipe {
+  KeyLines lines;
   std::string name = "Adam";  // SGD, Adam, AdamW
   double lr = 1e-3, weight_decay = 0.0;
   double momentum = 0.0, dampening = 0.0;
@@ -61,8 +67,8 @@ struct ScheduleRecipe {
 };
 
 struct QuantizerRecipe {
-  std::string where;  // file:line of the config_list, for messages; no key
-  std::string name;   // "" trains in float; `halftone list quantizers`
+  KeyLines lines;
+  std::string name;  // "" trains in float; `halftone list quantizers`
   double float_epochs =
       0.0;  // quantization starts after so many epochs: NNI's quant_start_step in epochs
   // After the last step, batch norm's running statistics anew from so many training batches,
@@ -76,6 +82,7 @@ struct QuantizerRecipe {
 };
 
 struct Recipe {
+  KeyLines lines;
   std::string name = "run";
   int seed = 0;
   int threads = 0;  // 0: all cores

@@ -74,8 +74,8 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
-  check_fits(network_, *data_.train);
-  check_fits(network_, *data_.test);
+  check_fits(network_, *data_.train, recipe_);
+  check_fits(network_, *data_.test, recipe_);
   if (network_.quantizer) {
     for (const std::string& w : network_.quantizer->warnings()) progress_.warn(w);
   }
@@ -241,6 +241,7 @@ int Trainer::calibration_images() const {
 void Trainer::check_calibration() const {
   if (calibration_images() <= data_.train->size()) return;
   throw HALFTONE_ERROR("quantizer.calibration_images")
+      .at(recipe_.quantizer.lines.at("calibration_images"))
       .expected(fmt::format("at most the {} training images of {}", data_.train->size(),
                             data_.train->name))
       .found(std::to_string(calibration_images()));

@@ -38,8 +38,11 @@ std::string yaml_location(const std::string& file, const YAML::Node& node) {
 }
 
 YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)
-    : file_(std::move(file)), path_(std::move(path)), node_(std::move(node)) {
-  if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) {
+    : file_(std::move(file)),
+      path_(std::move(path)),
+      node_(std::move(node)),
+      all_known_(std::make_shared<std::vector<std::string>>()) {
+  if (node_.IsDefined() && !node_.IsMap()) {
     throw HALFTONE_ERROR(path_.empty() ? "recipe" : path_)
         .at(path_.empty() ? file_ : yaml_location(file_, node_))
         .expected("a mapping of keys to values")
@@ -52,22 +55,36 @@ std::string YamlFields::dotted(const std::string& key) const {
 }
 
 bool YamlFields::has(const std::string& key) const {
-  return node_.IsMap() && node_[key].IsDefined() && !node_[key].IsNull();
+  return node_.IsMap() && node_[key].IsDefined();
 }
 
-std::string YamlFields::location(const std::string& key) const {
-  return has(key) ? yaml_location(file_, node_[key]) : file_;
+KeyLines YamlFields::lines() const {
+  KeyLines lines;
+  const bool whole = path_.empty() || !node_.IsDefined();
+  lines.section = whole ? file_ : yaml_location(file_, node_);
+  if (!node_.IsMap()) return lines;
+  for (const auto& item : node_)
+    lines.keys[item.first.Scalar()] = yaml_location(file_, item.second);
+  return lines;
 }
 
 YAML::Node YamlFields::take(const std::string& key) {
   known_.push_back(key);
-  return has(key) ? node_[key] : YAML::Node(YAML::NodeType::Undefined);
+  all_known_->push_back(dotted(key));
+  if (!has(key)) return YAML::Node(YAML::NodeType::Undefined);
+  if (node_[key].IsNull()) throw error(key, "a value").fix("take the key out for its default");
+  return node_[key];
 }
 
 Error YamlFields::error(const std::string& key, const std::string& expected) const {
   const YAML::Node value = node_[key];
+  std::string place = yaml_location(file_, value);
+  for (const auto& item : node_) {  // a missing value's own mark is that of what follows
+    if (value.IsNull() && value.Mark().pos > 0 && item.first.Scalar() == key)
+      place = yaml_location(file_, item.first);
+  }
   Error e = HALFTONE_ERROR(dotted(key));
-  return e.at(yaml_location(file_, value)).expected(expected).found(text_of(value));
+  return e.at(place).expected(expected).found(text_of(value));
 }
 
 template <class T>
@@ -107,10 +124,24 @@ void YamlFields::get(const std::string& key, std::vector<int>& values) {
 }
 
 YamlFields YamlFields::map(const std::string& key) {
-  return YamlFields(file_, dotted(key), take(key));
+  YamlFields fields(file_, dotted(key), take(key));
+  fields.all_known_ = all_known_;
+  return fields;
 }
 
 YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
+
+// A key beside it, or one of that name in another section.
+std::string YamlFields::nearest(const std::string& key) const {
+  const std::string name = key == "learning_rate" ? "lr" : key;  // as many call it
+  const std::string near = nearest_name(name, known_);
+  if (!near.empty()) return near;
+  std::vector<std::string> names;
+  for (const std::string& k : *all_known_) names.push_back(k.substr(k.rfind('.') + 1));
+  const std::string elsewhere = nearest_name(name, names);
+  if (elsewhere.empty()) return "";
+  return (*all_known_)[std::find(names.begin(), names.end(), elsewhere) - names.begin()];
+}
 
 void YamlFields::finish() const {
   if (!node_.IsMap()) return;
@@ -124,7 +155,7 @@ void YamlFields::finish() const {
           .found("'" + key + "' a second time");
     }
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    const std::string near = nearest_name(key, known_);
+    const std::string near = nearest(key);
     throw HALFTONE_ERROR(dotted(key))
         .at(item.second.Mark().pos > 0 ? fmt::format("{}:{}", file_, item.first.Mark().line + 1)
                                        : yaml_location(file_, item.second))

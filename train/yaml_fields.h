@@ -4,10 +4,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tensor/error.h"
+#include "train/key_lines.h"
 
 namespace halftone {
 
@@ -18,8 +20,7 @@ std::string yaml_location(const std::string& file, const YAML::Node& node);
 // never asked for throw with their line and the nearest known key.
 class YamlFields {
  public:
-  // `path` is the dotted place of the mapping in the recipe, "" for the root. A null node is an
-  // empty mapping.
+  // `path` is the dotted place of the mapping in the recipe, "" for the root.
   YamlFields(std::string file, std::string path, YAML::Node node);
 
   void get(const std::string& key, std::string& value);
@@ -37,19 +38,23 @@ class YamlFields {
   bool has(const std::string& key) const;
   void finish() const;
 
-  // "recipe.yaml:12" of the key's value; the file alone when the key is absent.
-  std::string location(const std::string& key) const;
+  // Where the given keys stand.
+  KeyLines lines() const;
+  std::string location(const YAML::Node& node) const { return yaml_location(file_, node); }
   // Error at the key's line: "train.batch_size: expected ..., found ...".
   Error error(const std::string& key, const std::string& expected) const;
 
  private:
   YAML::Node take(const std::string& key);
   std::string dotted(const std::string& key) const;
+  std::string nearest(const std::string& key) const;
   template <class T>
   bool read(const std::string& key, T& value, const char* kind);
   std::string file_, path_;
   YAML::Node node_;
   std::vector<std::string> known_;
+  // Dotted, of the whole recipe as far as it has been read.
+  std::shared_ptr<std::vector<std::string>> all_known_;
 };
 
 }  // namespace halftone

@@ -83,8 +83,8 @@ class Experiment {
             build_network(context_, recipe, loader_->batches_per_epoch(), NetworkUse::kTraining)),
         schedule_(build_schedule(recipe.schedule, loader_->batches_per_epoch(), recipe.epochs)),
         loss_(build_loss(recipe.loss)) {
-    check_fits(network_, *parts_.train);
-    check_fits(network_, *parts_.test);
+    check_fits(network_, *parts_.train, recipe_);
+    check_fits(network_, *parts_.test, recipe_);
   }
 
   Results run() {

@@ -8,13 +8,6 @@
 namespace halftone {
 namespace {
 
-const ZooEntry& find_entry(const std::string& name) {
-  for (const ZooEntry& entry : zoo()) {
-    if (entry.name == name) return entry;
-  }
-  throw_unknown_name("model", name, zoo_names());
-}
-
 void check_options(const ZooEntry& entry, const ModelOptions& options) {
   if (options.num_classes < 1) {
     throw HALFTONE_ERROR("model")
@@ -81,12 +74,19 @@ std::vector<std::string> zoo_names() {
   return names;
 }
 
+const ZooEntry& zoo_entry(const std::string& name) {
+  for (const ZooEntry& entry : zoo()) {
+    if (entry.name == name) return entry;
+  }
+  throw_unknown_name("model", name, zoo_names());
+}
+
 Shape Model::batch_shape(int64_t batch) const {
   return {batch, input_shape[1], input_shape[2], input_shape[0]};
 }
 
 Model make_model(const std::string& name, const Context& context, const ModelOptions& options) {
-  const ZooEntry& entry = find_entry(name);
+  const ZooEntry& entry = zoo_entry(name);
   check_options(entry, options);
   ModelOptions complete = options;
   complete.variant = chosen_variant(entry, options.variant);

@@ -36,6 +36,8 @@ struct ZooEntry {
 
 const std::vector<ZooEntry>& zoo();
 std::vector<std::string> zoo_names();
+// Throws on an unknown name, with the nearest.
+const ZooEntry& zoo_entry(const std::string& name);
 
 // Builds a network with its initial weights (from the context's random state) and its paths
 // written. Throws on an unknown name or variant, naming the nearest.

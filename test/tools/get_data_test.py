@@ -192,6 +192,25 @@ class GetDataTest(unittest.TestCase):
         self.assertEqual(len(self.output.strip().splitlines()), 1, self.output)
         self.assertIn("Connection refused", self.output)
 
+    def refused(self, *extra):
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as err:
+            get_data.main(["idx", self.dir] + list(extra))
+        return err.getvalue()
+
+    def test_arguments_that_make_no_sense(self):
+        for url in ["foo", "http://[::bad/", ""]:
+            self.assertIn("expected a URL of a folder", self.refused("--mirror", url))
+        for number in ["-1", "0", "nan", "x"]:
+            self.assertIn("expected a number above 0", self.refused("--timeout", number))
+        self.assertIn("expected a number above 0", self.refused("--tries", "0"))
+
+    def test_damaged_sums(self):
+        for text in [b"\xff\xfe\n", b"12  images\n", b"\n"]:
+            self.put(".sums", text)
+            self.assertEqual(self.run_tool("good"), 1)
+            self.assertIn(".sums: expected lines 'sha256  file'", self.output)
+            self.assertEqual(len(self.output.splitlines()), 1, self.output)
+
     def test_unwritable_folder(self):
         self.put("plain_file", b"")
         folder = self.path("plain_file/under")

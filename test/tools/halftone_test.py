@@ -50,6 +50,17 @@ class HalftoneTest(tool_case.CommandCase):
         with open(self.path(run + "/model_quantized.safetensors"), "rb") as f:
             return f.read()
 
+    def test_a_command_that_is_none_is_named(self):
+        self.assertIn("found \"evaluate\" (did you mean eval?)", self.fails("evaluate"))
+        self.assertIn("expected one of train", self.fails("foo"))
+
+    def test_a_folder_for_a_set_that_has_no_files(self):
+        self.call("train", self.recipe(RECIPE), "--out", self.path("run"), "--quiet", "--set", "epochs=1",
+                  "--set", "data.train_samples=64")
+        for command in [["eval"], ["quantize", "--config", self.recipe(PTQ, "ptq.json")]]:
+            said = self.fails(command[0], self.path("run"), *command[1:], "--data", self.path(""))
+            self.assertIn("--data: %s: expected no folder: generated-digits is made" % command[0], said)
+
     def test_train_eval_and_inspect_agree(self):
         out = self.call("train", self.recipe(), "--out", self.path("run"), "--json", "--quiet")
         lines = out.stdout.splitlines()
@@ -224,7 +235,7 @@ class HalftoneTest(tool_case.CommandCase):
                                       "generated-digits", "--set", "data.name=cifar10"]),
                 ("--set model.name=resnet20", [run + "/model.safetensors", "--config", good, "--model", "lenet5",
                                                "--calibrate", "generated-digits", "--set", "model.name=resnet20"]),
-                ("one without a name", [run, "--config", self.config("quantizer:\n", "bad.yaml")]),
+                ("one without a name", [run, "--config", self.config("quantizer: {}\n", "bad.yaml")]),
                 ("nowhere", ["nowhere", "--config", good]),
                 ("--calibrate mnist --data", [run, "--config", good, "--calibrate", self.temp.name]),
                 ("/proc/no", [run, "--config", good, "--out", "/proc/no/q"])]:

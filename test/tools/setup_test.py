@@ -86,6 +86,8 @@ class SetupTest(ToolTest):
         self.installed("libdnnl-dev")
         self.assertEqual(self.run_tool("setup"), 0)
         self.assertNotIn("apt-get", self.calls)
+        self.assertIn("goes on without libdnnl-dev", self.output)
+        self.assertEqual(len(self.output.splitlines()), 1, self.output)
 
     def test_sudo_is_used_by_others(self):
         self.fake("id", "echo 1000")

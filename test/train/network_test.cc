@@ -1,6 +1,8 @@
 #include "train/network.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 
 #include "train/recipe.h"
@@ -71,7 +73,7 @@ TEST_CASE("schedules count epochs, or steps; the warm-up rises step by step") {
 
 TEST_CASE("mse takes labels, and refuses those that it cannot place") {
   const Context context;
-  const Loss loss = build_loss({"mse", 0});
+  const Loss loss = build_loss(recipe_of("loss: {name: mse}").loss);
   const Variable output(Tensor::from<float>(context, {1, 3}, {0, 1, 0}));
   CHECK(loss(output, Tensor::from<int64_t>(context, {1}, {1})).value().item<float>() == 0);
   CHECK_THROWS_WITH(loss(output, Tensor::from<int64_t>(context, {1}, {40000000})),
@@ -98,17 +100,19 @@ TEST_CASE("layers without an integer form are named with the reason") {
 }
 
 TEST_CASE("a set that does not fit the model is refused") {
-  const Network network =
-      build_network(Context(), recipe_of("model: {name: lenet5}"), 1, NetworkUse::kEvaluation);
+  const Recipe r = recipe_of("model:\n  num_classes: 10\n  name: lenet5\n");
+  const Network network = build_network(Context(), r, 1, NetworkUse::kEvaluation);
   Dataset data;
   data.name = "odd";
   data.images = Tensor::empty(Context(), {1, 32, 32, 3}, DType::kUInt8);
   data.labels = {0};
-  CHECK_THROWS_WITH(check_fits(network, data),
-                    Catch::Contains("[1, 28, 28]") && Catch::Contains("[3, 32, 32]"));
+  CHECK_THROWS_WITH(check_fits(network, data, r), Catch::Contains("r.yaml:3: model lenet5") &&
+                                                      Catch::Contains("[1, 28, 28]") &&
+                                                      Catch::Contains("[3, 32, 32]"));
   data.images = Tensor::empty(Context(), {1, 28, 28, 1}, DType::kUInt8);
   data.classes.assign(11, "x");
-  CHECK_THROWS_WITH(check_fits(network, data), Catch::Contains("at least the 11 classes"));
+  CHECK_THROWS_WITH(check_fits(network, data, r), Catch::Contains("r.yaml:2: model.num_classes") &&
+                                                      Catch::Contains("at least the 11 classes"));
 }
 
 TEST_CASE("keys of quantizer: that its quantizer cannot use are refused") {
@@ -139,4 +143,41 @@ TEST_CASE("keys of quantizer: that its quantizer cannot use are refused") {
                 "[{quant_types: [weight], quant_bits: 8, op_types: [Conv2d], quant_start_step: 3},"
                 " {exclude: true, op_names: [conv1]}]}"),
       Catch::Contains("float_epochs") && Catch::Contains("quant_start_step of its own"));
+}
+
+TEST_CASE("what does not fit the network is refused at its line") {
+  const auto message = [](const std::string& yaml) {
+    try {
+      build_network(Context(), recipe_of(yaml), 1, NetworkUse::kTraining);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK_THAT(message("optimizer:\n  groups:\n    - {params: '*.bias', lr: 1}\n"
+                     "    - {params: nowhere}\n"),
+             Catch::Contains("r.yaml:4, groups[1]: optimizer") && Catch::Contains("\"nowhere\""));
+  const std::string quantizer = "quantizer:\n  name: QAT_Quantizer\n";
+  CHECK_THAT(
+      message(quantizer + "  config_list:\n    - {quant_types: [weight], op_types: [Conv2d]}\n"
+                          "    - {quant_types: [weight], op_names: [nowhere]}\n"),
+      Catch::Contains("r.yaml:5, config_list entry 1"));
+  CHECK_THAT(message(quantizer + "  config_list: [{quant_types: [weight], op_types: [Conv2d]}]\n"
+                                 "  calibration_images: 5\n"),
+             Catch::Contains("r.yaml:4: quantizer.calibration_images"));
+  CHECK_THAT(message("loss:\n  name: nll\n"),
+             Catch::Contains("r.yaml:2: loss.name") && Catch::Contains("ends in LogSoftmax"));
+  CHECK(message("loss: {name: nll}\nmodel: {name: nni_mnist}").empty());
+}
+
+TEST_CASE("weights that are not finite are refused as they come") {
+  const Context context;
+  const Model lenet = make_model("lenet5", context);
+  auto tensors = lenet.module->state_dict();
+  tensors.at("fc2.bias").data<float>()[3] = std::nanf("");
+  const std::string file = std::string(std::getenv("TEST_TMPDIR")) + "/nan.safetensors";
+  save_safetensors(file, {tensors, {{"format", "pt"}}});
+  CHECK_THROWS_WITH(
+      build_network(context, recipe_of("model:\n  weights: " + file), 1, NetworkUse::kEvaluation),
+      Catch::Contains("r.yaml:2, " + file) && Catch::Contains("finite values in fc2.bias"));
 }

@@ -112,9 +112,9 @@ TEST_CASE("schedule keys without use are refused") {
 }
 
 TEST_CASE("lists that hold themselves and entries that are not there are refused") {
-  CHECK_THAT(message_of("quantizer: {name: Q, config_list: &x [*x]}"),
+  CHECK_THAT(message_of("quantizer: {name: QAT_Quantizer, config_list: &x [*x]}"),
              Catch::Contains("32 levels"));
-  const std::string list = "quantizer: {name: Q, config_list: [{quant_bits: 8}]}";
+  const std::string list = "quantizer: {name: QAT_Quantizer, config_list: [{quant_bits: 8}]}";
   CHECK_THAT(message_of(list, {"quantizer.config_list.7.x=1"}),
              Catch::Contains("an entry from 0 to 0"));
   CHECK_THAT(message_of(list, {"quantizer.config_list.99999999999999999999999.x=1"}),
@@ -147,4 +147,49 @@ TEST_CASE("a list with something else than integers is refused with its line") {
 
 TEST_CASE("a missing recipe file is named") {
   CHECK_THROWS_WITH(load_recipe("/nonexistent/r.yaml"), Catch::Contains("/nonexistent/r.yaml"));
+}
+
+TEST_CASE("a key without a value is refused, and not taken for its default") {
+  CHECK_THAT(message_of("name: x\nepochs:\n"),
+             Catch::Contains("r.yaml:2: epochs: expected a value, found nothing"));
+  CHECK_THAT(message_of("data:\n"), Catch::Contains("data: expected a value, found nothing"));
+  CHECK_THAT(message_of("model: {weights: null}"), Catch::Contains("model.weights: expected"));
+  CHECK_THAT(message_of("optimizer: {groups: [null]}"),
+             Catch::Contains("optimizer.groups[0]: expected a mapping"));
+  for (const char* key : {"batch_size", "optimizer.lr", "data", "seed", "quantizer.config_list"}) {
+    CHECK_THAT(message_of("", {std::string(key) + "="}),
+               Catch::Contains("r.yaml (--set): " + std::string(key) + ": expected a value"));
+  }
+}
+
+TEST_CASE("names of networks, data sets and quantizers are checked at their own lines") {
+  CHECK_THAT(message_of("data:\n  workers: 1\n  name: cifar11\n"),
+             Catch::Contains("r.yaml:3: data.name") && Catch::Contains("'cifar10'"));
+  CHECK_THAT(message_of("model:\n  name: lenet5\n  variant: batchnorm\n"),
+             Catch::Contains("r.yaml:3: model.variant") && Catch::Contains("'batch_norm'"));
+  CHECK_THAT(message_of("model: {name: resnet20, variant: big}"),
+             Catch::Contains("no such key: resnet20 has one form"));
+  CHECK_THAT(message_of("model: {name: resnet20, width: 2}"),
+             Catch::Contains("no such key: resnet20 has one size"));
+  CHECK_THAT(message_of("quantizer:\n  config_list: []\n  name: QAT\n"),
+             Catch::Contains("r.yaml:3: quantizer.name") &&
+                 Catch::Contains("did you mean 'QAT_Quantizer'?"));
+  CHECK_THAT(message_of("data:\n  dir: /here\n"),
+             Catch::Contains("r.yaml:2: data.dir") &&
+                 Catch::Contains("generated-digits does not take it"));
+  CHECK_THAT(message_of("data: {name: mnist, coarse_labels: true}"),
+             Catch::Contains("data.coarse_labels") && Catch::Contains("mnist does not take it"));
+}
+
+TEST_CASE("a run's name is one of a folder") {
+  for (const char* name : {"../../evil", "a/b", ".", "..", "''"})
+    CHECK_THAT(message_of("name: " + std::string(name)), Catch::Contains("a name of a folder"));
+}
+
+TEST_CASE("a key of another section is named with its section") {
+  CHECK_THAT(message_of("", {"lr=1"}), Catch::Contains("did you mean 'optimizer.lr'?"));
+  CHECK_THAT(message_of("learning_rate: 1"), Catch::Contains("did you mean 'optimizer.lr'?"));
+  CHECK_THAT(message_of("optimizer: {learning_rate: 1}"), Catch::Contains("did you mean 'lr'?"));
+  CHECK_THAT(message_of("", {"data.train_limit=5"}),
+             Catch::Contains("did you mean 'train_samples'?"));
 }
