@@ -9,12 +9,18 @@
 
 namespace halftone {
 
-// Members are destroyed last to first: cached primitives go before the memory they may use.
+// Members are destroyed last to first: cached primitives go before the memory they may use, and
+// that before its device.
 struct Context::State {
+  explicit State(std::unique_ptr<DeviceRuntime> r) : runtime(std::move(r)), memory(runtime.get()) {}
+
   Device device;
+  DeviceMath math = DeviceMath::kFloat32;
   int threads = 1;
+  std::unique_ptr<DeviceRuntime> runtime;
   MemoryPool memory;
-  RandomState random;
+  std::shared_ptr<RandomState> random = std::make_shared<RandomState>();
+  std::shared_ptr<State> host;  // of a device
   std::shared_ptr<void> kernel_cache;
 };
 
@@ -30,27 +36,31 @@ int default_threads() {
 
 }  // namespace
 
-Context::Context(const ContextOptions& options) : state_(std::make_shared<State>()) {
-  if (options.device.type != DeviceType::kCpu) {
-    throw HALFTONE_ERROR("context")
-        .expected("a CPU device")
-        .found("cuda:" + std::to_string(options.device.index))
-        .fix("this build runs on the CPU only");
-  }
+Context::Context(const ContextOptions& options) {
   if (options.threads < 0) {
     throw HALFTONE_ERROR("context")
         .expected("0 (all) or more threads")
         .found(std::to_string(options.threads));
   }
+  const bool cuda = options.device.type == DeviceType::kCuda;
+  state_ = std::make_shared<State>(cuda ? open_cuda(options.device.index) : nullptr);
   state_->device = options.device;
+  state_->math = options.math;
   state_->threads = options.threads > 0 ? options.threads : default_threads();
-  state_->random.seed = options.seed;
+  state_->random->seed = options.seed;
+  if (!cuda) return;
+  state_->host = std::make_shared<State>(nullptr);
+  state_->host->threads = state_->threads;
+  state_->host->random = state_->random;
 }
 
 Device Context::device() const { return state_->device; }
 int Context::threads() const { return state_->threads; }
 MemoryPool& Context::memory() const { return state_->memory; }
-RandomState& Context::random() const { return state_->random; }
+RandomState& Context::random() const { return *state_->random; }
+DeviceRuntime* Context::runtime() const { return state_->runtime.get(); }
+DeviceMath Context::math() const { return state_->math; }
+Context Context::host() const { return state_->host ? Context(state_->host) : *this; }
 std::shared_ptr<void>& Context::kernel_cache() const { return state_->kernel_cache; }
 
 }  // namespace halftone

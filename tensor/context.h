@@ -4,22 +4,25 @@
 #include <cstdint>
 #include <memory>
 
+#include "tensor/device.h"
 #include "tensor/random.h"
 
 namespace halftone {
 
 class MemoryPool;
 
-enum class DeviceType : uint8_t { kCpu, kCuda };
-struct Device {
-  DeviceType type = DeviceType::kCpu;
-  int index = 0;
+// In what a device's libraries multiply matrices and convolve; sums are float32.
+enum class DeviceMath : uint8_t {
+  kFloat32,
+  kTf32,      // operands rounded to 10 bits behind the point
+  kBFloat16,  // operands and results rounded to bfloat16
 };
 
 struct ContextOptions {
   Device device;
-  int threads = 0;    // 0: OMP_NUM_THREADS or all cores
-  uint64_t seed = 0;  // of random()
+  int threads = 0;                         // 0: OMP_NUM_THREADS or all cores
+  uint64_t seed = 0;                       // of random()
+  DeviceMath math = DeviceMath::kFloat32;  // not on the CPU
 };
 
 // A cheap handle; copies share device, memory, thread count and random state.
@@ -29,6 +32,12 @@ class Context {
   explicit Context(const ContextOptions& options = {});
 
   Device device() const;
+  bool on_cpu() const { return runtime() == nullptr; }
+  DeviceRuntime* runtime() const;  // null on the CPU
+  // The CPU beside the device, for what the host reads and writes itself: its own memory, the same
+  // thread count and random state. On the CPU: this context.
+  Context host() const;
+  DeviceMath math() const;
   int threads() const;
   MemoryPool& memory() const;
   RandomState& random() const;
@@ -39,6 +48,7 @@ class Context {
 
  private:
   struct State;
+  explicit Context(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };
 

@@ -6,6 +6,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "tensor/device.h"
 #include "tensor/error.h"
 #include "tensor/memory_heap.h"
 #include "tensor/memory_plan.h"
@@ -15,22 +16,53 @@ namespace halftone {
 // The memory that replayed steps live in. `live` counts its blocks: one that outlives its step
 // (the step departed from its plan) keeps a replaced arena until it is released.
 struct Arena {
-  explicit Arena(size_t size) : bytes(size), base(static_cast<char*>(system_allocate(size))) {
+  Arena(size_t size, DeviceRuntime* d)
+      : bytes(size),
+        device(d),
+        base(static_cast<char*>(d != nullptr ? d->allocate(size) : system_allocate(size))) {
     if (base == nullptr) {
-      throw HALFTONE_ERROR("memory")
+      throw HALFTONE_ERROR(device != nullptr ? kOutOfDeviceMemory : "memory")
           .what_happened("out of memory for an arena of " + std::to_string(size) + " bytes")
+          .found(device != nullptr ? device->memory_text() : "")
           .fix("use a smaller batch or network");
     }
-    mark_unusable(base, bytes);
+    if (device == nullptr) mark_unusable(base, bytes);
   }
   ~Arena() {
-    mark_usable(base, bytes);
-    system_free(base);
+    if (device != nullptr) {
+      device->release(base);
+    } else {
+      mark_usable(base, bytes);
+      system_free(base);
+    }
   }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
+  // A block at `offset`; of a device, its header is new.
+  BlockHeader* place(size_t offset, size_t size) {
+    void* memory = base + offset;
+    if (device == nullptr) mark_usable(memory, size);
+    BlockHeader* block = device != nullptr ? new BlockHeader : new (memory) BlockHeader;
+    block->magic = BlockHeader::kMagic;
+    block->bytes = size;
+    block->arena = this;
+    block->memory = device != nullptr ? memory : block + 1;
+    ++live;
+    return block;
+  }
+  void take_back(BlockHeader* block) {
+    block->magic = 0;
+    --live;
+    if (device != nullptr) {
+      delete block;
+    } else {
+      mark_unusable(block, block->bytes);
+    }
+  }
+
   const size_t bytes;
+  DeviceRuntime* const device;
   char* const base;
   size_t live = 0;
   bool replaced = false;
@@ -39,6 +71,7 @@ struct Arena {
 struct MemoryPool::Impl {
   enum class Mode { kOutside, kRecording, kReplaying, kDeparted };
 
+  explicit Impl(DeviceRuntime* d) : device(d), heap(d) {}
   ~Impl() {
     if (arena != nullptr && arena->live == 0) delete arena;
   }
@@ -58,8 +91,14 @@ struct MemoryPool::Impl {
   size_t held_bytes() const { return heap.used_bytes() + heap.cached_bytes() + arena_held; }
   void update_peak() { stats.peak_bytes = std::max(stats.peak_bytes, held_bytes()); }
 
+  // The header of what the user has; null where it is no block in use.
+  BlockHeader* header_of(void* memory);
+  void* hand_out(BlockHeader* block);
+
   std::mutex mutex;
+  DeviceRuntime* const device;
   BlockHeap heap;
+  std::unordered_map<void*, BlockHeader*> in_use;  // a device's
   Arena* arena = nullptr;
   size_t arena_held = 0;  // replaced ones included
   uint64_t arenas_allocated = 0;
@@ -126,7 +165,7 @@ void MemoryPool::Impl::provide_arena(size_t bytes) {
     }
     arena = nullptr;
   }
-  arena = new Arena(wanted);
+  arena = new Arena(wanted, device);
   ++arenas_allocated;
   arena_held += wanted;
   update_peak();
@@ -162,13 +201,7 @@ BlockHeader* MemoryPool::Impl::allocate_replayed(size_t bytes) {
   const PlannedBlock& planned = plan->block(index);
   BlockHeader* block;
   if (planned.placed()) {
-    void* memory = arena->base + planned.offset;
-    mark_usable(memory, bytes);
-    block = new (memory) BlockHeader;
-    block->magic = BlockHeader::kMagic;
-    block->bytes = bytes;
-    block->arena = arena;
-    ++arena->live;
+    block = arena->place(planned.offset, bytes);
     ++stats.replayed;
   } else {
     block = heap.take(bytes);
@@ -206,14 +239,30 @@ void MemoryPool::Impl::release(BlockHeader* block) {
 
 void MemoryPool::Impl::release_from_arena(BlockHeader* block) {
   Arena* home = block->arena;
-  block->magic = 0;
-  mark_unusable(block, block->bytes);
-  if (--home->live > 0 || !home->replaced) return;
+  home->take_back(block);
+  if (home->live > 0 || !home->replaced) return;
   arena_held -= home->bytes;
   delete home;
 }
 
-MemoryPool::MemoryPool() : impl_(std::make_unique<Impl>()) {}
+BlockHeader* MemoryPool::Impl::header_of(void* memory) {
+  if (device == nullptr) {
+    BlockHeader* header = static_cast<BlockHeader*>(memory) - 1;
+    return header->magic == BlockHeader::kMagic ? header : nullptr;
+  }
+  const auto found = in_use.find(memory);
+  if (found == in_use.end()) return nullptr;
+  BlockHeader* header = found->second;
+  in_use.erase(found);
+  return header;
+}
+
+void* MemoryPool::Impl::hand_out(BlockHeader* block) {
+  if (device != nullptr) in_use[block->memory] = block;
+  return block->memory;
+}
+
+MemoryPool::MemoryPool(DeviceRuntime* device) : impl_(std::make_unique<Impl>(device)) {}
 MemoryPool::~MemoryPool() = default;
 
 void MemoryPool::begin_step(const std::string& key) {
@@ -228,22 +277,28 @@ void MemoryPool::end_step() {
 
 void* MemoryPool::allocate(size_t bytes) {
   constexpr size_t kTooMany = SIZE_MAX / 2;  // a negative size, most likely; the heap refuses it
+  // A device's block has no header in it, but never a size of 0: addresses tell blocks apart.
   const size_t rounded = (std::min(bytes, kTooMany) + 63) / 64 * 64 + sizeof(BlockHeader);
   std::lock_guard<std::mutex> lock(impl_->mutex);
-  return impl_->allocate(rounded)->payload();
+  return impl_->hand_out(impl_->allocate(rounded));
 }
 
 void MemoryPool::release(void* block) {
   if (block == nullptr) return;
-  BlockHeader* header = static_cast<BlockHeader*>(block) - 1;
-  if (header->magic != BlockHeader::kMagic) {
+  std::lock_guard<std::mutex> lock(impl_->mutex);
+  BlockHeader* header = impl_->header_of(block);
+  if (header == nullptr) {
     throw HALFTONE_ERROR("memory")
         .expected("a block of this pool that is in use")
         .found("another address, or a block that was released before")
         .fix("a write past the end of the block below it can also cause this");
   }
-  std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->release(header);
+}
+
+const void* MemoryPool::arena() const {
+  std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->arena != nullptr ? impl_->arena->base : nullptr;
 }
 
 MemoryStats MemoryPool::stats() const {

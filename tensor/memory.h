@@ -8,6 +8,8 @@
 
 namespace halftone {
 
+class DeviceRuntime;
+
 struct MemoryStats {
   size_t live_bytes = 0;          // heap blocks in use and the arena
   size_t cached_bytes = 0;        // released heap blocks kept for later
@@ -27,7 +29,9 @@ struct MemoryStats {
 // released in it. State that the first step creates and keeps costs one departure, in the second.
 class MemoryPool {
  public:
-  MemoryPool();
+  // Of a device where one is given, else of the CPU. A device's blocks are kept when released, as
+  // many as there are; they go back when it has no others to give.
+  explicit MemoryPool(DeviceRuntime* device = nullptr);
   ~MemoryPool();
 
   // Scope of one step. Key: whatever decides the shapes, e.g. "train 64x28x28x1 warm-up".
@@ -36,6 +40,8 @@ class MemoryPool {
   void* allocate(size_t bytes);
   void release(void* block);
   MemoryStats stats() const;
+  // Where the blocks of replayed steps lie; it changes when a larger plan needs a larger arena.
+  const void* arena() const;
 
  private:
   struct Impl;

@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "tensor/device.h"
 #include "tensor/error.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -55,31 +56,52 @@ void mark_unusable(void*, size_t) {}
 void mark_usable(void*, size_t) {}
 #endif
 
+BlockHeader* BlockHeap::make_block(size_t bytes) {
+  void* memory = device_ != nullptr ? device_->allocate(bytes) : system_allocate(bytes);
+  if (memory == nullptr) return nullptr;
+  if (device_ == nullptr) return new (memory) BlockHeader;
+  auto* block = new BlockHeader;
+  block->memory = memory;
+  return block;
+}
+
+void BlockHeap::destroy(BlockHeader* block) {
+  if (device_ == nullptr) return system_free(block);
+  device_->release(block->memory);
+  delete block;
+}
+
+bool BlockHeap::keeps(const BlockHeader& block) const {
+  return device_ != nullptr || cached_bytes_ + block.bytes <= kMaxCachedBytes;
+}
+
 BlockHeader* BlockHeap::take(size_t bytes) {
   const SizeClass size = size_class(std::min(bytes, kMaxBlock));
   BlockHeader* block = free_[size.index];
   if (block != nullptr) {
     free_[size.index] = block->next;
     cached_bytes_ -= size.bytes;
-    mark_usable(block->payload(), size.bytes - sizeof(BlockHeader));
+    if (device_ == nullptr) mark_usable(block->memory, size.bytes - sizeof(BlockHeader));
   } else {
-    void* memory = bytes < kMaxBlock ? system_allocate(size.bytes) : nullptr;
-    if (memory == nullptr && bytes < kMaxBlock && cached_bytes_ > 0) {
+    block = bytes < kMaxBlock ? make_block(size.bytes) : nullptr;
+    if (block == nullptr && bytes < kMaxBlock && cached_bytes_ > 0) {
       trim();
-      memory = system_allocate(size.bytes);
+      block = make_block(size.bytes);
     }
-    if (memory == nullptr) {
-      throw HALFTONE_ERROR("memory")
+    if (block == nullptr) {
+      throw HALFTONE_ERROR(device_ != nullptr ? kOutOfDeviceMemory : "memory")
           .what_happened("out of memory for a block of " + std::to_string(bytes) + " bytes")
-          .found(std::to_string(used_bytes_) + " bytes in use")
+          .found(std::to_string(used_bytes_) + " bytes in use" +
+                 (device_ != nullptr ? ", " + device_->memory_text() : ""))
           .fix("use a smaller batch or network");
     }
     ++system_allocations_;
-    block = new (memory) BlockHeader;
   }
+  void* memory = device_ != nullptr ? block->memory : block + 1;
   *block = BlockHeader{};
   block->magic = BlockHeader::kMagic;
   block->bytes = size.bytes;
+  block->memory = memory;
   used_bytes_ += size.bytes;
   return block;
 }
@@ -87,12 +109,12 @@ BlockHeader* BlockHeap::take(size_t bytes) {
 void BlockHeap::give(BlockHeader* block) {
   used_bytes_ -= block->bytes;
   block->magic = 0;
-  if (cached_bytes_ + block->bytes > kMaxCachedBytes) return system_free(block);
+  if (!keeps(*block)) return destroy(block);
   const SizeClass size = size_class(block->bytes);
   block->next = free_[size.index];
   free_[size.index] = block;
   cached_bytes_ += block->bytes;
-  mark_unusable(block->payload(), block->bytes - sizeof(BlockHeader));
+  if (device_ == nullptr) mark_unusable(block->memory, block->bytes - sizeof(BlockHeader));
 }
 
 void BlockHeap::trim() {
@@ -100,8 +122,8 @@ void BlockHeap::trim() {
     while (head != nullptr) {
       BlockHeader* block = head;
       head = block->next;
-      mark_usable(block->payload(), block->bytes - sizeof(BlockHeader));
-      system_free(block);
+      if (device_ == nullptr) mark_usable(block->memory, block->bytes - sizeof(BlockHeader));
+      destroy(block);
     }
   }
   cached_bytes_ = 0;

@@ -1,4 +1,5 @@
-// Blocks from the system allocator, with a free list per size. Not thread-safe: the pool locks.
+// Blocks from the system allocator, or a device's, with a free list per size. Not thread-safe: the
+// pool locks.
 #pragma once
 
 #include <array>
@@ -8,8 +9,9 @@
 namespace halftone {
 
 struct Arena;
+class DeviceRuntime;
 
-// The 64 bytes in front of every block.
+// The 64 bytes in front of every block; of a device's block they lie in the host's memory.
 struct alignas(64) BlockHeader {
   static constexpr uint64_t kMagic = 0x68616c66746f6e65;  // also says: in use
   uint64_t magic = 0;
@@ -18,7 +20,7 @@ struct alignas(64) BlockHeader {
   uint32_t index = 0;           // its number in that step
   Arena* arena = nullptr;       // null: a heap block
   BlockHeader* next = nullptr;  // in a free list
-  void* payload() { return this + 1; }
+  void* memory = nullptr;       // what the user has: on the CPU, right behind this
 };
 static_assert(sizeof(BlockHeader) == 64, "payloads keep the alignment of their headers");
 
@@ -29,14 +31,17 @@ void system_free(void* memory);
 
 // Under AddressSanitizer, memory on a free list and in an unused part of the arena is out of
 // bounds.
+// Not for a device's memory.
 void mark_unusable(void* memory, size_t bytes);
 void mark_usable(void* memory, size_t bytes);
 
 class BlockHeap {
  public:
+  explicit BlockHeap(DeviceRuntime* device) : device_(device) {}
   ~BlockHeap() { trim(); }
 
-  // A block of at least `bytes` (header included). Throws Error when memory is exhausted.
+  // A block of at least `bytes` (on the CPU, header included). Throws Error when memory is
+  // exhausted.
   BlockHeader* take(size_t bytes);
   void give(BlockHeader* block);
   void trim();  // hands the free lists back to the system
@@ -46,7 +51,13 @@ class BlockHeap {
   uint64_t system_allocations() const { return system_allocations_; }
 
  private:
-  static constexpr size_t kMaxCachedBytes = size_t{256} << 20;
+  static constexpr size_t kMaxCachedBytes = size_t{256} << 20;  // of the CPU
+
+  BlockHeader* make_block(size_t bytes);  // null where there is no memory
+  void destroy(BlockHeader* block);
+  bool keeps(const BlockHeader& block) const;
+
+  DeviceRuntime* device_;
   std::array<BlockHeader*, 64 * 8> free_{};  // by size class: eight per power of two
   size_t used_bytes_ = 0, cached_bytes_ = 0;
   uint64_t system_allocations_ = 0;

@@ -27,6 +27,7 @@ Tensor Tensor::empty(const Context& context, const Shape& shape, DType dtype) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
+  t.on_host_ = context.on_cpu();
   size_t bytes;
   if (__builtin_mul_overflow(static_cast<size_t>(t.numel()), size_of(dtype), &bytes)) {
     bytes = SIZE_MAX;  // the pool says that there is no such memory
@@ -38,7 +39,11 @@ Tensor Tensor::empty(const Context& context, const Shape& shape, DType dtype) {
 
 Tensor Tensor::zeros(const Context& context, const Shape& shape, DType dtype) {
   Tensor t = empty(context, shape, dtype);
-  std::memset(t.data_, 0, t.nbytes());
+  if (DeviceRuntime* device = context.runtime()) {
+    device->zero(t.data_, t.nbytes());
+  } else {
+    std::memset(t.data_, 0, t.nbytes());
+  }
   return t;
 }
 
@@ -53,6 +58,7 @@ Tensor Tensor::view_of(const Context& context, const Shape& shape, DType dtype, 
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
+  t.on_host_ = context.on_cpu();
   t.storage_ = std::make_shared<Storage>(context, std::move(owner));
   t.data_ = static_cast<char*>(data);
   return t;
@@ -64,7 +70,13 @@ const Context& Tensor::context() const {
 }
 
 void Tensor::check_dtype(DType wanted) const {
-  if (dtype_ == wanted && defined()) return;
+  if (dtype_ == wanted && defined() && on_host_) return;
+  if (defined() && !on_host_) {
+    throw HALFTONE_ERROR("tensor")
+        .expected("values on the CPU: this step has no body for a device")
+        .found(name_of(dtype_) + " " + shape_.str() + " on " + name_of(context().device()))
+        .fix("run on the CPU (--device cpu)");
+  }
   throw HALFTONE_ERROR("tensor")
       .expected(name_of(wanted) + " elements")
       .found(defined() ? name_of(dtype_) + " " + shape_.str() : "an undefined tensor");
@@ -98,7 +110,14 @@ Tensor Tensor::reshape(const Shape& shape) const {
 
 Tensor Tensor::clone() const {
   Tensor t = empty(context(), shape_, dtype_);
-  std::memcpy(t.data_, data_, nbytes());
+  t.copy_from(*this);
+  return t;
+}
+
+Tensor Tensor::to(const Context& other) const {
+  if (context() == other) return *this;
+  Tensor t = empty(other, shape_, dtype_);
+  t.copy_from(*this);
   return t;
 }
 
@@ -110,7 +129,15 @@ void Tensor::copy_from(const Tensor& source) {
         .expected(name_of(dtype_) + " " + shape_.str())
         .found(name_of(source.dtype_) + " " + source.shape_.str());
   }
-  std::memmove(data_, source.data_, nbytes());
+  if (on_host_ && source.on_host_) {
+    std::memmove(data_, source.data_, nbytes());
+  } else if (on_host_) {
+    source.context().runtime()->copy(data_, source.data_, nbytes(), CopyKind::kToHost);
+  } else if (source.on_host_) {
+    context().runtime()->copy(data_, source.data_, nbytes(), CopyKind::kToDevice);
+  } else {
+    context().runtime()->copy(data_, source.data_, nbytes(), CopyKind::kOnDevice);
+  }
 }
 
 bool Tensor::unique() const {

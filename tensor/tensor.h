@@ -36,7 +36,8 @@ class Tensor {
   int64_t numel() const { return shape_.numel(); }
   size_t nbytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
 
-  // Pointer to the first element; throws when T is not the dtype.
+  // Pointer to the first element; throws when T is not the dtype, or the values lie on a device:
+  // there, kernels take raw().
   template <class T>
   T* data() {
     check_dtype(DTypeOf<T>::value);
@@ -54,7 +55,8 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;        // same numel, shared values
   Tensor clone() const;                            // own copy
   Tensor to(DType dtype) const;                    // converted copy (itself when equal)
-  void copy_from(const Tensor& source);            // same shape and dtype
+  Tensor to(const Context& context) const;         // copy on its device (itself when the same)
+  void copy_from(const Tensor& source);            // same shape and dtype, any device
   void fill(float value);
   bool unique() const;  // the only handle: may be written in place
   bool same_memory(const Tensor& other) const { return data_ == other.data_; }
@@ -71,6 +73,7 @@ class Tensor {
   char* data_ = nullptr;
   Shape shape_;
   DType dtype_ = DType::kFloat32;
+  bool on_host_ = true;
 };
 
 }  // namespace halftone

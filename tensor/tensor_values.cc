@@ -1,6 +1,7 @@
 // Values in and out of a Tensor, and conversions between element types.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "tensor/tensor.h"
@@ -69,16 +70,25 @@ To narrow(Wide value) {
 }  // namespace
 
 void Tensor::fill(float value) {
-  context();
+  DeviceRuntime* device = context().runtime();
   visit(dtype_, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    std::fill_n(data<T>(), numel(), narrow<T>(value));
+    const T element = narrow<T>(value);
+    if (device == nullptr) return void(std::fill_n(data<T>(), numel(), element));
+    uint64_t bits = 0;
+    std::memcpy(&bits, &element, sizeof element);
+    device->fill(data_, sizeof element, bits, numel());
   });
 }
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
   Tensor result = empty(context(), shape_, dtype);
+  if (DeviceRuntime* device = context().runtime()) {
+    if (device->convert(data_, dtype_, result.data_, dtype, numel())) return result;
+    result.copy_from(to(context().host()).to(dtype));
+    return result;
+  }
   visit(dtype_, [&](auto* from_type) {
     using From = std::remove_pointer_t<decltype(from_type)>;
     const From* from = data<From>();
@@ -98,13 +108,14 @@ Tensor Tensor::from(const Context& context, const Shape& shape, const std::vecto
         .expected(std::to_string(shape.numel()) + " values for " + shape.str())
         .found(std::to_string(values.size()));
   }
-  Tensor t = empty(context, shape, DTypeOf<T>::value);
+  Tensor t = empty(context.host(), shape, DTypeOf<T>::value);
   std::copy(values.begin(), values.end(), t.data<T>());
-  return t;
+  return t.to(context);
 }
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
+  if (!on_host_) return to(context().host()).to_vector<T>();
   const T* values = data<T>();
   return std::vector<T>(values, values + numel());
 }
@@ -114,7 +125,7 @@ T Tensor::item() const {
   if (numel() != 1) {
     throw HALFTONE_ERROR("item").expected("one element").found("shape " + shape_.str());
   }
-  return *data<T>();
+  return on_host_ ? *data<T>() : *to(context().host()).data<T>();
 }
 
 #define HALFTONE_INSTANTIATE(T)                                                         \
