@@ -27,7 +27,8 @@ std::string bad_inputs(const std::vector<Variable>& inputs) {
 
 // "NaN at element 7 of [2, 4]".
 std::string first_bad(const Tensor& t) {
-  const float* values = t.data<float>();
+  const Tensor home = t.to(t.context().host());
+  const float* values = home.data<float>();
   int64_t i = 0;
   while (i < t.numel() && std::isfinite(values[i])) ++i;
   if (i == t.numel()) return "";

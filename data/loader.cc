@@ -199,6 +199,14 @@ struct Loader::Impl {
   std::vector<std::thread> threads;
 };
 
+Batch on_device(const Batch& batch, const Context& context) {
+  if (context.on_cpu()) return batch;
+  Batch moved = batch;
+  moved.images = batch.images.to(context);
+  moved.labels = batch.labels.to(context);
+  return moved;
+}
+
 Loader::Loader(const Context& context, std::shared_ptr<const Dataset> dataset,
                const LoaderOptions& options) {
   check_dataset(*dataset);

@@ -29,6 +29,9 @@ struct Batch {
   bool last_of_epoch = false;
 };
 
+// Its images and labels on the context's device; the batch itself on the CPU's contexts.
+Batch on_device(const Batch& batch, const Context& context);
+
 // Position of the next batch. With the same set and options it is all a checkpoint has to hold.
 struct LoaderState {
   int64_t epoch = 0;

@@ -2,6 +2,7 @@
 
 #include "kernels/activation_math.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 
 namespace halftone::kernels {
@@ -27,6 +28,7 @@ void check_activation(const ActivationOptions& options, bool backward) {
 void activation(const Tensor& x, const ActivationOptions& options, Tensor& y) {
   check_same("activation", x, y);
   check_activation(options, false);
+  HALFTONE_ON_DEVICE(activation, x, x, options, y);
   const float* in = x.data<float>();
   float* out = y.data<float>();
   with_rule(options, [&](auto rule) {
@@ -41,6 +43,7 @@ void add_activation(const Tensor& a, const Tensor& b, const ActivationOptions& o
   check_same("add", a, b);
   check_same("add", a, y);
   check_activation(options, false);
+  HALFTONE_ON_DEVICE(add_activation, a, a, b, options, y);
   const float *left = a.data<float>(), *right = b.data<float>();
   float* out = y.data<float>();
   with_rule(options, [&](auto rule) {
@@ -56,6 +59,7 @@ void activation_backward(const Tensor& dy, const Tensor& y, const ActivationOpti
   check_same("activation backward", dy, y);
   check_same("activation backward", dy, dx);
   check_activation(options, true);
+  HALFTONE_ON_DEVICE(activation_backward, dy, dy, y, options, dx);
   const float *g = dy.data<float>(), *out = y.data<float>();
   float* result = dx.data<float>();
   with_rule(options, [&](auto rule) {

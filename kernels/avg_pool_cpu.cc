@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 #include "kernels/pool_windows.h"
@@ -138,6 +139,7 @@ void check_adaptive(const char* op, const Tensor& x, const Tensor& y) {
 void avg_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
   check_dtype("avg_pool2d", "input", x, DType::kFloat32);
   check_pool("avg_pool2d", x, options, y);
+  HALFTONE_ON_DEVICE(avg_pool2d, x, x, options, y);
   average(x, height_axis(x.shape(), y.shape(), options), width_axis(x.shape(), y.shape(), options),
           y);
 }
@@ -145,17 +147,20 @@ void avg_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
 void avg_pool2d_backward(const Tensor& dy, const Pool2dOptions& options, Tensor& dx) {
   check_dtype("avg_pool2d backward", "gradient", dy, DType::kFloat32);
   check_pool("avg_pool2d backward", dx, options, dy);
+  HALFTONE_ON_DEVICE(avg_pool2d_backward, dy, dy, options, dx);
   spread(dy, height_axis(dx.shape(), dy.shape(), options),
          width_axis(dx.shape(), dy.shape(), options), dx);
 }
 
 void adaptive_avg_pool2d(const Tensor& x, Tensor& y) {
   check_adaptive("adaptive_avg_pool2d", x, y);
+  HALFTONE_ON_DEVICE(adaptive_avg_pool2d, x, x, y);
   average(x, AdaptiveAxis{x.dim(1), y.dim(1)}, AdaptiveAxis{x.dim(2), y.dim(2)}, y);
 }
 
 void adaptive_avg_pool2d_backward(const Tensor& dy, Tensor& dx) {
   check_adaptive("adaptive_avg_pool2d backward", dx, dy);
+  HALFTONE_ON_DEVICE(adaptive_avg_pool2d_backward, dy, dy, dx);
   spread(dy, AdaptiveAxis{dx.dim(1), dy.dim(1)}, AdaptiveAxis{dx.dim(2), dy.dim(2)}, dx);
 }
 

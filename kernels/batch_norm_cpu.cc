@@ -4,6 +4,7 @@
 
 #include "kernels/activation_math.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/lanes.h"
 
 namespace halftone::kernels {
@@ -150,6 +151,7 @@ void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y, con
   check_same("batch_norm", x, y);
   if (addend != nullptr) check_same("batch_norm", x, *addend);
   check_norm(norm, x.dim(-1), false);
+  HALFTONE_ON_DEVICE(batch_norm_apply, x, x, norm, y, addend);
   const Lanes lanes(x.numel(), x.dim(-1));
   Tensor scratch = Tensor::empty(x.context(), Shape{3, lanes.length});
   float* centre = scratch.data<float>();
@@ -187,6 +189,7 @@ void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor* y,
   for (const Tensor* t : {gradients.weight, gradients.bias}) check_channel("gradient", t, channels);
   if (x.numel() == 0) return;
 
+  HALFTONE_ON_DEVICE(batch_norm_backward, x, dy, x, y, norm, use_batch_statistics, gradients);
   const Lanes lanes(x.numel(), channels);
   Tensor scratch = Tensor::empty(x.context(), Shape{5, lanes.length});
   float* table = scratch.data<float>();

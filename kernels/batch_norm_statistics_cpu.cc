@@ -3,6 +3,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/lanes.h"
 
 namespace halftone::kernels {
@@ -107,6 +108,7 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& variance) {
         .expected("at least one value per channel")
         .found("input of shape " + nchw_text(x.shape()));
   }
+  HALFTONE_ON_DEVICE(batch_norm_statistics, x, x, mean, variance);
   const Lanes lanes(x.numel(), channels);
   Tensor scratch = Tensor::empty(x.context(), Shape{lanes.chunks(), 3, lanes.length});
   float* moments = scratch.data<float>();
@@ -148,6 +150,8 @@ void batch_norm_update(const Tensor& mean, const Tensor& variance, int64_t count
         .found(std::to_string(count))
         .fix("use a larger batch, or evaluation mode");
   }
+  HALFTONE_ON_DEVICE(batch_norm_update, mean, mean, variance, count, momentum, running_mean,
+                     running_variance);
   const float unbias = static_cast<double>(count) / static_cast<double>(count - 1);
   const float *m = mean.data<float>(), *v = variance.data<float>();
   float *rm = running_mean.data<float>(), *rv = running_variance.data<float>();

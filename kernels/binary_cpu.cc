@@ -2,6 +2,7 @@
 
 #include "kernels/binary.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/moments.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
@@ -46,11 +47,13 @@ double signed_sum(const float* dy, const float* w, int64_t length) {
 
 void binarize(const Tensor& x, Tensor& y) {
   check_same("binarize", x, y);
+  HALFTONE_ON_DEVICE(binarize, x, x, y);
   run_elementwise(x.context(), quant_bodies().sign, nullptr, x, nullptr, y);
 }
 
 void binarize_stochastic(const Tensor& x, const Philox& noise, Tensor& y) {
   check_same("binarize_stochastic", x, y);
+  HALFTONE_ON_DEVICE(binarize_stochastic, x, x, noise, y);
   const float* in = x.data<float>();
   float* out = y.data<float>();
   const int64_t n = x.numel(), blocks = (n + kNoiseBlock - 1) / kNoiseBlock;
@@ -69,12 +72,14 @@ void binarize_stochastic(const Tensor& x, const Philox& noise, Tensor& y) {
 void binarize_backward(const Tensor& dy, const Tensor& x, SignGradient rule, Tensor& dx) {
   check_same("binarize_backward", x, dy);
   check_same("binarize_backward", x, dx);
+  HALFTONE_ON_DEVICE(binarize_backward, x, dy, x, rule, dx);
   const auto body = quant_bodies().sign_gradient[static_cast<int>(rule)];
   run_elementwise(x.context(), body, &dy, x, nullptr, dx);
 }
 
 void clip_latent_weights(Tensor& w) {
   check_dtype("clip_latent_weights", "weight", w, DType::kFloat32);
+  HALFTONE_ON_DEVICE(clip_latent_weights, w, w);
   float* values = w.data<float>();
   parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) values[i] = quant_math::clip_latent(values[i]);
@@ -82,6 +87,7 @@ void clip_latent_weights(Tensor& w) {
 }
 
 std::vector<float> mean_magnitude(const Tensor& w, bool per_row) {
+  HALFTONE_ON_DEVICE(mean_magnitude, w, w, per_row);
   std::vector<float> out;
   for (const Moments& m : moments(w, per_row ? 0 : -1)) {
     out.push_back(m.count > 0 ? static_cast<float>(m.mean_magnitude()) : 0.0f);
@@ -92,6 +98,7 @@ std::vector<float> mean_magnitude(const Tensor& w, bool per_row) {
 void binarize_scaled(const Tensor& w, const std::vector<float>& alpha, Tensor& y) {
   check_same("binarize_scaled", w, y);
   const Rows rows("binarize_scaled", w, alpha);
+  HALFTONE_ON_DEVICE(binarize_scaled, w, w, alpha, y);
   const float* in = w.data<float>();
   float* out = y.data<float>();
   parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -109,6 +116,7 @@ void binarize_scaled_backward(const Tensor& dy, const Tensor& w, const std::vect
   check_same("binarize_scaled_backward", w, dy);
   check_same("binarize_scaled_backward", w, dw);
   const Rows rows("binarize_scaled_backward", w, alpha);
+  HALFTONE_ON_DEVICE(binarize_scaled_backward, w, dy, w, alpha, options, dw);
   const float *up = dy.data<float>(), *in = w.data<float>();
   float* out = dw.data<float>();
   const bool exact = options.coupling == XnorGradient::kExact;

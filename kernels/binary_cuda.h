@@ -35,12 +35,20 @@ struct ClipLatentArgs {
 };
 void clip_latent(Stream& stream, const ClipLatentArgs& args);
 
-// y = alpha sign(w) with alpha = mean |w| per row (XNOR-Net). float32.
+// Mean |w| per row: XNOR-Net's alpha. float32.
+struct MeanMagnitudeArgs {
+  int64_t rows = 0, length = 0;
+  const float* w = nullptr;
+  float* alpha = nullptr;  // rows
+};
+void mean_magnitude(Stream& stream, const MeanMagnitudeArgs& args);
+
+// y = alpha sign(w), one alpha per row. float32.
 struct ScaledSignArgs {
   int64_t rows = 0, length = 0;
   const float* w = nullptr;
-  float* alpha = nullptr;  // rows: written
-  float* y = nullptr;      // null: alpha only
+  const float* alpha = nullptr;
+  float* y = nullptr;
 };
 void scaled_sign(Stream& stream, const ScaledSignArgs& args);
 
@@ -56,11 +64,12 @@ struct ScaledSignBackwardArgs {
 };
 void scaled_sign_backward(Stream& stream, const ScaledSignBackwardArgs& args);
 
-#define HALFTONE_BINARY_KERNELS(K)   \
-  K(sign, SignArgs)                  \
-  K(sign_backward, SignBackwardArgs) \
-  K(clip_latent, ClipLatentArgs)     \
-  K(scaled_sign, ScaledSignArgs)     \
+#define HALFTONE_BINARY_KERNELS(K)     \
+  K(sign, SignArgs)                    \
+  K(sign_backward, SignBackwardArgs)   \
+  K(clip_latent, ClipLatentArgs)       \
+  K(mean_magnitude, MeanMagnitudeArgs) \
+  K(scaled_sign, ScaledSignArgs)       \
   K(scaled_sign_backward, ScaledSignBackwardArgs)
 
 }  // namespace halftone::kernels::cuda

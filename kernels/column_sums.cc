@@ -1,5 +1,6 @@
 #include "kernels/column_sums.h"
 
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 
 namespace halftone::kernels {
@@ -28,6 +29,7 @@ void add_column_sums(const float* x, int64_t rows, int64_t columns, float* sums)
 }
 
 void column_sums(const Tensor& x, Tensor& out) {
+  HALFTONE_ON_DEVICE(column_sums, x, x, out);
   const int64_t columns = out.numel(), rows = x.numel() / std::max<int64_t>(columns, 1);
   const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
   Tensor partial = Tensor::empty(x.context(), {std::max<int64_t>(chunks, 1), columns});

@@ -7,6 +7,7 @@
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
 #include "kernels/conv_winograd.h"
+#include "kernels/device.h"
 #include "kernels/elementwise.h"
 
 namespace halftone::kernels {
@@ -83,6 +84,7 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   if (bias != nullptr) check_conv_shape("conv2d", "a bias of", *bias, {g.o});
   check_floats("conv2d", {&x, &w, bias, &y});
   if (y.numel() == 0) return;
+  HALFTONE_ON_DEVICE(conv2d, x, x, w, bias, options, y, algorithm);
   const ConvBodies* fast = algorithm == ConvAlgorithm::kAuto ? winograd(g, g.oh, g.ow) : nullptr;
   const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_forward(g, x.context()));
   bodies.forward(g, x, w, bias, y);
@@ -105,6 +107,7 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
                           Tensor& dx) {
   const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
+  HALFTONE_ON_DEVICE(conv2d_backward_data, dy, dy, w, options, dx);
   choose_data(g, dy.context()).backward_data(g, dy, w, dx);
 }
 
@@ -112,6 +115,7 @@ void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOpt
                               Tensor& dx) {
   const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
+  HALFTONE_ON_DEVICE(conv2d_add_backward_data, dy, dy, w, options, dx);
   const ConvBodies& bodies = choose_data(g, dy.context());
   if (bodies.add_backward_data != nullptr && !scatter_data_takes(g)) {
     bodies.add_backward_data(g, dy, w, dx);
@@ -134,6 +138,7 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
     if (dbias != nullptr) dbias->fill(0.0f);
     return;
   }
+  HALFTONE_ON_DEVICE(conv2d_backward_weight, x, x, dy, options, dw, dbias);
   const ConvBodies* fast = winograd(g, g.oh, g.ow);
   const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_weight(g));
   bodies.backward_weight(g, x, dy, dw, dbias);

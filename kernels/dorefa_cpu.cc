@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/dorefa.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
@@ -108,6 +109,7 @@ void quantize_run(const float* g, const uint32_t* draws, int64_t count, float m,
 }  // namespace
 
 float dorefa_largest(const Tensor& w) {
+  HALFTONE_ON_DEVICE(dorefa_largest, w, w);
   check_dtype("dorefa_largest", "weight", w, DType::kFloat32);
   const float* in = w.data<float>();
   std::vector<float> most(chunk_count(w.numel(), kChunk));
@@ -119,6 +121,7 @@ float dorefa_largest(const Tensor& w) {
 }
 
 void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y) {
+  HALFTONE_ON_DEVICE(dorefa_weights, w, w, largest, bits, y);
   check_same("dorefa_weights", w, y);
   const float n = levels("dorefa_weights", bits, 2);
   const float m = at_least_floor(largest), *in = w.data<float>();
@@ -133,6 +136,7 @@ void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y) {
 }
 
 void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
+  HALFTONE_ON_DEVICE(dorefa_weight_codes, w, w, largest, bits, codes);
   const char* op = "dorefa_weight_codes";
   check_dtype(op, "weight", w, DType::kFloat32);
   check_shape(op, "codes", codes, w.shape());
@@ -143,6 +147,7 @@ void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes
 }
 
 void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, Tensor& dw) {
+  HALFTONE_ON_DEVICE(dorefa_weights_backward, w, dy, w, largest, dw);
   check_same("dorefa_weights_backward", w, dy);
   check_same("dorefa_weights_backward", w, dw);
   DorefaWeightRule rule;
@@ -161,12 +166,14 @@ void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, T
 }
 
 void dorefa_activations(const Tensor& x, int bits, Tensor& y) {
+  HALFTONE_ON_DEVICE(dorefa_activations, x, x, bits, y);
   check_same("dorefa_activations", x, y);
   const float n = levels("dorefa_activations", bits, 1);
   run_elementwise(x.context(), quant_bodies().dorefa_activation, nullptr, x, &n, y);
 }
 
 void dorefa_activations_backward(const Tensor& dy, const Tensor& x, Tensor& dx) {
+  HALFTONE_ON_DEVICE(dorefa_activations_backward, x, dy, x, dx);
   check_same("dorefa_activations_backward", x, dy);
   check_same("dorefa_activations_backward", x, dx);
   const auto body = quant_bodies().dorefa_activation_gradient;
@@ -174,6 +181,7 @@ void dorefa_activations_backward(const Tensor& dy, const Tensor& x, Tensor& dx) 
 }
 
 void dorefa_gradients(const Tensor& g, int bits, const Philox& noise, Tensor& y) {
+  HALFTONE_ON_DEVICE(dorefa_gradients, g, g, bits, noise, y);
   check_same("dorefa_gradients", g, y);
   const float n = levels("dorefa_gradients", bits, 1);
   const int64_t samples = g.rank() > 0 ? g.dim(0) : 1;

@@ -2,6 +2,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
 
@@ -17,6 +18,7 @@ void dropout(const Tensor& x, float p, const Philox& stream, Tensor& y) {
   if (!(p >= 0.0f && p <= 1.0f)) {
     throw HALFTONE_ERROR("dropout").expected("p in [0, 1]").found(std::to_string(p));
   }
+  HALFTONE_ON_DEVICE(dropout, x, x, p, stream, y);
   const float* in = x.data<float>();
   float* out = y.data<float>();
   const float factor = p < 1.0f ? 1.0f / (1.0f - p) : 0.0f;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/reduce.h"
 
 namespace halftone::kernels {
@@ -51,23 +52,28 @@ bool finite_range(const float* x, int64_t n) {
 }  // namespace
 
 void add(const Tensor& a, const Tensor& b, Tensor& y) {
+  HALFTONE_ON_DEVICE(add, a, a, b, y);
   map("add", a, b, y, [](float l, float r) { return l + r; });
 }
 
 void accumulate(const Tensor& x, Tensor& y) {
+  HALFTONE_ON_DEVICE(accumulate, x, x, y);
   map("accumulate", y, x, y, [](float l, float r) { return l + r; });
 }
 
 void mul(const Tensor& a, const Tensor& b, Tensor& y) {
+  HALFTONE_ON_DEVICE(mul, a, a, b, y);
   map("mul", a, b, y, [](float l, float r) { return l * r; });
 }
 
 void scale(const Tensor& x, float factor, Tensor& y) {
+  HALFTONE_ON_DEVICE(scale, x, x, factor, y);
   map("scale", x, x, y, [factor](float l, float) { return l * factor; });
 }
 
 double sum(const Tensor& x) {
   check_dtype("sum", "input", x, DType::kFloat32);
+  HALFTONE_ON_DEVICE(sum, x, x);
   const float* in = x.data<float>();
   return reduce_chunks(x.context(), x.numel(), kSumChunk,
                        [=](int64_t b, int64_t e) { return sum_range(in + b, e - b); });
@@ -75,6 +81,7 @@ double sum(const Tensor& x) {
 
 bool all_finite(const Tensor& x) {
   check_dtype("all_finite", "input", x, DType::kFloat32);
+  HALFTONE_ON_DEVICE(all_finite, x, x);
   const float* in = x.data<float>();
   return reduce_chunks(x.context(), x.numel(), kSumChunk, [=](int64_t b, int64_t e) {
            return finite_range(in + b, e - b) ? 0.0 : 1.0;

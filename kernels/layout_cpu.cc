@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/elementwise.h"
 #include "kernels/parallel.h"
 
@@ -93,6 +94,7 @@ void subsample(const Tensor& x, int64_t stride, int64_t pad_before, T fill, Tens
 
 void concat_channels(const std::vector<Tensor>& xs, Tensor& y) {
   const int64_t rows = check_parts("concat", xs, y);
+  HALFTONE_ON_DEVICE(concat_channels, y, xs, y);
   const int64_t stride = y.dim(-1) * static_cast<int64_t>(size_of(y.dtype()));
   char* out = static_cast<char*>(y.raw());
   for (const Tensor& x : xs) {
@@ -104,6 +106,7 @@ void concat_channels(const std::vector<Tensor>& xs, Tensor& y) {
 
 void split_channels(const Tensor& dy, std::vector<Tensor>& dxs) {
   const int64_t rows = check_parts("concat backward", dxs, dy);
+  HALFTONE_ON_DEVICE(split_channels, dy, dy, dxs);
   const int64_t stride = dy.dim(-1) * static_cast<int64_t>(size_of(dy.dtype()));
   const char* in = static_cast<const char*>(dy.raw());
   for (Tensor& dx : dxs) {
@@ -115,6 +118,7 @@ void split_channels(const Tensor& dy, std::vector<Tensor>& dxs) {
 
 void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y, int fill) {
   check_subsample(x, y, stride, pad_before);
+  HALFTONE_ON_DEVICE(subsample_pad, x, x, stride, pad_before, y, fill);
   switch (x.dtype()) {
     case DType::kFloat32:
       return subsample<float>(x, stride, pad_before, fill, y);
@@ -136,6 +140,7 @@ void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y, int f
 void subsample_pad_backward(const Tensor& dy, int stride, int pad_before, Tensor& dx) {
   check_subsample(dx, dy, stride, pad_before);
   check_dtype("subsample_pad backward", "gradient", dy, DType::kFloat32);
+  HALFTONE_ON_DEVICE(subsample_pad_backward, dy, dy, stride, pad_before, dx);
   const int64_t height = dx.dim(1), width = dx.dim(2), channels = dx.dim(3);
   const int64_t out_h = dy.dim(1), out_w = dy.dim(2), wide = dy.dim(3);
   const float* gradient = dy.data<float>() + pad_before;

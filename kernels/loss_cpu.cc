@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/reduce.h"
 
 namespace halftone::kernels {
@@ -32,6 +33,7 @@ void check_labels(const char* op, const Tensor& x, const Tensor& labels) {
   check_rank(op, "input", x, 2);
   check_dtype(op, "labels", labels, DType::kInt64);
   check_shape(op, "labels", labels, Shape{x.dim(0)});
+  if (!labels.context().on_cpu()) return;  // the device counts bad ones itself
   const int64_t* label = labels.data<int64_t>();
   for (int64_t i = 0; i < labels.numel(); ++i) {
     if (label[i] >= 0 && label[i] < x.dim(1)) continue;
@@ -85,6 +87,7 @@ double cross_entropy_row(const float* x, int64_t n, int64_t label, double smooth
 
 void softmax(const Tensor& x, Tensor& y) {
   check_same("softmax", x, y);
+  HALFTONE_ON_DEVICE(softmax, x, x, y);
   const int64_t n = x.dim(-1);
   for_rows(x, [&, in = x.data<float>(), out = y.data<float>()](int64_t r) {
     const float* row = in + r * n;
@@ -102,6 +105,7 @@ void softmax(const Tensor& x, Tensor& y) {
 
 void log_softmax(const Tensor& x, Tensor& y) {
   check_same("log_softmax", x, y);
+  HALFTONE_ON_DEVICE(log_softmax, x, x, y);
   const int64_t n = x.dim(-1);
   for_rows(x, [&, in = x.data<float>(), out = y.data<float>()](int64_t r) {
     const float* row = in + r * n;
@@ -114,6 +118,7 @@ void log_softmax(const Tensor& x, Tensor& y) {
 void softmax_backward(const Tensor& dy, const Tensor& y, Tensor& dx) {
   check_same("softmax backward", dy, y);
   check_same("softmax backward", dy, dx);
+  HALFTONE_ON_DEVICE(softmax_backward, dy, dy, y, dx);
   const int64_t n = dy.dim(-1);
   const float *gradient = dy.data<float>(), *output = y.data<float>();
   float* result = dx.data<float>();
@@ -129,6 +134,7 @@ void softmax_backward(const Tensor& dy, const Tensor& y, Tensor& dx) {
 void log_softmax_backward(const Tensor& dy, const Tensor& y, Tensor& dx) {
   check_same("log_softmax backward", dy, y);
   check_same("log_softmax backward", dy, dx);
+  HALFTONE_ON_DEVICE(log_softmax_backward, dy, dy, y, dx);
   const int64_t n = dy.dim(-1);
   const float *gradient = dy.data<float>(), *output = y.data<float>();
   float* result = dx.data<float>();
@@ -149,6 +155,7 @@ float cross_entropy(const Tensor& x, const Tensor& labels, float label_smoothing
         .expected("label_smoothing in [0, 1]")
         .found(std::to_string(label_smoothing));
   }
+  HALFTONE_ON_DEVICE(cross_entropy, x, x, labels, label_smoothing, dx);
   const int64_t rows = x.dim(0), n = x.dim(1);
   const double share = 1.0 / static_cast<double>(rows);
   const float* in = x.data<float>();
@@ -168,6 +175,7 @@ float cross_entropy(const Tensor& x, const Tensor& labels, float label_smoothing
 float nll(const Tensor& log_probabilities, const Tensor& labels, Tensor& dx) {
   check_labels("nll", log_probabilities, labels);
   check_loss("nll", log_probabilities, dx);
+  HALFTONE_ON_DEVICE(nll, log_probabilities, log_probabilities, labels, dx);
   const int64_t rows = dx.dim(0), n = dx.dim(1);
   const float* in = log_probabilities.data<float>();
   const int64_t* label = labels.data<int64_t>();
@@ -184,6 +192,7 @@ float nll(const Tensor& log_probabilities, const Tensor& labels, Tensor& dx) {
 float mse(const Tensor& x, const Tensor& target, Tensor& dx) {
   check_same("mse", x, target);
   check_loss("mse", x, dx);
+  HALFTONE_ON_DEVICE(mse, x, x, target, dx);
   const float *in = x.data<float>(), *goal = target.data<float>();
   float* out = dx.data<float>();
   const double count = static_cast<double>(x.numel());
@@ -203,6 +212,7 @@ float mse(const Tensor& x, const Tensor& target, Tensor& dx) {
 float squared_hinge(const Tensor& x, const Tensor& labels, Tensor& dx) {
   check_labels("squared_hinge", x, labels);
   check_loss("squared_hinge", x, dx);
+  HALFTONE_ON_DEVICE(squared_hinge, x, x, labels, dx);
   const int64_t rows = x.dim(0), n = x.dim(1);
   const double count = static_cast<double>(x.numel());
   const float* in = x.data<float>();
@@ -226,6 +236,7 @@ float squared_hinge(const Tensor& x, const Tensor& labels, Tensor& dx) {
 
 int64_t count_correct(const Tensor& x, const Tensor& labels) {
   check_labels("count_correct", x, labels);
+  HALFTONE_ON_DEVICE(count_correct, x, x, labels);
   const int64_t n = x.dim(1);
   const float* in = x.data<float>();
   const int64_t* label = labels.data<int64_t>();

@@ -1,6 +1,7 @@
 #include "kernels/lsq.h"
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/grid_walk.h"
 #include "kernels/reduce.h"
 
@@ -84,11 +85,13 @@ void run(const char* op, const Tensor& dy, const Tensor& x, const Grids& grids, 
 
 void lsq_backward(const Tensor& dy, const Tensor& x, const Grids& grids, LsqEdge edge, Tensor* dx,
                   std::vector<double>& ds) {
+  HALFTONE_ON_DEVICE(lsq_backward, x, dy, x, grids, edge, dx, ds);
   run("lsq_backward", dy, x, grids, edge, dx, ds, nullptr);
 }
 
 void lsq_plus_backward(const Tensor& dy, const Tensor& x, const Grids& grids, LsqEdge edge,
                        Tensor* dx, std::vector<double>& ds, std::vector<double>& dbeta) {
+  HALFTONE_ON_DEVICE(lsq_plus_backward, x, dy, x, grids, edge, dx, ds, dbeta);
   run("lsq_plus_backward", dy, x, grids, edge, dx, ds, &dbeta);
 }
 

@@ -1,5 +1,6 @@
 // matmul.h on the CPU: checks, and the choice of a body.
 #include "kernels/column_sums.h"
+#include "kernels/device.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_shapes.h"
 #include "kernels/parallel.h"
@@ -52,12 +53,14 @@ void fill_rows(const Context& context, const float* bias, int64_t rows, int64_t 
 void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, float beta,
             Tensor& c) {
   const MatmulProblem p = matmul_problem(a, transpose_a, b, transpose_b, beta, c);
+  HALFTONE_ON_DEVICE(matmul, a, a, transpose_a, b, transpose_b, beta, c);
   multiply(a.context(), p, a.data<float>(), b.data<float>(), c.data<float>());
 }
 
 void linear(const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
   check_linear("linear", x, w, y);
   check_bias("linear", bias, w.dim(0));
+  HALFTONE_ON_DEVICE(linear, x, x, w, bias, y);
   const int64_t n = x.dim(0), out = w.dim(0);
   if (n == 0) return;
   float beta = 0.0f;
@@ -71,6 +74,7 @@ void linear(const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
 
 void linear_backward_data(const Tensor& dy, const Tensor& w, Tensor& dx) {
   check_linear("linear_backward_data", dx, w, dy);
+  HALFTONE_ON_DEVICE(linear_backward_data, dy, dy, w, dx);
   multiply(dy.context(), {dx.dim(0), dx.dim(1), w.dim(0), false, false, 0.0f}, dy.data<float>(),
            w.data<float>(), dx.data<float>());
 }
@@ -78,6 +82,7 @@ void linear_backward_data(const Tensor& dy, const Tensor& w, Tensor& dx) {
 void linear_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* dbias) {
   check_linear("linear_backward_weight", x, dw, dy);
   check_bias("linear_backward_weight", dbias, dw.dim(0));
+  HALFTONE_ON_DEVICE(linear_backward_weight, x, x, dy, dw, dbias);
   multiply(x.context(), {dw.dim(0), dw.dim(1), x.dim(0), true, false, 0.0f}, dy.data<float>(),
            x.data<float>(), dw.data<float>());
   if (dbias != nullptr) column_sums(dy, *dbias);

@@ -1,6 +1,7 @@
 // The gradient of the maximum.
 #include "kernels/activation_math.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 #include "kernels/pool_windows.h"
@@ -165,6 +166,7 @@ void max_pool2d_backward(const Tensor& dy, const Tensor& y, const Tensor& taps,
   check_shape(op, "taps", taps, dy.shape());
   const bool reads_y = options.act.kind != Activation::kIdentity;
   if (reads_y) check_same(op, dy, y);
+  HALFTONE_ON_DEVICE(max_pool2d_backward, dy, dy, y, taps, options, dx);
   const bool tiles = height_axis(dx.shape(), dy.shape(), options).tiles() &&
                      width_axis(dx.shape(), dy.shape(), options).tiles();
   // No bound binds where there is no activation: any values do.

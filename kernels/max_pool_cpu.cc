@@ -3,6 +3,7 @@
 
 #include "kernels/activation_math.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 #include "kernels/pool_windows.h"
@@ -170,6 +171,7 @@ void max_pool(const char* op, const Tensor& x, const Pool2dOptions& options, Ten
 
 void max_pool2d(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
   check_pool("max_pool2d", x, options, y);
+  HALFTONE_ON_DEVICE(max_pool2d, x, x, options, y);
   max_pool<false>("max_pool2d", x, options, y, nullptr);
 }
 
@@ -177,6 +179,7 @@ void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor&
   const char* op = "max_pool2d";
   check_pool(op, x, options, y);
   check_taps(op, options, y, taps);
+  HALFTONE_ON_DEVICE(max_pool2d_with_taps, x, x, options, y, taps);
   max_pool<true>(op, x, options, y, taps.data<uint8_t>());
 }
 

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/grid_walk.h"
 #include "kernels/moments.h"
 
@@ -32,6 +33,7 @@ double Moments::deviation() const {
 
 std::vector<Moments> moments(const Tensor& x, int axis) {
   check_dtype("moments", "input", x, DType::kFloat32);
+  HALFTONE_ON_DEVICE(moments, x, x, axis);
   const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
   const GridWalk walk("moments", x, axis, channels);
   Partial partial(walk);

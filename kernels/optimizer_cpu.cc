@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/optimizer_math.h"
 #include "kernels/parallel.h"
 
@@ -71,6 +72,7 @@ void sgd_step(const SgdOptions& options, const Tensor& grad, Tensor& p, Tensor& 
   check_dtype("sgd", "parameters", p, DType::kFloat32);
   check_flat("sgd", "grad", grad, p);
   check_sgd(options);
+  HALFTONE_ON_DEVICE(sgd_step, p, options, grad, p, momentum_buffer);
   const bool nesterov = options.nesterov;
   const float* g = grad.data<float>();
   const Context& context = p.context();
@@ -91,6 +93,7 @@ void adam_step(const AdamOptions& options, const Tensor& grad, Tensor& p, Tensor
   check_flat("adam", "exp_avg", exp_avg, p);
   check_flat("adam", "exp_avg_sq", exp_avg_sq, p);
   check_adam(options);
+  HALFTONE_ON_DEVICE(adam_step, p, options, grad, p, exp_avg, exp_avg_sq);
   const AdamConstants c = adam_constants(options);
   auto* run = c.take1 < 0.5f ? &adam<true> : &adam<false>;
   run(p.context(), c, p.numel(), grad.data<float>(), p.data<float>(), exp_avg.data<float>(),

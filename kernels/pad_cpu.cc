@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 
 namespace halftone::kernels {
@@ -55,6 +56,7 @@ void pad(const Frame& f, const Tensor& x, T value, Tensor& y) {
 void pad_images(const Tensor& x, float value, Tensor& y) {
   const Frame f = frame_of("pad", x, y);
   check_dtype("pad", "result", y, x.dtype());
+  HALFTONE_ON_DEVICE(pad_images, x, x, value, y);
   if (x.dtype() == DType::kUInt8) return pad<uint8_t>(f, x, static_cast<uint8_t>(value), y);
   check_dtype("pad", "images", x, DType::kFloat32);
   pad<float>(f, x, value, y);
@@ -64,6 +66,7 @@ void pad_images_backward(const Tensor& dy, Tensor& dx) {
   const Frame f = frame_of("pad backward", dx, dy);
   check_dtype("pad backward", "gradient", dy, DType::kFloat32);
   check_dtype("pad backward", "result", dx, DType::kFloat32);
+  HALFTONE_ON_DEVICE(pad_images_backward, dy, dy, dx);
   const float* in = dy.data<float>();
   float* out = dx.data<float>();
   parallel_for(dx.context(), dx.dim(0) * f.height, kGrainRows, [=](int64_t begin, int64_t end) {

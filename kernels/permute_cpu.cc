@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/elementwise.h"
 #include "kernels/parallel.h"
 
@@ -122,12 +123,14 @@ void check_permute(const char* op, const Tensor& x, const Shape& wanted, const T
 void nhwc_to_nchw(const Tensor& x, Tensor& y) {
   check_rank("nhwc_to_nchw", "input", x, 4);
   check_permute("nhwc_to_nchw", x, Shape{x.dim(0), x.dim(3), x.dim(1), x.dim(2)}, y);
+  HALFTONE_ON_DEVICE(nhwc_to_nchw, x, x, y);
   permute(x, x.dim(0), x.dim(1) * x.dim(2), x.dim(3), y);
 }
 
 void nchw_to_nhwc(const Tensor& x, Tensor& y) {
   check_rank("nchw_to_nhwc", "input", x, 4);
   check_permute("nchw_to_nhwc", x, Shape{x.dim(0), x.dim(2), x.dim(3), x.dim(1)}, y);
+  HALFTONE_ON_DEVICE(nchw_to_nhwc, x, x, y);
   permute(x, x.dim(0), x.dim(1), x.dim(2) * x.dim(3), y);
 }
 

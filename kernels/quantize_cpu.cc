@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/grid_walk.h"
 
 namespace halftone::kernels {
@@ -87,6 +88,7 @@ void check_rows(const char* op, const char* what, size_t found, int64_t rows) {
 
 std::vector<Range> observe_ranges(const Tensor& x, int axis) {
   check_dtype("observe_ranges", "input", x, DType::kFloat32);
+  HALFTONE_ON_DEVICE(observe_ranges, x, x, axis);
   const size_t channels = axis < 0 ? 1 : static_cast<size_t>(x.dim(axis));
   const GridWalk walk("observe_ranges", x, axis, channels);
   Ranges ranges(walk);
@@ -97,12 +99,14 @@ std::vector<Range> observe_ranges(const Tensor& x, int axis) {
 }
 
 void fake_quantize(const Tensor& x, const Grids& grids, Tensor& y) {
+  HALFTONE_ON_DEVICE(fake_quantize, x, x, grids, y);
   const QuantBodies& bodies = quant_bodies();
   for_blocks("fake_quantize", x, nullptr, grids,
              grids.rounding == Rounding::kNni ? bodies.fake_quantize_nni : bodies.fake_quantize, y);
 }
 
 void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grids, Tensor& dx) {
+  HALFTONE_ON_DEVICE(fake_quantize_backward, x, dy, x, grids, dx);
   const QuantBodies& bodies = quant_bodies();
   for_blocks("fake_quantize_backward", x, &dy, grids,
              grids.rounding == Rounding::kNni ? bodies.ste_gradient_nni : bodies.ste_gradient, dx);
@@ -111,6 +115,7 @@ void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grid
 void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y) {
   check_same("fake_quantize_truncate", x, y);
   const GridWalk walk("fake_quantize_truncate", x, grids.axis, grids.list.size());
+  HALFTONE_ON_DEVICE(fake_quantize_truncate, x, x, grids, y);
   const float* in = x.data<float>();
   float* out = y.data<float>();
   walk.for_pieces(x.context(), [&](int64_t, int64_t channel, int64_t begin, int64_t end) {
@@ -123,6 +128,7 @@ void fake_quantize_truncate(const Tensor& x, const Grids& grids, Tensor& y) {
 
 void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Tensor& codes) {
   check_shape("quantize_to_codes", "codes", codes, x.shape());
+  HALFTONE_ON_DEVICE(quantize_to_codes, x, x, grid, rounding, codes);
   const float* in = x.data<float>();
   uint8_t* out = codes.data<uint8_t>();
   parallel_for(x.context(), x.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -143,6 +149,7 @@ void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Ten
 
 void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
   check_shape("codes_to_integers", "result", y, codes.shape());
+  HALFTONE_ON_DEVICE(codes_to_integers, codes, codes, zero_point, y);
   const uint8_t* in = codes.data<uint8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -152,6 +159,7 @@ void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
 
 void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes) {
   const char* op = "quantize_weights";
+  HALFTONE_ON_DEVICE(quantize_weights, w, w, options, codes);
   const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
   check_shape(op, "codes", codes, w.shape());
   if (options.grids.size() != 1) check_rows(op, "grids", options.grids.size(), rows);
@@ -171,6 +179,7 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
 
 void weights_to_integers(const Tensor& codes, Tensor& y) {
   check_shape("weights_to_integers", "result", y, codes.shape());
+  HALFTONE_ON_DEVICE(weights_to_integers, codes, codes, y);
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -179,6 +188,7 @@ void weights_to_integers(const Tensor& codes, Tensor& y) {
 }
 
 void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y) {
+  HALFTONE_ON_DEVICE(weights_to_reals, codes, codes, scales, y);
   const int64_t rows = codes.dim(0), length = rows > 0 ? codes.numel() / rows : 0;
   check_shape("weights_to_reals", "result", y, codes.shape());
   check_rows("weights_to_reals", "scales", scales.size(), rows);

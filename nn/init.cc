@@ -20,11 +20,14 @@ double gain(double a) { return std::sqrt(2.0 / (1.0 + a * a)); }
 
 template <class Value>
 void fill(Tensor& t, Value value) {
-  const Philox stream = t.context().random().stream();
-  float* data = t.data<float>();
-  parallel_for(t.context(), t.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  const Context& context = t.context();
+  const Philox stream = context.random().stream();
+  Tensor values = context.on_cpu() ? t : Tensor::empty(context.host(), t.shape());
+  float* data = values.data<float>();
+  parallel_for(values.context(), t.numel(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) data[i] = value(stream, static_cast<uint64_t>(i));
   });
+  if (!context.on_cpu()) t.copy_from(values);
 }
 
 using Rule = void (*)(Tensor& weight);

@@ -110,7 +110,8 @@ void Optimizer::add_group(const ParameterGroupOptions& group) {
 }
 
 void Optimizer::check_home(const ParameterStore::Entry& entry) const {
-  if (entry.variable.value().raw() == store_.values().data<float>() + entry.offset) return;
+  const auto* home = static_cast<const float*>(store_.values().raw()) + entry.offset;
+  if (entry.variable.value().raw() == home) return;
   throw HALFTONE_ERROR("optimizer")
       .at(entry.name)
       .what_happened("this parameter has moved out of the optimizer's ParameterStore")
@@ -151,9 +152,12 @@ void Optimizer::schedule(const Schedule& schedule, int64_t t) {
 
 std::map<std::string, Tensor> Optimizer::state_dict() const {
   std::map<std::string, Tensor> state;
-  const Context& context = store_.values().context();
-  state["steps"] = Tensor::from<int64_t>(context, {static_cast<int64_t>(steps_.size())}, steps_);
-  for (size_t i = 0; i < buffers_.size(); ++i) state[buffer_names_[i]] = buffers_[i].clone();
+  const Context host = store_.values().context().host();
+  state["steps"] = Tensor::from<int64_t>(host, {static_cast<int64_t>(steps_.size())}, steps_);
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const Tensor& b = buffers_[i];
+    state[buffer_names_[i]] = b.context() == host ? b.clone() : b.to(host);
+  }
   return state;
 }
 

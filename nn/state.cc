@@ -11,10 +11,12 @@ Shape disk_shape(const Shape& shape, DiskLayout layout) {
   return {shape[0], shape[3], shape[1], shape[2]};
 }
 
+// On the CPU, wherever the value lies.
 Tensor to_disk(const Tensor& value, DiskLayout layout) {
-  if (layout == DiskLayout::kAsIs) return value.clone();
-  Tensor result = Tensor::empty(value.context(), disk_shape(value.shape(), layout), value.dtype());
-  kernels::nhwc_to_nchw(value, result);
+  const Context host = value.context().host();
+  if (layout == DiskLayout::kAsIs) return host == value.context() ? value.clone() : value.to(host);
+  Tensor result = Tensor::empty(host, disk_shape(value.shape(), layout), value.dtype());
+  kernels::nhwc_to_nchw(value.to(host), result);
   return result;
 }
 
@@ -35,11 +37,15 @@ std::string misfit(const Tensor& target, DiskLayout layout, const Tensor& found)
 void assign(Tensor& target, DiskLayout layout, const Tensor& found) {
   const Tensor converted = found.to(target.dtype());
   if (layout == DiskLayout::kOIHW) {
-    kernels::nchw_to_nhwc(converted, target);
+    Tensor values =
+        target.context().on_cpu() ? target : Tensor::empty(converted.context(), target.shape());
+    kernels::nchw_to_nhwc(converted, values);
+    if (!target.context().on_cpu()) target.copy_from(values);
   } else if (target.shape() == found.shape()) {
     target.copy_from(converted);
   } else {
-    target = converted.clone();
+    target = Tensor::empty(target.context(), converted.shape(), converted.dtype());
+    target.copy_from(converted);
   }
 }
 

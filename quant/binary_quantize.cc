@@ -18,8 +18,8 @@ BinaryQuantize::BinaryQuantize(const Context& context, const FakeQuantizeArgs& a
                                Variable weight)
     : RuleQuantize(context, args), weight_(std::move(weight)) {
   if (!is_weight()) return;
-  register_buffer(kPadding,
-                  Tensor::from(context, Shape{1}, std::vector<int32_t>{args.spec.padding_value}));
+  register_buffer(kPadding, Tensor::from(context.host(), Shape{1},
+                                         std::vector<int32_t>{args.spec.padding_value}));
 }
 
 std::string BinaryQuantize::summary_of_spec() const {

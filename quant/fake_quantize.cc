@@ -40,11 +40,13 @@ int64_t grid_stride(const kernels::Grids& g, const Shape& shape) {
 
 FakeQuantize::FakeQuantize(const Context& context, const FakeQuantizeArgs& args)
     : Module(context), args_(args), spec_(nullptr) {
-  fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context, true));
-  observer_enabled_ = &register_buffer("observer_enabled", one_flag(context, true));
-  initialised_ = &register_buffer("initialised", one_flag(context, false));
-  spec_ = &register_buffer("spec", Tensor::from(context, Shape{6}, spec_numbers()));
-  steps_ = &register_buffer("steps", Tensor::from(context, Shape{1}, std::vector<int64_t>{1}));
+  // The host reads and writes them, wherever the values that are quantized lie.
+  fake_quant_enabled_ = &register_buffer("fake_quant_enabled", one_flag(context.host(), true));
+  observer_enabled_ = &register_buffer("observer_enabled", one_flag(context.host(), true));
+  initialised_ = &register_buffer("initialised", one_flag(context.host(), false));
+  spec_ = &register_buffer("spec", Tensor::from(context.host(), Shape{6}, spec_numbers()));
+  steps_ =
+      &register_buffer("steps", Tensor::from(context.host(), Shape{1}, std::vector<int64_t>{1}));
 }
 
 std::vector<int32_t> FakeQuantize::spec_numbers() const {
@@ -57,7 +59,7 @@ std::vector<int32_t> FakeQuantize::spec_numbers() const {
 
 void FakeQuantize::set_fold(FoldMode fold) {
   fold_ = fold;
-  spec_->copy_from(Tensor::from(context(), Shape{6}, spec_numbers()));
+  spec_->copy_from(Tensor::from(context().host(), Shape{6}, spec_numbers()));
 }
 
 QuantSpec FakeQuantize::spec() const {

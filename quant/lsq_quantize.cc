@@ -24,6 +24,12 @@ LsqQuantize::LsqQuantize(const Context& context, const FakeQuantizeArgs& args, b
     : FakeQuantize(context, args),
       from_deviation_(from_deviation && args.type == QuantType::kWeight),
       sign_known_(!args.spec.auto_dtype) {
+  if (!context.on_cpu()) {
+    throw HALFTONE_ERROR("lsq")
+        .expected("the CPU: learned scales have no path on a device yet")
+        .found(name_of(context.device()))
+        .fix("--device cpu");
+  }
   const int64_t n = args.spec.per_channel ? args.channels : 1;
   register_parameter("scale", scale, Tensor::full(context, {n}, 1.0f));
   if (!args.spec.symmetric) register_parameter("offset", offset, Tensor::zeros(context, {n}));

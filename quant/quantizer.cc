@@ -40,7 +40,8 @@ Quantizer::Quantizer(Module& model, ConfigList config_list, Optimizer* optimizer
       optimizer_(optimizer),
       dummy_(std::move(dummy_input)),
       options_(options) {
-  if (options_.nni) options_.integer = false;
+  // A device computes on floats: its kernels take no codes.
+  if (options_.nni || !model.context().on_cpu()) options_.integer = false;
 }
 
 std::shared_ptr<FakeQuantize> Quantizer::make_fake_quantize(Module& module,

@@ -10,7 +10,7 @@ namespace halftone {
 namespace {
 
 Tensor filled(const Context& context, int64_t n, float value) {
-  return Tensor::full(context, {n}, value);
+  return Tensor::full(context.host(), {n}, value);
 }
 
 }  // namespace
@@ -19,7 +19,7 @@ RangeQuantize::RangeQuantize(const Context& context, const FakeQuantizeArgs& arg
     : FakeQuantize(context, args) {
   const int64_t n = args.spec.per_channel ? args.channels : 1;
   scale_ = &register_buffer("scale", filled(context, n, 1.0f));
-  zero_point_ = &register_buffer("zero_point", Tensor::zeros(context, {n}, DType::kInt32));
+  zero_point_ = &register_buffer("zero_point", Tensor::zeros(context.host(), {n}, DType::kInt32));
   min_ = &register_buffer("min_val", filled(context, n, INFINITY));
   max_ = &register_buffer("max_val", filled(context, n, -INFINITY));
 }
@@ -58,7 +58,7 @@ void RangeQuantize::store(const std::vector<kernels::Range>& ranges,
     *scale_ = filled(context(), n, 1.0f);
     *min_ = filled(context(), n, 0.0f);
     *max_ = filled(context(), n, 0.0f);
-    *zero_point_ = Tensor::zeros(context(), {n}, DType::kInt32);
+    *zero_point_ = Tensor::zeros(context().host(), {n}, DType::kInt32);
   }
   for (int64_t c = 0; c < n; ++c) {
     min_->data<float>()[c] = ranges[c].low;

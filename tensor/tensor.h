@@ -29,6 +29,7 @@ class Tensor {
   bool defined() const { return storage_ != nullptr; }
   explicit operator bool() const { return defined(); }
   const Context& context() const;  // throws when undefined
+  bool on_host() const { return on_host_; }
   const Shape& shape() const { return shape_; }
   int64_t dim(int axis) const { return shape_.dim(axis); }
   int rank() const { return shape_.rank(); }

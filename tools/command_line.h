@@ -3,8 +3,15 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 namespace halftone::tools {
+
+// --device of a subcommand; `words` is for train/choose_device.h.
+inline void add_device(CLI::App& command, std::string& words) {
+  command.add_option("--device", words,
+                     "cpu (the default), cuda, cuda:N, or auto: cuda where there is a GPU");
+}
 
 void add_train(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);

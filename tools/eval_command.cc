@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "tools/command_line.h"
+#include "train/choose_device.h"
 #include "train/evaluate_run.h"
 
 namespace halftone::tools {
@@ -9,10 +10,12 @@ namespace {
 
 struct Arguments {
   EvaluateRequest request;
+  std::string device = "cpu";
   bool json = false;
 };
 
-int run(const Arguments& a) {
+int run(Arguments a) {
+  a.request.device = choose_device(a.device);
   const EvaluateReport report = evaluate_run(a.request);
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());
@@ -33,6 +36,7 @@ void add_eval(CLI::App& app, int& code) {
   c->add_option("--set", a->request.overrides, "Change one value of the recipe (repeatable)")
       ->allow_extra_args(false);
   c->add_option("--data", a->request.data, "Folder of the data set, instead of the recipe's");
+  add_device(*c, a->device);
   c->add_flag("--train-split", a->request.train_split, "Measure on the training images instead");
   c->add_flag("--json", a->json, "One JSON object on standard output");
   c->callback([a, &code] { code = run(*a); });

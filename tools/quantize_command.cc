@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "tools/command_line.h"
+#include "train/choose_device.h"
 #include "train/quantize_run.h"
 
 namespace halftone::tools {
@@ -10,10 +11,12 @@ namespace {
 
 struct Arguments {
   QuantizeRequest request;
+  std::string device = "cpu";
   bool json = false;
 };
 
-int run(const Arguments& a) {
+int run(Arguments a) {
+  a.request.device = choose_device(a.device);
   const QuantizeReport report = quantize_run(a.request);
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());
@@ -44,6 +47,7 @@ void add_quantize(CLI::App& app, int& code) {
   c->add_option("--set", a->request.overrides, "Change one value of the recipe (repeatable)")
       ->allow_extra_args(false);
   c->add_option("--out", a->request.out, "Run folder (default: runs/NAME-quantized-1, -2, ...)");
+  add_device(*c, a->device);
   c->add_flag("--quiet", a->request.quiet, "No progress bar");
   c->add_flag("--json", a->json,
               "One JSON object on standard output, everything else on standard error");

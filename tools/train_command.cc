@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "tools/command_line.h"
+#include "train/choose_device.h"
 #include "train/report.h"
 #include "train/resume.h"
 
@@ -9,7 +10,7 @@ namespace halftone::tools {
 namespace {
 
 struct Arguments {
-  std::string recipe, out, resume;
+  std::string recipe, out, resume, device = "cpu";
   std::vector<std::string> set;
   bool json = false, quiet = false, other_threads = false;
 };
@@ -25,6 +26,7 @@ int stopped(const Trainer& trainer, const TrainResult& result) {
 int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
+  options.device = choose_device(a.device);
   options.allow_other_threads = a.other_threads;
   const Recipe recipe = prepare_run(a.recipe, a.set, a.out, a.resume, options);
   Trainer trainer(recipe, options);
@@ -49,6 +51,7 @@ void add_train(CLI::App& app, int& code) {
   c->add_option("--out", a->out, "Run folder (default: runs/NAME-1, -2, ...)");
   c->add_option("--resume", a->resume,
                 "Go on with the run in this folder: same bits as a run that never stopped");
+  add_device(*c, a->device);
   c->add_flag("--allow-other-threads", a->other_threads,
               "Resume with another thread count: other rounding");
   c->add_flag("--quiet", a->quiet, "No progress bar");

@@ -31,12 +31,14 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
   LoaderOptions options;
   options.batch_size = batch_size;
   options.shuffle = false;
-  Loader loader(model.context(), dataset, options);
+  const Context& context = model.context();
+  Loader loader(context.host(), dataset, options);
   Evaluation result;
   int64_t correct = 0;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
-    const Batch batch = loader.next();
-    const MemoryStep step(model.context().memory(), "evaluate " + batch.images.shape().str());
+    const Batch prepared = loader.next();
+    const MemoryStep step(context.memory(), "evaluate " + prepared.images.shape().str());
+    const Batch batch = on_device(prepared, context);
     const Variable output = model(Variable(batch.images));
     const float value = loss(output, batch.labels).value().item<float>();
     if (!std::isfinite(value)) refuse_loss(model, batch, loss, value);

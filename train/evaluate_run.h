@@ -17,6 +17,7 @@ struct EvaluateRequest {
   std::vector<std::string> overrides;
   std::string data;  // folder, "" as the recipe says
   bool train_split = false;
+  Device device;
 };
 
 struct EvaluateReport {

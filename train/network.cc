@@ -16,9 +16,10 @@ namespace halftone {
 namespace {
 
 Tensor one_hot(const Tensor& labels, const Shape& shape) {
-  Tensor rows = Tensor::zeros(labels.context(), shape);
+  const Tensor home = labels.to(labels.context().host());
+  Tensor rows = Tensor::zeros(home.context(), shape);
   for (int64_t i = 0; i < labels.numel(); ++i) {
-    const int64_t label = labels.data<int64_t>()[i];
+    const int64_t label = home.data<int64_t>()[i];
     if (label < 0 || label >= shape[1]) {
       throw HALFTONE_ERROR("mse")
           .expected(fmt::format("labels from 0 to {}", shape[1] - 1))
@@ -26,7 +27,7 @@ Tensor one_hot(const Tensor& labels, const Shape& shape) {
     }
     rows.data<float>()[i * shape[1] + label] = 1.0f;
   }
-  return rows;
+  return rows.to(labels.context());
 }
 
 // Weights of a training that went wrong: nothing can be made of them.
@@ -56,7 +57,7 @@ Model build_model(const Context& context, const ModelRecipe& recipe) {
   if (!recipe.weights.empty()) {
     const std::string file = state_file(recipe.weights);
     try {
-      load_state(*model.module, load_safetensors(context, file), file);
+      load_state(*model.module, load_safetensors(context.host(), file), file);
       check_finite(*model.module, file);
     } catch (Error& e) {
       throw e.inside(recipe.lines.at("weights"));

@@ -21,6 +21,7 @@ struct QuantizeRequest {
   int images = 0;    // of the training split; 0: quantizer.calibration_images of the config
   std::string out;   // "": runs/NAME-quantized-1, -2, ...
   bool quiet = false;
+  Device device;
 };
 
 struct QuantizeReport {

@@ -21,8 +21,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Context make_context(const Recipe& recipe) {
+Context make_context(const Recipe& recipe, const Device& device) {
   ContextOptions options;
+  options.device = device;
   options.threads = recipe.threads;
   options.seed = static_cast<uint64_t>(recipe.seed);
   return Context(options);
@@ -64,9 +65,9 @@ Recipe start_recipe(Recipe recipe, const TrainOptions& options) {
 Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
     : recipe_(recipe),
       options_(options),
-      context_(make_context(recipe)),
-      data_(load_data(context_, recipe.data)),
-      loader_(training_loader(context_, recipe, data_.train)),
+      context_(make_context(recipe, options.device)),
+      data_(load_data(context_.host(), recipe.data)),
+      loader_(training_loader(context_.host(), recipe, data_.train)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
       network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_,
                              NetworkUse::kTraining)),
@@ -86,7 +87,7 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
   }
   make_folder(options_.out);
   remove_torn_files(options_.out);
-  if (options_.resume) restore(load_checkpoint(context_, checkpoint_path()));
+  if (options_.resume) restore(load_checkpoint(context_.host(), checkpoint_path()));
   metrics_ = std::make_unique<Metrics>(options_.out, options_.resume ? step_ : -1);
   write_file_atomically(options_.out + "/recipe.yaml", to_yaml(recipe_));
 }
@@ -198,9 +199,9 @@ void Trainer::step() {
   const int64_t left = loader_->batches_per_epoch() - loader_->state().batch;
   const int64_t parts = std::min<int64_t>(recipe_.accumulate, left);
   for (int64_t i = 0; i < parts; ++i) {
-    const Batch batch = loader_->next();
-    const MemoryStep memory(context_.memory(), memory_key(batch));
-    accumulate_batch(batch, parts);
+    const Batch prepared = loader_->next();
+    const MemoryStep memory(context_.memory(), memory_key(prepared));
+    accumulate_batch(on_device(prepared, context_), parts);
   }
   optimizer_->step();
   ++step_;
@@ -212,6 +213,9 @@ void Trainer::labelled(int64_t step, const std::function<void()>& work) {
   try {
     work();
   } catch (Error& e) {
+    if (e.op() == kOutOfDeviceMemory) {
+      e.fix(fmt::format("try --set batch_size={}", std::max(1, recipe_.batch_size / 2)));
+    }
     throw e.inside(fmt::format("step {} (epoch {})", step, (step - 1) / steps_per_epoch_ + 1));
   }
 }
@@ -273,10 +277,10 @@ void Trainer::reestimate() {
   if (step_ < total_steps() || wanted == 0) return;
   LoaderOptions options = loader_->options();
   options.augmentation = {};
-  Loader loader(context_, data_.train, options);
+  Loader loader(context_.host(), data_.train, options);
   std::vector<Tensor> batches;
   for (int64_t k = 0; k < std::min<int64_t>(wanted, loader.batches_per_epoch()); ++k)
-    batches.push_back(loader.next().images);
+    batches.push_back(loader.next().images.to(context_));
   network_.quantizer->reestimate_statistics(batches);
 }
 

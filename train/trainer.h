@@ -21,6 +21,7 @@ struct TrainOptions {
   bool resume = false;               // go on from out/checkpoint.safetensors
   bool allow_other_threads = false;  // resume although sums will round differently
   bool quiet = false;                // no progress bar
+  Device device;                     // where it trains; a run may go on elsewhere
 };
 
 struct TrainResult {

@@ -124,6 +124,13 @@ struct MeanMagnitudeOp : ReduceOp<float> {
   float* alpha;
 };
 
+template <class Launcher>
+void launch_mean_magnitude(Launcher& launcher, const MeanMagnitudeArgs& a) {
+  MeanMagnitudeOp op{};
+  op.x = a.w, op.length = a.length, op.alpha = a.alpha;
+  pass_rows(launcher, op, {1, a.rows, a.length}, common_lead(op.arrays(), op.kWidth));
+}
+
 struct ScaledSignOp : MapOp<float> {
   using Constants = float;
   HALFTONE_HD float constants(int64_t row) const { return alpha[row]; }
@@ -135,14 +142,9 @@ struct ScaledSignOp : MapOp<float> {
 
 template <class Launcher>
 void launch_scaled_sign(Launcher& launcher, const ScaledSignArgs& a) {
-  const ChannelLayout layout{1, a.rows, a.length};
-  MeanMagnitudeOp sums{};
-  sums.x = a.w, sums.length = a.length, sums.alpha = a.alpha;
-  pass_rows(launcher, sums, layout, common_lead(sums.arrays(), sums.kWidth));
-  if (a.y == nullptr) return;
   ScaledSignOp op{};
   op.x = a.w, op.y = a.y, op.alpha = a.alpha;
-  pass_rows(launcher, op, layout, common_lead(op.arrays(), op.kWidth));
+  pass_rows(launcher, op, {1, a.rows, a.length}, common_lead(op.arrays(), op.kWidth));
 }
 
 struct ScaledSignBackwardOp : GradientOp<float> {

@@ -51,7 +51,8 @@ class ExamplesTest(unittest.TestCase):
         program = tool_case.binary("examples/bnn_vgg_cifar10/bnn_vgg_cifar10")
         recipe = os.path.normpath(os.path.join(tool_case.TOOLS, "..", "examples", "recipes", "bnn_vgg_cifar10_bnn.yaml"))
         small = ["--set", "data.name=generated-colour", "--set", "data.train_samples=12", "--set", "data.test_samples=4"]
-        for more, message in ((["--held-out", "12"], "0 to 11"), (["--held-out", "-1"], "found -1")):
+        for more, message in ((["--held-out", "12"], "0 to 11"), (["--held-out", "-1"], "found -1"),
+                              (["--device", "gpu"], "cpu, cuda, cuda:N or auto")):
             done = subprocess.run([program, recipe] + small + more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self.assertEqual(done.returncode, 1)
             self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)

@@ -372,6 +372,20 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
             self.assertIn(name, [row["name"] for row in rows])
             self.assertTrue(all(row["description"] for row in rows))
 
+    def test_a_device_that_is_not_there_is_one_line_and_auto_goes_on_with_the_cpu(self):
+        recipe = self.recipe(RECIPE, "small.yaml")
+        small = ["--set", "epochs=1", "--set", "data.train_samples=32", "--set", "data.test_samples=16", "--quiet"]
+        for words in ("cuda", "cuda:0"):
+            said = self.fails("train", recipe, "--out", self.path("run"), "--device", words)
+            self.assertIn("--device: expected a CUDA device, found ", said)
+            self.assertIn("--device cpu", said)
+        self.assertFalse(os.path.exists(self.path("run")))
+        self.assertIn("found gpu", self.fails("train", recipe, "--device", "gpu"))
+        done = self.call("train", recipe, "--out", self.path("run"), "--device", "auto", *small)
+        self.assertEqual(len(re.findall("^halftone: running on the CPU: .+$", done.stderr, re.M)), 1)
+        for command in (["eval", self.path("run")], ["quantize", self.path("run"), "--config", recipe]):
+            self.assertIn("expected a CUDA device", self.fails(*command, "--device", "cuda"))
+
     def test_mistakes_get_one_clear_line(self):
         recipe = self.recipe()
         self.assertIn("did you mean 'epochs'?", self.fails("train", recipe, "--set", "epoch=3"))

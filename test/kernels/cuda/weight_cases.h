@@ -23,10 +23,13 @@ void check_scaled_sign(Machine& machine, int64_t rows, int64_t length, int shift
   const Tensor w = Tensor::from(context, {rows, length}, random_values(n, 61));
   const Tensor dy = Tensor::from(context, {rows, length}, random_values(n, 62));
   Tensor want = Tensor::empty(context, w.shape());
+  kernels::cuda::MeanMagnitudeArgs mean;
+  mean.rows = rows, mean.length = length;
+  mean.w = machine.put(w.to_vector<float>(), shift);
+  mean.alpha = machine.template room<float>(rows);
+  machine.run(mean);
   kernels::cuda::ScaledSignArgs args;
-  args.rows = rows, args.length = length;
-  args.w = machine.put(w.to_vector<float>(), shift);
-  args.alpha = machine.template room<float>(rows);
+  args.rows = rows, args.length = length, args.w = mean.w, args.alpha = mean.alpha;
   args.y = machine.template room<float>(n, shift);
   machine.run(args);
   const std::vector<float> alpha = machine.get(args.alpha, rows);

@@ -1,0 +1,61 @@
+// What the device bodies (*_device.cc) share: pointers, the stream, and numbers that come back.
+#pragma once
+
+#include "kernels/cuda/stream.h"
+#include "kernels/device.h"
+
+namespace halftone::kernels {
+
+inline cuda::Stream& stream_of(const Tensor& x) {
+  return *static_cast<cuda::Stream*>(x.context().runtime()->stream());
+}
+
+// The device pointer; throws when T is not the dtype, or the tensor lies elsewhere than `home`.
+void check_on_device(const Tensor& x, const Context& home, DType wanted);
+
+class DevicePointers {
+ public:
+  explicit DevicePointers(const Tensor& x) : home_(x.context()) {}
+  template <class T = float>
+  const T* in(const Tensor& x) const {
+    check_on_device(x, home_, DTypeOf<T>::value);
+    return static_cast<const T*>(x.raw());
+  }
+  template <class T = float>
+  T* out(Tensor& x) const {
+    check_on_device(x, home_, DTypeOf<T>::value);
+    return static_cast<T*>(x.raw());
+  }
+  const float* in_or_null(const Tensor* x) const { return x != nullptr ? in(*x) : nullptr; }
+  float* out_or_null(Tensor* x) const { return x != nullptr ? out(*x) : nullptr; }
+
+ private:
+  const Context& home_;
+};
+
+// Room for `count` values of any plain type on x's device, for as long as it lives.
+template <class T>
+class DeviceRoom {
+ public:
+  DeviceRoom(const Context& context, int64_t count)
+      : count_(count),
+        words_(Tensor::empty(context, {count * static_cast<int64_t>(sizeof(T))}, DType::kUInt8)) {}
+  DeviceRoom(const Context& context, const std::vector<T>& values)
+      : DeviceRoom(context, static_cast<int64_t>(values.size())) {
+    context.runtime()->copy(words_.raw(), values.data(), values.size() * sizeof(T),
+                            CopyKind::kToDevice);
+  }
+  T* data() { return static_cast<T*>(words_.raw()); }
+  std::vector<T> values() const {  // waits for the device
+    std::vector<T> out(count_);
+    words_.context().runtime()->copy(out.data(), words_.raw(), out.size() * sizeof(T),
+                                     CopyKind::kToHost);
+    return out;
+  }
+
+ private:
+  int64_t count_;
+  Tensor words_;
+};
+
+}  // namespace halftone::kernels

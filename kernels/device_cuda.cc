@@ -1,0 +1,88 @@
+// A CUDA device's memory and stream, as tensor/device.h wants them.
+#include "kernels/elementwise_cuda.h"
+#include "tensor/cuda.h"
+#include "tensor/device.h"
+#include "tensor/error.h"
+
+namespace halftone::kernels {
+namespace {
+
+std::string gigabytes(size_t bytes) {
+  const size_t tenths = bytes / 100000000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GB";
+}
+
+class CudaDevice : public DeviceRuntime {
+ public:
+  // The device is chosen for the calling thread, which is the one to use the Context.
+  explicit CudaDevice(int index) : stream_(choose(index)) {}
+
+  void* allocate(size_t bytes) override {
+    void* memory = nullptr;
+    const cudaError_t status = cudaMalloc(&memory, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // not for the next call to find
+      return nullptr;
+    }
+    HALFTONE_CUDA(status);
+    return memory;
+  }
+  void release(void* memory) override { cudaFree(memory); }
+  std::string memory_text() const override {
+    size_t free = 0, total = 0;
+    if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "an unknown amount free";
+    return gigabytes(free) + " free of " + gigabytes(total);
+  }
+
+  void copy(void* to, const void* from, size_t bytes, CopyKind kind) override {
+    const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                                    cudaMemcpyDeviceToDevice};
+    HALFTONE_CUDA(cudaMemcpyAsync(to, from, bytes, kinds[static_cast<int>(kind)], stream_.get()));
+    // From pageable memory the call returns when `from` has been read.
+    if (kind == CopyKind::kToHost) stream_.synchronize();
+  }
+  void zero(void* memory, size_t bytes) override {
+    HALFTONE_CUDA(cudaMemsetAsync(memory, 0, bytes, stream_.get()));
+  }
+  void fill(void* memory, int width, uint64_t bits, int64_t count) override {
+    cuda::fill(stream_, {count, width, bits, memory});
+  }
+  bool convert(const void* from, DType from_type, void* to, DType to_type, int64_t count) override {
+    const bool small = from_type == DType::kBFloat16 || from_type == DType::kUInt8 ||
+                       from_type == DType::kInt8 || from_type == DType::kInt32;
+    const bool known = (from_type == DType::kFloat32 && to_type == DType::kBFloat16) ||
+                       (small && to_type == DType::kFloat32);
+    if (known) cuda::cast(stream_, {count, from_type, to_type, from, to});
+    return known;
+  }
+  void synchronize() override { stream_.synchronize(); }
+  void* stream() override { return &stream_; }
+
+ private:
+  // Chosen before the stream is made.
+  static int choose(int index) {
+    int count = 0;
+    HALFTONE_CUDA(cudaGetDeviceCount(&count));
+    if (index < 0 || index >= count) {
+      throw HALFTONE_ERROR("cuda:" + std::to_string(index))
+          .expected("one of " + std::to_string(count) + " CUDA devices, from cuda:0 on")
+          .found("cuda:" + std::to_string(index));
+    }
+    HALFTONE_CUDA(cudaSetDevice(index));
+    return index;
+  }
+
+  // A stream that is made after its argument.
+  struct ChosenStream : halftone::cuda::Stream {
+    explicit ChosenStream(int) {}
+  };
+  ChosenStream stream_;
+};
+
+[[maybe_unused]] const bool registered = register_cuda(
+    {halftone::cuda::unusable_reason, [](int index) -> std::unique_ptr<DeviceRuntime> {
+       return std::make_unique<CudaDevice>(index);
+     }});
+
+}  // namespace
+}  // namespace halftone::kernels

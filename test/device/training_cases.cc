@@ -1,0 +1,148 @@
+// Whole runs on a device, beside the same on the CPU.
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "test/device/device_under_test.h"
+#include "test/tensor/temp_folder.h"
+#include "train/choose_device.h"
+#include "train/evaluate_run.h"
+#include "train/report.h"
+#include "train/resume.h"
+
+using namespace halftone;
+using Catch::Contains;
+
+namespace {
+
+const char* const kFloat = R"(
+name: small
+seed: 3
+threads: 1
+epochs: 1
+batch_size: 8
+test_batch_size: 16
+data: {name: generated-digits, train_samples: 24, test_samples: 16, workers: 0, pad_crop: 1}
+model: {name: lenet5}
+optimizer: {name: Adam, lr: 0.002}
+)";
+
+const char* const kBinary = R"(
+name: binary
+seed: 3
+threads: 1
+epochs: 1
+batch_size: 6
+test_batch_size: 6
+data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 0}
+model: {name: resnet20}
+loss: {name: squared_hinge}
+optimizer: {name: SGD, lr: 0.01, momentum: 0.9}
+quantizer:
+  name: BNNQuantizer
+  config_list:
+    - {quant_types: [weight], quant_bits: 1, op_types: [Conv2d]}
+)";
+
+struct Run {
+  TrainResult result;
+  std::vector<MetricsRow> rows;
+  std::map<std::string, Tensor> state;
+};
+
+Run train(const Recipe& recipe, const std::string& folder, const Device& device,
+          bool resume = false) {
+  TrainOptions options;
+  options.out = folder;
+  options.quiet = true;
+  options.device = device;
+  options.resume = resume;
+  Trainer trainer(recipe, options);
+  Run run;
+  run.result = trainer.run();
+  run.rows = trainer.rows();
+  run.state = trainer.network().model.module->state_dict();
+  return run;
+}
+
+const Device kDevice{DeviceType::kCuda, 0};
+
+// Of every parameter; sums are rounded elsewhere, and Adam's steps are as long for small gradients
+// as for large ones.
+double largest_difference(const Run& a, const Run& b) {
+  double most = 0.0;
+  for (const auto& [name, tensor] : a.state) {
+    if (tensor.dtype() != DType::kFloat32) continue;
+    const auto x = tensor.to_vector<float>(), y = b.state.at(name).to_vector<float>();
+    for (size_t i = 0; i < x.size(); ++i) {
+      most = std::max(most, std::fabs(static_cast<double>(x[i]) - static_cast<double>(y[i])));
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("a float network trains on a device as on the CPU, and evaluates anywhere") {
+  NEED_DEVICE();
+  const test::TempFolder folder;
+  const Recipe recipe = parse_recipe(kFloat, "float.yaml");
+  const Run cpu = train(recipe, folder.path() + "/cpu", {});
+  const Run device = train(recipe, folder.path() + "/device", kDevice);
+  REQUIRE(device.result.finished);
+  REQUIRE(device.rows.back().loss == Approx(cpu.rows.back().loss).epsilon(1e-4));
+  REQUIRE(device.result.test.loss == Approx(cpu.result.test.loss).epsilon(1e-3));
+  REQUIRE(largest_difference(cpu, device) < 1e-3);  // steps are 2e-3
+
+  EvaluateRequest request;
+  request.path = folder.path() + "/device";
+  const EvaluateReport on_cpu = evaluate_run(request);
+  request.device = kDevice;
+  const EvaluateReport on_device = evaluate_run(request);
+  REQUIRE(on_cpu.result.loss == Approx(device.result.test.loss).epsilon(1e-5));
+  REQUIRE(on_device.result.loss == Approx(device.result.test.loss).epsilon(1e-6));
+  REQUIRE(on_device.result.accuracy == device.result.test.accuracy);
+}
+
+TEST_CASE("a run that began on the CPU goes on on a device") {
+  NEED_DEVICE();
+  const test::TempFolder folder;
+  Recipe recipe = parse_recipe(kFloat, "float.yaml");
+  train(recipe, folder.path() + "/run", {});
+  recipe.epochs = 2;
+  const Run moved = train(recipe, folder.path() + "/run", kDevice, true);
+  REQUIRE(moved.result.finished);
+  REQUIRE(moved.result.steps == 6);
+  const Run whole = train(recipe, folder.path() + "/whole", {});
+  REQUIRE(moved.rows.back().loss == Approx(whole.rows.back().loss).epsilon(1e-3));
+}
+
+TEST_CASE("a binary network trains on a device as on the CPU's float path") {
+  NEED_DEVICE();
+  const test::TempFolder folder;
+  const Recipe recipe = parse_recipe(kBinary, "binary.yaml");
+  const Run device = train(recipe, folder.path() + "/device", kDevice);
+  const Run cpu = train(recipe, folder.path() + "/cpu", {});
+  REQUIRE(device.result.finished);
+  REQUIRE(device.rows.back().loss == Approx(cpu.rows.back().loss).epsilon(1e-2));
+}
+
+TEST_CASE("learned scales say that they have no path on a device") {
+  NEED_DEVICE();
+  const test::TempFolder folder;
+  Recipe recipe = parse_recipe(kFloat, "float.yaml");
+  recipe.quantizer.name = "LsqQuantizer";
+  recipe.quantizer.config_list =
+      R"([{"quant_types": ["weight", "input"], "quant_bits": 4, "op_types": ["Conv2d"]}])";
+  REQUIRE_THROWS_WITH(train(recipe, folder.path() + "/run", kDevice),
+                      Contains("learned scales have no path on a device yet"));
+}
+
+TEST_CASE("--device chooses, and says what it cannot") {
+  REQUIRE(choose_device("cpu").type == DeviceType::kCpu);
+  for (const char* words : {"gpu", "cuda:", "cuda:x", "cuda:12345", ""}) {
+    REQUIRE_THROWS_WITH(choose_device(words), Contains("expected cpu, cuda, cuda:N or auto"));
+  }
+  NEED_DEVICE();
+  REQUIRE(choose_device("cuda:3").index == 3);
+  REQUIRE(choose_device("auto").type == DeviceType::kCuda);
+}
