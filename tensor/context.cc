@@ -60,7 +60,11 @@ MemoryPool& Context::memory() const { return state_->memory; }
 RandomState& Context::random() const { return *state_->random; }
 DeviceRuntime* Context::runtime() const { return state_->runtime.get(); }
 DeviceMath Context::math() const { return state_->math; }
-Context Context::host() const { return state_->host ? Context(state_->host) : *this; }
+Context Context::host() const {
+  Context c = *this;
+  if (state_->host) c.state_ = state_->host;
+  return c;
+}
 std::shared_ptr<void>& Context::kernel_cache() const { return state_->kernel_cache; }
 
 }  // namespace halftone

@@ -48,7 +48,6 @@ class Context {
 
  private:
   struct State;
-  explicit Context(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };
 
