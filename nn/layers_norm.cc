@@ -18,8 +18,8 @@ BatchNorm::BatchNorm(const Context& context, int features, int spatial_rank,
   }
   running_mean = &register_buffer("running_mean", Tensor::zeros(context, {features}));
   running_var = &register_buffer("running_var", Tensor::full(context, {features}, 1.0f));
-  num_batches_tracked =
-      &register_buffer("num_batches_tracked", Tensor::zeros(context, Shape{}, DType::kInt64));
+  num_batches_tracked = &register_buffer("num_batches_tracked",
+                                         Tensor::zeros(context.host(), Shape{}, DType::kInt64));
 }
 
 std::string BatchNorm::describe() const {
