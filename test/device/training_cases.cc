@@ -104,7 +104,8 @@ TEST_CASE("a float network trains on a device as on the CPU, and evaluates anywh
   REQUIRE(on_device.result.accuracy == device.result.test.accuracy);
 }
 
-// Losses: Adam's steps are as long for gradients that are rounding alone (a bias before batch norm).
+// Losses: Adam's steps are as long for gradients that are rounding alone (a bias before batch
+// norm).
 TEST_CASE("a run that began on the CPU goes on on a device") {
   NEED_DEVICE();
   const test::TempFolder folder;
