@@ -21,5 +21,7 @@ void save_safetensors(const std::string& path, const TensorFile& file);
 // reads a tensor; every fault is an Error that names the file, the tensor and what was found.
 // F16 and F64 are read as float32, I16 as int32; a finite F64 beyond float32's range is a fault.
 TensorFile load_safetensors(const Context& context, const std::string& path);
+// Only the metadata: the same checks, and no tensor is read.
+std::map<std::string, std::string> load_safetensors_metadata(const std::string& path);
 
 }  // namespace halftone

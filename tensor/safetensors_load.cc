@@ -86,6 +86,11 @@ std::string read_header(const std::string& path, Reader& file) {
   return header;
 }
 
+SafetensorsHeader checked_header(const std::string& path, Reader& file) {
+  const std::string json = read_header(path, file);
+  return parse_safetensors_header(path, json, file.bytes() - 8 - json.size());
+}
+
 float half_to_float(uint16_t half) {
   const int exponent = half >> 10 & 31;
   const float fraction = static_cast<float>(half & 1023);
@@ -161,14 +166,18 @@ Tensor read_tensor(const Context& context, const std::string& path, const Safete
 
 TensorFile load_safetensors(const Context& context, const std::string& path) {
   Reader file(path);
-  const std::string json = read_header(path, file);
-  SafetensorsHeader header = parse_safetensors_header(path, json, file.bytes() - 8 - json.size());
+  SafetensorsHeader header = checked_header(path, file);
   TensorFile result;
   result.metadata = std::move(header.metadata);
   for (const SafetensorsEntry& entry : header.entries) {
     result.tensors[entry.name] = read_tensor(context, path, entry, file);
   }
   return result;
+}
+
+std::map<std::string, std::string> load_safetensors_metadata(const std::string& path) {
+  Reader file(path);
+  return checked_header(path, file).metadata;
 }
 
 }  // namespace halftone

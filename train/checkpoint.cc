@@ -59,6 +59,45 @@ void move_prefixed(TensorFile& file, const std::string& prefix,
   }
 }
 
+void check_sum(uint32_t expected, const TensorFile& file, const std::string& path) {
+  const uint32_t found = checksum_of(file.tensors);
+  if (expected == found) return;
+  throw HALFTONE_ERROR("checkpoint")
+      .at(path)
+      .expected(fmt::format("tensors with the checksum {:08x}", expected))
+      .found(fmt::format("{:08x}: the file is damaged", found))
+      .fix("use another copy, or train again");
+}
+
+nlohmann::json parse_header(const std::string& text, const std::string& path) {
+  nlohmann::json header = nlohmann::json::parse(text);
+  const int version = header.at("version");
+  if (version <= kVersion) return header;
+  throw HALFTONE_ERROR("checkpoint")
+      .at(path)
+      .expected("version " + std::to_string(kVersion) + " or older")
+      .found("version " + std::to_string(version))
+      .fix("use the newer Halftone that wrote it");
+}
+
+// read(header of the metadata); what it lacks is a fault of the file.
+template <class Read>
+auto with_header(const std::map<std::string, std::string>& metadata, const std::string& path,
+                 Read read) {
+  const auto text = metadata.find(kKey);
+  if (text == metadata.end()) {
+    throw HALFTONE_ERROR("checkpoint")
+        .at(path)
+        .expected("a checkpoint of a Halftone run")
+        .found("a safetensors file without '" + std::string(kKey) + "' in its metadata");
+  }
+  try {
+    return read(parse_header(text->second, path));
+  } catch (const nlohmann::json::exception& e) {
+    throw HALFTONE_ERROR("checkpoint").at(path).expected("a complete header").found(e.what());
+  }
+}
+
 }  // namespace
 
 bool is_checkpoint(const TensorFile& file) { return file.metadata.count(kKey) > 0; }
@@ -78,36 +117,19 @@ Checkpoint load_checkpoint(const Context& context, const std::string& path) {
   return to_checkpoint(load_safetensors(context, path), path);
 }
 
+std::string load_checkpoint_recipe(const std::string& path) {
+  return with_header(load_safetensors_metadata(path), path, [](const nlohmann::json& header) {
+    return header.at("recipe").get<std::string>();
+  });
+}
+
 Checkpoint to_checkpoint(TensorFile file, const std::string& path) {
-  if (!is_checkpoint(file)) {
-    throw HALFTONE_ERROR("checkpoint")
-        .at(path)
-        .expected("a checkpoint of a Halftone run")
-        .found("a safetensors file without '" + std::string(kKey) + "' in its metadata");
-  }
-  Checkpoint c;
-  try {
-    const nlohmann::json header = nlohmann::json::parse(file.metadata[kKey]);
-    const int version = header.at("version");
-    if (version > kVersion) {
-      throw HALFTONE_ERROR("checkpoint")
-          .at(path)
-          .expected("version " + std::to_string(kVersion) + " or older")
-          .found("version " + std::to_string(version))
-          .fix("use the newer Halftone that wrote it");
-    }
-    read_header(header, c);
-    const uint32_t expected = header.at("crc32"), found = checksum_of(file.tensors);
-    if (expected != found) {
-      throw HALFTONE_ERROR("checkpoint")
-          .at(path)
-          .expected(fmt::format("tensors with the checksum {:08x}", expected))
-          .found(fmt::format("{:08x}: the file is damaged", found))
-          .fix("use another copy, or train again");
-    }
-  } catch (const nlohmann::json::exception& e) {
-    throw HALFTONE_ERROR("checkpoint").at(path).expected("a complete header").found(e.what());
-  }
+  Checkpoint c = with_header(file.metadata, path, [&](const nlohmann::json& header) {
+    Checkpoint read;
+    read_header(header, read);
+    check_sum(header.at("crc32"), file, path);
+    return read;
+  });
   move_prefixed(file, kModel, c.model);
   move_prefixed(file, kOptimizer, c.optimizer);
   return c;

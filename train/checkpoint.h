@@ -35,6 +35,8 @@ struct Checkpoint {
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 // Throws Error when the file is no checkpoint, is of a newer version, or lacks a field.
 Checkpoint load_checkpoint(const Context& context, const std::string& path);
+// The recipe alone; no tensor is read.
+std::string load_checkpoint_recipe(const std::string& path);
 // Of a file that is read already; `path` is for messages.
 Checkpoint to_checkpoint(TensorFile file, const std::string& path);
 // True for a safetensors file that save_checkpoint wrote, false for any other safetensors file.

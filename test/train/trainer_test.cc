@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 
 #include "test/tensor/temp_folder.h"
 #include "train/report.h"
@@ -137,6 +138,23 @@ TEST_CASE("a changed recipe, other data and another thread count are refused on 
   Recipe fewer = prepare_run("", {}, "", f.path(), options);
   fewer.data.train_samples = 200;
   CHECK_THROWS_WITH(Trainer(fewer, options), Catch::Contains("17 steps per epoch"));
+}
+
+TEST_CASE("a resume reads the recipe without the tensors, and the tensors once") {
+  const test::TempFolder f;
+  Trainer(parse_recipe(kRecipe, "r.yaml", {"epochs=1"}), quiet(f.path())).run();
+  // A byte of the last tensor: only who reads tensors can see it.
+  std::fstream file(f.path() + "/checkpoint.safetensors",
+                    std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-1, std::ios::end);
+  const char byte = static_cast<char>(file.get());
+  file.seekp(-1, std::ios::end);
+  file.put(static_cast<char>(byte ^ 1));
+  file.close();
+  TrainOptions options;
+  const Recipe recipe = prepare_run("", {}, "", f.path(), options);
+  CHECK(recipe.epochs == 1);
+  CHECK_THROWS_WITH(Trainer(recipe, options), Catch::Contains("the file is damaged"));
 }
 
 TEST_CASE("a cosine run cannot be lengthened") {
