@@ -1,4 +1,5 @@
 #include "kernels/activation.h"
+#include "kernels/parallel.h"
 #include "quant/chain_step.h"
 #include "quant/fold.h"
 
@@ -77,6 +78,8 @@ Executor pass_on(const ChainPtr& chain) {
   };
 }
 
+constexpr int64_t kGrain = 16384;
+
 // Codes times the mask of a dropout over ones: its values are 0 and 1 / (1 - p).
 Variable drop_codes(const Variable& x, float p) {
   const Codes& in = *x.codes();
@@ -86,16 +89,19 @@ Variable drop_codes(const Variable& x, float p) {
                    mask);
   Codes out{Tensor::empty(context, in.values.shape(), DType::kUInt8), in.params};
   out.params.scale = in.params.scale * (1.0f / (1.0f - p));
-  const uint8_t zero = static_cast<uint8_t>(in.params.zero_point);
-  for (int64_t i = 0; i < mask.numel(); ++i) {
-    out.values.data<uint8_t>()[i] =
-        mask.data<float>()[i] != 0 ? in.values.data<uint8_t>()[i] : zero;
-  }
+  const uint8_t *from = in.values.data<uint8_t>(),
+                zero = static_cast<uint8_t>(in.params.zero_point);
+  uint8_t* to = out.values.data<uint8_t>();
+  const float* kept = mask.data<float>();
+  parallel_for(context, mask.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = kept[i] != 0 ? from[i] : zero;
+  });
   auto backward = [mask](const Tensor& dy, GradSink& sink) {
-    Tensor& dx = sink.out(0);
-    for (int64_t i = 0; i < mask.numel(); ++i) {
-      dx.data<float>()[i] = dy.data<float>()[i] * mask.data<float>()[i];
-    }
+    const float *g = dy.data<float>(), *m = mask.data<float>();
+    float* dx = sink.out(0).data<float>();
+    parallel_for(dy.context(), mask.numel(), kGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) dx[i] = g[i] * m[i];
+    });
   };
   return make_result({"dropout", {x}, std::move(backward)}, std::move(out));
 }

@@ -117,3 +117,30 @@ TEST_CASE("dropout keeps codes codes") {
   net->eval();
   REQUIRE((*net->find("drop"))(hidden).same(hidden));
 }
+
+TEST_CASE("dropout of codes gives the same codes and gradients on any number of threads") {
+  std::vector<uint8_t> first;
+  std::vector<float> gradient;
+  for (const int threads : {1, 3}) {
+    ContextOptions options = two_threads();
+    options.threads = threads;
+    const Context c(options);
+    auto net = make<Sequential>(c);
+    net->append("fc1", make<Linear>(c, 20, 600)).append("drop", make<Dropout>(c, 0.25f));
+    const std::string config = R"([{"quant_types": ["weight", "input", "output"], "quant_bits": 8,
+      "op_types": ["Linear"], "quant_dtype": {"weight": "int", "input": "uint", "output": "uint"},
+      "quant_scheme": {"weight": "per_tensor_symmetric", "input": "per_tensor_affine",
+                       "output": "per_tensor_affine"}}])";
+    auto q = make_quantizer("QAT_Quantizer", *net, config, nullptr, Tensor::zeros(c, {2, 20}));
+    q->compress();
+    const Variable x(spread(c, {200, 20}, -1, 1), true);  // 120,000 codes: several chunks
+    Variable y = (*net)(x);
+    REQUIRE(y.codes() != nullptr);
+    y.backward(spread(c, y.shape(), -1, 1, 3));
+    const auto codes = y.codes()->values.to_vector<uint8_t>();
+    const auto dw = dynamic_cast<Linear&>(*net->find("fc1")).bias.grad().to_vector<float>();
+    if (threads == 1) first = codes, gradient = dw;
+    REQUIRE(codes == first);
+    REQUIRE(dw == gradient);
+  }
+}
