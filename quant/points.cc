@@ -15,25 +15,37 @@ LayerList layers_of(Module& model) {
   return layers;
 }
 
-void check_axis(const Module& module, int axis, int rank) {
-  if (axis >= -rank && axis < rank) return;
-  throw HALFTONE_ERROR("config")
-      .at("axis of " + module.path() + "'s weight")
-      .expected("-" + std::to_string(rank) + " to " + std::to_string(rank - 1) +
-                ", as a weight of " + module.type_name() + " has " + std::to_string(rank) +
-                " dimensions")
-      .found(std::to_string(axis))
-      .fix("0 is the output channel");
+// Dimensions of what is quantized there; 0 where only a graph would know.
+int rank_of(Module& module, const std::optional<Graph>& graph) {
+  auto* layer = dynamic_cast<WeightLayer*>(&module);
+  if (layer != nullptr) return layer->weight.shape().rank();  // its input and its output too
+  int rank = 0;
+  for (const GraphNode& node : graph.has_value() ? graph->nodes() : std::vector<GraphNode>())
+    if (node.module_path == module.path()) rank = node.output_shape.rank();
+  return rank;
 }
 
-FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec, bool integer) {
+void check_axis(const Module& module, QuantType type, int axis, int rank) {
+  if (rank == 0 || (axis >= -rank && axis < rank)) return;
+  const bool weight = type == QuantType::kWeight;
+  throw HALFTONE_ERROR("config")
+      .at("axis of " + module.path() + "'s " + name_of(type))
+      .expected("-" + std::to_string(rank) + " to " + std::to_string(rank - 1) + ", as " +
+                (weight ? "a " : "an ") + name_of(type) + " of " + module.type_name() + " has " +
+                std::to_string(rank) + " dimensions")
+      .found(std::to_string(axis))
+      .fix(weight ? "0 is the output channel" : "0 is the batch, 1 the channel");
+}
+
+FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec, bool integer,
+                          const std::optional<Graph>& graph) {
   FakeQuantizeArgs args;
   args.type = type;
   args.spec = spec;
   args.channels = 0;
+  if (spec.per_channel) check_axis(module, type, spec.axis, rank_of(module, graph));
   if (type == QuantType::kWeight && spec.per_channel) {
     const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
-    check_axis(module, spec.axis, shape.rank());
     args.channels = shape[memory_axis(spec.axis, shape.rank())];
   }
   args.emits_codes = integer && type != QuantType::kWeight && type != QuantType::kBias;
@@ -162,7 +174,8 @@ void Quantizer::create_point(Module& module, QuantType type, const QuantSpec& sp
   } else {
     check_place(model_, module, type);
   }
-  auto quantizer = make_fake_quantize(module, args_for(module, type, spec, options_.integer));
+  auto quantizer =
+      make_fake_quantize(module, args_for(module, type, spec, options_.integer, graph_));
   quantizer->train(module.training());
   points_.push_back({module.path(), type, std::move(quantizer), module.path()});
 }

@@ -49,6 +49,24 @@ TEST_CASE("an axis that a weight lacks: entry, key, layer, what there is") {
                  Contains("found 4"));
 }
 
+TEST_CASE("an axis that an activation lacks is refused when the network is quantized") {
+  const auto entry = [](const std::string& type, int axis, const std::string& layer) {
+    return std::string(kFirst) + R"({"quant_types": [")" + type +
+           R"("], "quant_bits": 8, "quant_scheme": "per_channel_affine", "axis": )" +
+           std::to_string(axis) + R"(, "op_names": [")" + layer + R"("]}])";
+  };
+  CHECK_THAT(compress_error("QAT_Quantizer", entry("input", 2, "fc1")),
+             Contains("config_list entry 2, axis of fc1's input") && Contains("-2 to 1") &&
+                 Contains("found 2") && Contains("1 the channel"));
+  CHECK_THAT(compress_error("QAT_Quantizer", entry("output", -5, "conv2")),
+             Contains("config_list entry 2, axis of conv2's output") && Contains("-4 to 3") &&
+                 Contains("found -5"));
+  // Of a layer without a weight only the graph knows.
+  CHECK_THAT(compress_error("QAT_Quantizer", entry("output", 4, "relu1")),
+             Contains("config_list entry 2, axis of relu1's output") && Contains("found 4"));
+  CHECK(compress_error("QAT_Quantizer", entry("input", 1, "fc1")).empty());
+}
+
 TEST_CASE("what an algorithm refuses names the entry too") {
   CHECK_THAT(compress_error("LsqQuantizer", std::string(kFirst) + R"({"quant_types": ["weight"],
                "quant_bits": 4, "quant_dtype": "uint", "op_names": ["fc1"]}])"),
