@@ -19,6 +19,7 @@ Json record_of(const FakeQuantize& q) {
               {"initialised", q.initialised()}};
   if (spec.per_channel) out["axis"] = spec.axis;
   if (q.fold()) out["fold"] = name_of(*q.fold());
+  if (!q.observer_in_words().empty()) out["observer"] = q.observer_in_words();
   if (spec.padding_value != 0) out["padding_value"] = spec.padding_value;
   return out;
 }
@@ -30,6 +31,7 @@ std::string summary_of_record(const Json& r, bool dtype) {
   if (r.value("fold", "scale") != "scale") text += ", fold " + r["fold"].get<std::string>();
   if (r.value("rounding", "onnx") != "onnx")
     text += ", rounding " + r["rounding"].get<std::string>();
+  if (r.contains("observer")) text += ", " + r["observer"].get<std::string>();
   if (r.contains("padding_value")) text += ", padding_value " + r["padding_value"].dump();
   return text;
 }

@@ -46,6 +46,8 @@ class FakeQuantize : public Module {
   QuantSpec spec() const;
   // In words, for people: the spec's unless the algorithm has better ones.
   virtual std::string summary_of_spec() const { return spec().str(); }
+  // Of one that is calibrated: what chose its range, in words; else "".
+  virtual std::string observer_in_words() const { return ""; }
   QuantType type() const { return args_.type; }
   // Of a weight with a batch norm behind it: how that is folded. Part of the state.
   const std::optional<FoldMode>& fold() const { return fold_; }

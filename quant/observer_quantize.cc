@@ -39,7 +39,11 @@ ObserverQuantize::ObserverQuantize(const Context& context, const FakeQuantizeArg
 }
 
 std::string ObserverQuantize::describe() const {
-  return RangeQuantize::describe() + ", " + observer_name(observer_numbers(spec()));
+  return RangeQuantize::describe() + ", " + observer_in_words();
+}
+
+std::string ObserverQuantize::observer_in_words() const {
+  return observer_name(observer_numbers(spec()));
 }
 
 void ObserverQuantize::check_buffer(const std::string& name, const std::string& full_name,
@@ -57,7 +61,7 @@ void ObserverQuantize::check_buffer(const std::string& name, const std::string& 
   if (numbers == observer_numbers(spec())) return;
   throw HALFTONE_ERROR("load_state_dict")
       .at(full_name)
-      .expected(observer_name(observer_numbers(spec())))
+      .expected(observer_in_words())
       .found(observer_name(numbers))
       .fix("use the config_list of the calibration");
 }

@@ -16,6 +16,7 @@ class ObserverQuantize : public RangeQuantize {
  public:
   ObserverQuantize(const Context& context, const FakeQuantizeArgs& args);
   std::string describe() const override;
+  std::string observer_in_words() const override;
   void check_buffer(const std::string& name, const std::string& full_name,
                     const Tensor& found) const override;
 

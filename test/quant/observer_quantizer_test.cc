@@ -225,6 +225,26 @@ TEST_CASE("exclude, and calibration files in both directions") {
   REQUIRE(other.logits() == net.logits());
 }
 
+TEST_CASE("an export made under another observer is refused with both observers' names") {
+  Lenet kl(R"("observer": "kl")");
+  kl.calibrate();
+  kl.quantizer->compress();
+  const TempFolder folder;
+  kl.quantizer->export_model(folder / "m");
+  Lenet histogram("");
+  CHECK_THROWS_WITH(histogram.quantizer->load_model(folder / "m"),
+                    Catch::Contains("conv1 (input) expected") &&
+                        Catch::Contains("observer histogram") && Catch::Contains("found") &&
+                        Catch::Contains("observer kl") &&
+                        !Catch::Contains("another shape or type"));
+  Lenet narrow(R"("observer": "kl", "reduce_range": true)");
+  CHECK_THROWS_WITH(narrow.quantizer->load_model(folder / "m"),
+                    Catch::Contains("observer kl, reduced range"));
+  Lenet same(R"("observer": "kl")");
+  same.quantizer->load_model(folder / "m");
+  CHECK(same.logits() == kl.logits());
+}
+
 TEST_CASE("what cannot be observed is refused with its place") {
   Lenet training("", false);
   training.model->train();
