@@ -108,8 +108,12 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
   if (!onnx_path.empty()) {
     throw HALFTONE_ERROR("export_model")
         .at(onnx_path)
-        .what_happened("ONNX files are not written yet")
-        .fix("leave onnx_path empty; model_path holds every code, scale and zero point");
+        .what_happened(
+            "an ONNX file goes from the bytes of an image to logits, and a quantizer does not know "
+            "how images are normalised")
+        .fix(
+            "halftone export RUN --format onnx; in C++ compile_program() and to_onnx() "
+            "(deploy/compile.h, deploy/export_onnx.h)");
   }
   check_exportable();
   check_known();

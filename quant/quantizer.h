@@ -97,7 +97,8 @@ class Quantizer {
   // Float master weights and every buffer under their names, and per layer integer codes, scales,
   // zero points and the folded weight and bias (safetensors); NNI's calibration keys (JSON). Any
   // path may be empty. Changes nothing. Throws before any step where ranges are not known yet, and
-  // for an onnx_path: that file is not written yet.
+  // for an onnx_path: ONNX files hold the normalisation of images too, and are written by
+  // deploy/export_onnx.h.
   void export_model(const std::string& model_path, const std::string& calibration_path = "",
                     const std::string& onnx_path = "") const;
   // What export_model wrote as model_path, for the same model and config_list: weights and
