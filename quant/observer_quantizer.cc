@@ -1,5 +1,7 @@
 #include "quant/observer_quantizer.h"
 
+#include <algorithm>
+
 #include "quant/observer_quantize.h"
 
 namespace halftone {
@@ -78,6 +80,13 @@ void ObserverQuantizer::convert() {
       point.quantizer->observe_values(weight_of(point));
   }
   for (ObserverQuantize* quantizer : activations) quantizer->fix();
+}
+
+bool ObserverQuantizer::can_prepare_anew() const {
+  return std::none_of(points().begin(), points().end(), [](const QuantPoint& point) {
+    const auto& quantizer = dynamic_cast<const ObserverQuantize&>(*point.quantizer);
+    return quantizer.batches() > 0 || quantizer.initialised();
+  });
 }
 
 void ObserverQuantizer::check_exportable() const {

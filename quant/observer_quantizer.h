@@ -20,7 +20,7 @@ namespace halftone {
 // weights divided by 127.5.
 class ObserverQuantizer final : public Quantizer {
  public:
-  // Prepares at once: scheme and dtype come from config_list. Throws for a model in training mode.
+  // Prepares at once. Throws for a model in training mode.
   ObserverQuantizer(Module& model, ConfigList config_list, Optimizer* optimizer = nullptr,
                     Tensor dummy_input = {}, const QuantizerOptions& options = {});
   std::string name() const override { return "ObserverQuantizer"; }
@@ -32,6 +32,7 @@ class ObserverQuantizer final : public Quantizer {
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                    const FakeQuantizeArgs& args) const override;
   void convert() override;
+  bool can_prepare_anew() const override;  // nothing is recorded, nor loaded
   void check_exportable() const override;
 };
 

@@ -127,13 +127,14 @@ void Quantizer::set_quant_scheme_dtype(const std::string& type, const std::strin
   QuantSpec& spec = all.defaults[*named];
   set_scheme(scheme, "set_quant_scheme_dtype, quant_scheme", spec);
   set_dtype(dtype, "set_quant_scheme_dtype, quant_dtype", spec);
-  if (prepared_) {
+  if (prepared_ && !can_prepare_anew()) {
     throw HALFTONE_ERROR("set_quant_scheme_dtype")
-        .expected("a call before the quantizers are in the model")
-        .found(needs_calibration() ? name() + ", which puts them there when it is made"
-                                   : "one after compress()")
+        .expected("a call before " +
+                  std::string(needs_calibration() ? "anything is recorded" : "compress()"))
+        .found("a later one")
         .fix("say quant_scheme and quant_dtype of " + type + " in config_list");
   }
+  if (prepared_) return prepare_anew(*named, spec);
   defaults_[*named] = spec;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "nn/fuse.h"
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
 
@@ -17,6 +16,14 @@ void check_fresh(Module& model) {
         .what_happened("the model is quantized already: it has " + path)
         .fix("build the model anew for another quantizer");
   }
+}
+
+std::set<Module*> with_executors(Module& model) {
+  std::set<Module*> found;
+  for (auto& [path, module] : model.named_modules()) {
+    if (module->has_executor()) found.insert(module);
+  }
+  return found;
 }
 
 // Where the batch norm stays apart, the chain ends before it. NNI folds what follows directly.
@@ -82,6 +89,7 @@ void Quantizer::prepare() {
     throw e.inside(number_of(*entry_of(e.location())));
   }
   fill_slots();
+  const std::set<Module*> others = with_executors(model_);
   tree_ = std::make_shared<TreeWatch>(model_);
   for (const ChainPtr& chain : chains_) {
     chain->tree = tree_;
@@ -107,12 +115,47 @@ void Quantizer::prepare() {
     install(average);
   }
   if (options_.integer) install_code_dropout(model_);
+  for (Module* module : with_executors(model_)) {
+    if (others.count(module) == 0) installed_.insert(module);
+  }
   // What runs in floats, as residual sums do.
-  if (dummy_.defined()) fuse_layers(model_, trace(model_, Variable(dummy_)));
+  if (dummy_.defined()) fused_ = fuse_layers(model_, trace(model_, Variable(dummy_)));
   if (options_.integer) warn_of_floats();
   refresh_paths(model_);
   prepared_ = true;
   if (optimizer_ != nullptr) join_optimizer();
+}
+
+// Undoes prepare().
+void Quantizer::take_out() {
+  fused_.unfuse();
+  for (auto& [path, module] : model_.named_modules()) {
+    if (installed_.count(module) > 0) module->set_executor(nullptr);
+    for (Slot* slot : module->slots()) {
+      if (dynamic_cast<FakeQuantize*>(slot->get()) != nullptr) slot->set(nullptr);
+    }
+  }
+  fused_ = {};
+  installed_.clear(), held_.clear();
+  points_.clear(), chains_.clear(), folds_.clear(), sums_.clear(), averages_.clear();
+  warnings_.clear(), obstacles_.clear();
+  graph_.reset(), tree_.reset();
+  prepared_ = false;
+}
+
+// With these defaults; as before where config_list does not allow them.
+void Quantizer::prepare_anew(QuantType type, const QuantSpec& defaults) {
+  const std::map<QuantType, QuantSpec> before = defaults_;
+  take_out();
+  try {
+    defaults_[type] = defaults;
+    prepare();
+  } catch (...) {
+    take_out();
+    defaults_ = before;
+    prepare();
+    throw;
+  }
 }
 
 void Quantizer::check_options() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "autograd/graph.h"
+#include "nn/fuse.h"
 #include "nn/module.h"
 #include "nn/optimizer.h"
 #include "quant/average.h"
@@ -71,9 +72,9 @@ class Quantizer {
   // What its config_list may say: tensor types, bits, defaults.
   virtual ConfigRules rules() const = 0;
 
-  // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress();
-  // throws for an algorithm whose grids are fixed, for a type that it does not quantize, and for
-  // ObserverQuantizer, whose config_list says it.
+  // Defaults of a tensor type for entries without quant_scheme or quant_dtype. Before compress(),
+  // and before ObserverQuantizer has recorded anything; throws for an algorithm whose grids are
+  // fixed, and for a type that it does not quantize.
   void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
                               const std::string& dtype);
   // Checks config_list and fills the model's slots. A second call does nothing.
@@ -149,6 +150,8 @@ class Quantizer {
   virtual void prepare_optimizer(Optimizer&) {}
   const QuantizerOptions& options() const { return options_; }
   virtual void convert() {}  // the last part of compress()
+  // Whether nothing would be lost if prepare() were undone and done again.
+  virtual bool can_prepare_anew() const { return false; }
   // Throws when there is nothing to export yet.
   virtual void check_exportable() const {}
   // What the quantizer of a layer's weight sees: folded where that is its mode.
@@ -185,6 +188,8 @@ class Quantizer {
   void bind_biases();
   std::string bias_obstacle(const std::string& module);
   void fill_slots();
+  void take_out();
+  void prepare_anew(QuantType type, const QuantSpec& defaults);
   void fill_slot(const QuantPoint& point);
   void join_optimizer();
   void check_options() const;
@@ -218,6 +223,8 @@ class Quantizer {
   std::vector<AveragePtr> averages_;
   std::vector<ChainPtr> folds_;  // layers without an integer form that fold their batch norm
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
+  std::set<Module*> installed_;  // whose executors are this quantizer's
+  FusedLayers fused_;
   std::shared_ptr<TreeWatch> tree_;
   std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // watched by the optimizer
   std::vector<std::string> warnings_;

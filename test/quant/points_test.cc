@@ -97,6 +97,45 @@ TEST_CASE("set_quant_scheme_dtype acts on what a quantizer has, and keeps its ot
   }
 }
 
+TEST_CASE("set_quant_scheme_dtype of ObserverQuantizer, until something is recorded") {
+  const std::string both = R"([{"quant_types": ["weight", "input"], "quant_bits": 8,
+    "op_types": ["Conv2d", "Linear"]}])";
+  // The same calibration of the same weights, once by the call and once by config_list.
+  std::vector<std::vector<float>> logits;
+  for (const bool calls : {true, false}) {
+    const Context c;
+    Model model = make_model("resnet20", c);
+    model->eval();
+    const Tensor x = spread(c, model.batch_shape(2), -0.4f, 2.0f, 3);
+    std::string config = both;
+    if (!calls)
+      config.replace(config.find("\"op_types\""), 0,
+                     R"("quant_scheme": {"weight": "per_channel_symmetric"}, )");
+    auto q = make_quantizer("ObserverQuantizer", *model.module, config, nullptr, x);
+    if (calls) q->set_quant_scheme_dtype("weight", "per_channel_symmetric", "int");
+    const NoGrad no_grad;
+    (*model.module)(Variable(x));
+    CHECK_THAT(error_of([&] { q->set_quant_scheme_dtype("weight", "per_tensor_affine", "int"); }),
+               Contains("before anything is recorded") &&
+                   Contains("quant_scheme and quant_dtype of weight in config_list"));
+    q->compress();
+    CHECK(q->points().at(0).quantizer->spec().str() == "int8 per-channel (axis 0) symmetric");
+    logits.push_back((*model.module)(Variable(x)).value().to_vector<float>());
+  }
+  CHECK(logits[0] == logits[1]);
+  const Context c;
+  // What config_list's observer does not take leaves everything as it was.
+  Model model = make_model("lenet5", c);
+  model->eval();
+  auto q = make_quantizer("ObserverQuantizer", *model.module, both);
+  CHECK_THAT(error_of([&] { q->set_quant_scheme_dtype("input", "per_channel_affine", "uint"); }),
+             Contains("config_list entry 1, conv1") && Contains("observer histogram"));
+  REQUIRE(q->points().size() == 10);
+  q->set_quant_scheme_dtype("input", "per_tensor_symmetric", "int");
+  for (const QuantPoint& point : q->points())
+    CHECK(point.quantizer->spec().str() == "int8 per-tensor symmetric");
+}
+
 TEST_CASE("set_quant_scheme_dtype refuses what it cannot do, in NNI's words") {
   const Context c;
   Model model = make_model("lenet5", c);
@@ -112,12 +151,6 @@ TEST_CASE("set_quant_scheme_dtype refuses what it cannot do, in NNI's words") {
   auto qat = make_quantizer("QAT_Quantizer", *model.module, "[]");
   CHECK_THAT(error_of([&] { qat->set_quant_scheme_dtype("bias", "per_tensor_affine", "int"); }),
              Contains("weight, input, output"));
-  model->eval();
-  auto observer = make_quantizer("ObserverQuantizer", *model.module, "[]");
-  CHECK_THAT(
-      error_of([&] { observer->set_quant_scheme_dtype("input", "per_tensor_symmetric", "int"); }),
-      Contains("ObserverQuantizer, which puts them there when it is made") &&
-          Contains("quant_scheme and quant_dtype of input in config_list"));
   for (const char* fixed : {"DoReFaQuantizer", "BNNQuantizer"}) {
     auto q = make_quantizer(fixed, *model.module, "[]");
     CHECK_THAT(error_of([&] { q->set_quant_scheme_dtype("weight", "per_tensor_affine", "int"); }),
