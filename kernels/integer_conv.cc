@@ -101,8 +101,13 @@ void add_term(const Tensor& y, int32_t factor, Tensor& acc) {
   });
 }
 
-int64_t checked_bound(const Codes& x, const Tensor& w, const char* op) {
-  std::vector<int64_t> bounds = accumulator_bounds(x.params, w);
+int64_t checked_bound(const Codes& x, const Tensor& w, const RowOffsets& offsets, const char* op) {
+  if (!offsets.empty() && static_cast<int64_t>(offsets.size()) != w.dim(0)) {
+    throw HALFTONE_ERROR(op)
+        .expected(std::to_string(w.dim(0)) + " offsets, one for each row of the weight")
+        .found(std::to_string(offsets.size()));
+  }
+  std::vector<int64_t> bounds = accumulator_bounds(x.params, w, offsets);
   for (size_t c = 0; c < bounds.size(); ++c) {
     if (bounds[c] < kAccumulatorLimit) continue;
     throw HALFTONE_ERROR(op)
@@ -156,6 +161,39 @@ void float_linear(const Codes& x, const Tensor& w, int64_t bound, Tensor& acc,
                    [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
 }
 
+bool has_offsets(const RowOffsets& offsets) {
+  return std::any_of(offsets.begin(), offsets.end(), [](int32_t v) { return v != 0; });
+}
+
+// A filter of ones for each group.
+Tensor ones(const Tensor& w, int64_t groups) {
+  Shape shape = w.shape();
+  shape.set(0, groups);
+  Tensor out = Tensor::empty(w.context(), shape, DType::kInt8);
+  std::fill_n(out.data<int8_t>(), out.numel(), int8_t{1});
+  return out;
+}
+
+// acc (rows, O) += offsets[o] * sums (rows, groups). Modulo 2^32 on the way: checked_bound() has
+// seen that the result fits.
+void add_window_sums(const Tensor& sums, const RowOffsets& offsets, Tensor& acc) {
+  const auto channels = static_cast<int64_t>(offsets.size()), groups = sums.dim(sums.rank() - 1);
+  const int64_t per_group = channels / groups;
+  const int32_t* in = sums.data<int32_t>();
+  int32_t* out = acc.data<int32_t>();
+  const std::vector<uint32_t> factors(offsets.begin(), offsets.end());
+  parallel_for(acc.context(), acc.numel() / channels, 1 + kGrain / channels,
+               [&](int64_t first, int64_t last) {
+                 for (int64_t g = first * groups; g < last * groups; ++g) {
+                   const auto sum = static_cast<uint32_t>(in[g]);
+                   const uint32_t* f = factors.data() + g % groups * per_group;
+                   int32_t* a = out + g * per_group;
+                   for (int64_t k = 0; k < per_group; ++k)
+                     a[k] = static_cast<int32_t>(static_cast<uint32_t>(a[k]) + f[k] * sum);
+                 }
+               });
+}
+
 // Bodies on codes pad with the zero point, so it must be one.
 const IntegerBody& widest(const QuantParams& x) {
   const IntegerBody* vnni = vnni_integer_body();
@@ -174,15 +212,17 @@ const IntegerBody& float_integer_body() {
   return body;
 }
 
-std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
+std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w,
+                                        const RowOffsets& offsets) {
   const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
   const int64_t max_x = largest_operand(x);
   const int8_t* codes = w.data<int8_t>();
   std::vector<int64_t> bounds(rows);
   parallel_for(w.context(), rows, 1 + kGrain / (length + 1), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
+      const int64_t offset = offsets.empty() ? 0 : offsets[r];
       int64_t sum = 0;
-      for (int64_t i = r * length; i < (r + 1) * length; ++i) sum += std::abs(int64_t{codes[i]});
+      for (int64_t i = r * length; i < (r + 1) * length; ++i) sum += std::abs(codes[i] + offset);
       bounds[r] = max_x * sum;
     }
   });
@@ -190,11 +230,19 @@ std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w) {
 }
 
 int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
-                       AccumulatorStatistics* statistics) {
+                       AccumulatorStatistics* statistics, const RowOffsets& offsets) {
   const char* op = "integer_conv2d";
   const ConvGeometry g = conv_geometry(op, x.values.shape(), w.shape(), options);
   check_conv_shape(op, "an output of", acc, {g.n, g.oh, g.ow, g.o});
-  const int64_t bound = checked_bound(x, w, op);
+  const int64_t bound = checked_bound(x, w, offsets, op);
+  if (has_offsets(offsets)) {
+    integer_conv2d(x, w, options, acc);
+    Tensor sums = Tensor::empty(acc.context(), {g.n, g.oh, g.ow, options.groups}, DType::kInt32);
+    integer_conv2d(x, ones(w, options.groups), options, sums);
+    add_window_sums(sums, offsets, acc);
+    if (statistics != nullptr) *statistics = accumulator_statistics(acc, bound);
+    return bound;
+  }
   if (acc.numel() > 0) {
     chosen(g, x.params).conv2d(g, x, w, bound, acc, statistics);
   } else if (statistics != nullptr) {
@@ -204,13 +252,21 @@ int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& opt
 }
 
 int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
-                       AccumulatorStatistics* statistics) {
+                       AccumulatorStatistics* statistics, const RowOffsets& offsets) {
   const char* op = "integer_linear";
   check_rank(op, "x", x.values, 2);
   check_rank(op, "w", w, 2);
   check_shape(op, "x", x.values, {x.values.dim(0), w.dim(1)});
   check_shape(op, "acc", acc, {x.values.dim(0), w.dim(0)});
-  const int64_t bound = checked_bound(x, w, op);
+  const int64_t bound = checked_bound(x, w, offsets, op);
+  if (has_offsets(offsets)) {
+    integer_linear(x, w, acc);
+    Tensor sums = Tensor::empty(acc.context(), {x.values.dim(0), 1}, DType::kInt32);
+    integer_linear(x, ones(w, 1), sums);
+    add_window_sums(sums, offsets, acc);
+    if (statistics != nullptr) *statistics = accumulator_statistics(acc, bound);
+    return bound;
+  }
   if (acc.numel() > 0) {
     widest(x.params).linear(x, w, bound, acc, statistics);
   } else if (statistics != nullptr) {

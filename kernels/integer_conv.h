@@ -12,8 +12,14 @@
 
 namespace halftone::kernels {
 
+// What is added to every code of a weight's row, so that it stands for integers that int8 does not
+// hold (affine weights): one per row, or empty. sum (q_x - z_x) (w + offset) is the sum over w and
+// offset times the sum of the window's q_x - z_x, which a filter of ones gives, one per group.
+using RowOffsets = std::vector<int32_t>;
+
 // No |acc| of output channel c (row c of the int8 codes) passes max |q_x - z_x| * sum |q_w|.
-std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w);
+std::vector<int64_t> accumulator_bounds(const QuantParams& x, const Tensor& w,
+                                        const RowOffsets& offsets = {});
 
 // Bounds that the epilogue takes lie below: |acc + b_q| < 2^31 with |b_q| <= 2^30.
 constexpr int64_t kAccumulatorLimit = int64_t{1} << 30;
@@ -22,9 +28,9 @@ constexpr int64_t kAccumulatorLimit = int64_t{1} << 30;
 // largest of the channels'; throws where it is not below kAccumulatorLimit. `statistics`, where
 // given, are those of acc.
 int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
-                       AccumulatorStatistics* statistics = nullptr);
+                       AccumulatorStatistics* statistics = nullptr, const RowOffsets& offsets = {});
 // x uint8 (N, in), w int8 (out, in), acc int32 (N, out).
 int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
-                       AccumulatorStatistics* statistics = nullptr);
+                       AccumulatorStatistics* statistics = nullptr, const RowOffsets& offsets = {});
 
 }  // namespace halftone::kernels

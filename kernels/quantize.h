@@ -38,16 +38,19 @@ void quantize_to_codes(const Tensor& x, const quant_math::Grid& grid, quant_math
 // y = code - zero_point, as float: exact operands for a float convolution.
 void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y);
 
-// Weight rows (axis 0) as codes around zero: `negated` rows change sign, then every code is shifted
-// left, so that narrow codes use the whole int8. -127 << 0 .. 127 must hold the result.
+// Weight rows (axis 0) as integers around zero, code - zero point: `negated` rows change sign, then
+// every integer is shifted left, so that narrow ones use the whole int8. What int8 does not hold
+// is stored less its row's offset: -128 .. 127 must hold that.
 struct WeightCodes {
-  std::vector<quant_math::Grid> grids;  // one, or one per row; zero_point 0
+  std::vector<quant_math::Grid> grids;  // one, or one per row
   std::vector<char> negated;            // one per row, or empty
   int shift = 0;
+  std::vector<int32_t> offsets;  // one per row, or empty
 };
 void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes);  // int8
 void weights_to_integers(const Tensor& codes, Tensor& y);                           // int8 -> float
-// y = scales[row] * code.
-void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y);
+// y = scales[row] * (code + offsets[row]); offsets may be empty.
+void weights_to_reals(const Tensor& codes, const std::vector<float>& scales,
+                      const std::vector<int32_t>& offsets, Tensor& y);
 
 }  // namespace halftone::kernels

@@ -22,9 +22,11 @@ int64_t row_grain(int64_t length) {
 
 // By value, so that the bytes written cannot be any of the constants.
 void quantize_row(const float* w, int64_t length, const Grid grid, const int32_t factor,
-                  int8_t* codes) {
-  for (int64_t i = 0; i < length; ++i)
-    codes[i] = static_cast<int8_t>(quant_math::quantize(w[i], grid) * factor);
+                  const int32_t offset, int8_t* codes) {
+  for (int64_t i = 0; i < length; ++i) {
+    const int32_t code = quant_math::quantize(w[i], grid) - grid.zero_point;
+    codes[i] = static_cast<int8_t>(code * factor - offset);
+  }
 }
 
 // One body over all elements; dy may be null.
@@ -164,6 +166,7 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
   check_shape(op, "codes", codes, w.shape());
   if (options.grids.size() != 1) check_rows(op, "grids", options.grids.size(), rows);
   if (!options.negated.empty()) check_rows(op, "signs", options.negated.size(), rows);
+  if (!options.offsets.empty()) check_rows(op, "offsets", options.offsets.size(), rows);
   const float* in = w.data<float>();
   int8_t* out = codes.data<int8_t>();
   const bool per_row = options.grids.size() > 1;
@@ -172,7 +175,8 @@ void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes
       const Grid g = options.grids[per_row ? r : 0];
       const bool negated = !options.negated.empty() && options.negated[r];
       const int32_t factor = (1 << options.shift) * (negated ? -1 : 1);
-      quantize_row(in + r * length, length, g, factor, out + r * length);
+      const int32_t offset = options.offsets.empty() ? 0 : options.offsets[r];
+      quantize_row(in + r * length, length, g, factor, offset, out + r * length);
     }
   });
 }
@@ -187,17 +191,21 @@ void weights_to_integers(const Tensor& codes, Tensor& y) {
   });
 }
 
-void weights_to_reals(const Tensor& codes, const std::vector<float>& scales, Tensor& y) {
-  HALFTONE_ON_DEVICE(weights_to_reals, codes, codes, scales, y);
+void weights_to_reals(const Tensor& codes, const std::vector<float>& scales,
+                      const std::vector<int32_t>& offsets, Tensor& y) {
+  HALFTONE_ON_DEVICE(weights_to_reals, codes, codes, scales, offsets, y);
   const int64_t rows = codes.dim(0), length = rows > 0 ? codes.numel() / rows : 0;
   check_shape("weights_to_reals", "result", y, codes.shape());
   check_rows("weights_to_reals", "scales", scales.size(), rows);
+  if (!offsets.empty()) check_rows("weights_to_reals", "offsets", offsets.size(), rows);
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const float scale = scales[r];
-      for (int64_t i = r * length; i < (r + 1) * length; ++i) out[i] = in[i] * scale;
+      const int32_t offset = offsets.empty() ? 0 : offsets[r];
+      for (int64_t i = r * length; i < (r + 1) * length; ++i)
+        out[i] = static_cast<float>(in[i] + offset) * scale;
     }
   });
 }

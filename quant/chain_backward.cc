@@ -71,7 +71,7 @@ Tensor dequantized_weights(const ChainStep& s) {
     scales.push_back(static_cast<float>(unit / static_cast<double>(s.x.params.scale)));
   }
   Tensor w = Tensor::empty(s.weight.context(), s.weight.shape());
-  kernels::weights_to_reals(s.weight_codes, scales, w);
+  kernels::weights_to_reals(s.weight_codes, scales, s.weight_options.offsets, w);
   return w;
 }
 

@@ -22,16 +22,24 @@ bool is_negative(const Chain& chain, int64_t c) {
 
 // s_w of the stored codes: shifted left, so 2^shift times finer. Exact.
 float stored_scale(const ChainStep& step, int64_t c) {
-  const auto& grids = step.weight_options.grids;
-  return std::ldexp(grids[grids.size() > 1 ? c : 0].scale, -step.weight_options.shift);
+  return std::ldexp(step.grid_of_row(c).scale, -step.weight_options.shift);
 }
 
 // Narrow codes use the whole int8, and can be negated.
-int shift_of(const quant_math::Grid& grid) {
-  const int32_t largest = std::max(-grid.qmin, grid.qmax);
+int shift_of(const std::vector<quant_math::Grid>& grids) {
+  int32_t largest = 1;
+  for (const quant_math::Grid& g : grids)
+    largest = std::max({largest, g.zero_point - g.qmin, g.qmax - g.zero_point});
   int shift = 0;
   while ((largest << (shift + 1)) <= 127) ++shift;
   return shift;
+}
+
+// What moves the integers of a row into int8. Only 8-bit codes around a zero point need it.
+int32_t offset_of(const quant_math::Grid& g, bool negated, int shift) {
+  const int32_t low = negated ? g.zero_point - g.qmax : g.qmin - g.zero_point;
+  const int32_t high = low + g.qmax - g.qmin;
+  return shift > 0 || (low >= -128 && high <= 127) ? 0 : low + 128;
 }
 
 // In training the observer has seen to it.
@@ -51,14 +59,18 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
   if (chain.weight->watched()) chain.weight->show(step.weight);
   const int64_t channels = step.out_channels();
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
-  step.weight_options.shift = shift_of(step.weight_options.grids.at(0));
+  step.weight_options.shift = shift_of(step.weight_options.grids);
   step.weight_gradient = chain.weight->gradient(step.weight.shape());
   step.learned_of_weight = chain.weight->learned().size();
   if (chain.quantizes_folded()) step.row_factor = fold_factors(*chain.norm);
   step.row_factor.resize(channels, 1.0);
   // A folded row has changed its sign already: a negative factor says so.
-  for (int64_t c = 0; c < channels; ++c)
-    step.weight_options.negated.push_back(is_negative(chain, c) && !chain.quantizes_folded());
+  for (int64_t c = 0; c < channels; ++c) {
+    const bool negated = is_negative(chain, c) && !chain.quantizes_folded();
+    step.weight_options.negated.push_back(negated);
+    step.weight_options.offsets.push_back(
+        offset_of(step.grid_of_row(c), negated, step.weight_options.shift));
+  }
   step.weight_codes = Tensor::empty(step.weight.context(), step.weight.shape(), DType::kInt8);
   kernels::quantize_weights(chain.weight->before_rounding(step.weight), step.weight_options,
                             step.weight_codes);
@@ -90,10 +102,12 @@ int64_t convolve(const Chain& chain, kernels::AccumulatorStatistics* statistics,
     const Conv2dOptions& options = chain.conv->options();
     const Shape shape = conv2d_shape(step.x.values.shape(), step.weight.shape(), options);
     step.acc = Tensor::empty(context, shape, DType::kInt32);
-    return kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc, statistics);
+    return kernels::integer_conv2d(step.x, step.weight_codes, options, step.acc, statistics,
+                                   step.weight_options.offsets);
   }
   step.acc = Tensor::empty(context, {step.x.values.dim(0), step.out_channels()}, DType::kInt32);
-  return kernels::integer_linear(step.x, step.weight_codes, step.acc, statistics);
+  return kernels::integer_linear(step.x, step.weight_codes, step.acc, statistics,
+                                 step.weight_options.offsets);
 }
 
 // The accumulator, behind the pooling if there is one, and its statistics where they are wanted.
@@ -299,6 +313,7 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     if (!step.folded[c].constant) continue;
     std::fill_n(step.weight_codes.data<int8_t>() + c * length, length, int8_t{0});
+    step.weight_options.offsets[c] = 0;
   }
   return step;
 }

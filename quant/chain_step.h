@@ -2,6 +2,8 @@
 // //quant and //deploy only.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/epilogue.h"
 #include "quant/chain.h"
 
@@ -15,7 +17,7 @@ struct ChainStep {
   // Weights.
   Tensor weight;  // the float values that are quantized: raw, or each row times row_factor
   std::vector<double> row_factor;  // gamma / sigma_run of folded weights, else 1
-  Tensor weight_codes;             // int8, negated and shifted
+  Tensor weight_codes;  // int8, negated and shifted; less weight_options.offsets of their rows
   FakeQuantize::GradientFn weight_gradient;
   size_t learned_of_weight = 0;  // parameters of its quantizer
   kernels::WeightCodes weight_options;
@@ -39,6 +41,14 @@ struct ChainStep {
   std::optional<Philox> gradient_noise;
 
   int64_t out_channels() const { return weight.dim(0); }
+  // Whether the weights are more than their codes, or than int8 holds.
+  bool has_zero_points() const {
+    return std::any_of(weight_options.grids.begin(), weight_options.grids.end(),
+                       [](const quant_math::Grid& g) { return g.zero_point != 0 || g.qmax > 127; });
+  }
+  const quant_math::Grid& grid_of_row(int64_t c) const {
+    return weight_options.grids[weight_options.grids.size() > 1 ? c : 0];
+  }
 };
 
 // Fills everything but the result, and moves the running statistics. x holds codes; the weight

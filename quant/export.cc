@@ -1,4 +1,6 @@
 // Quantizer::export_model.
+#include <algorithm>
+
 #include "kernels/elementwise.h"
 #include "quant/chain_step.h"
 #include "quant/export_record.h"
@@ -43,6 +45,9 @@ void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
   const ChainStep s = deployed_step(chain, x);
   const std::string name = chain.anchor->path() + ".integer.";
   out[name + "weight_codes"] = disk_layout(s.weight_codes);
+  const std::vector<int32_t>& offsets = s.weight_options.offsets;
+  if (std::any_of(offsets.begin(), offsets.end(), [](int32_t v) { return v != 0; }))
+    out[name + "weight_offset"] = per_channel<int32_t>(s, [&](int64_t c) { return offsets[c]; });
   out[name + "weight_scale"] =
       per_channel<float>(s, [&](int64_t c) { return s.folded[c].weight_scale; });
   out[name + "bias_codes"] = per_channel<int32_t>(s, [&](int64_t c) { return s.channels[c].bias; });

@@ -46,8 +46,6 @@ std::string QuantSpec::str() const {
 
 std::string weight_obstacle(const QuantSpec& spec) {
   if (spec.bits > 8) return "weights of more than 8 bits";
-  if (!spec.symmetric) return "affine weights";
-  if (!spec.is_signed) return "unsigned weights";
   if (spec.per_channel && spec.axis != 0)
     return "weight scales on an axis other than the output channel";
   if (spec.nni) return "NNI's rounding";

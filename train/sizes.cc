@@ -35,7 +35,10 @@ NetworkSizes weighted(WeightLayer& layer, const Quantizer* quantizer) {
   const auto* q = dynamic_cast<const FakeQuantize*>(layer.weight_transform().get());
   if (q == nullptr) return {own, 4 * own, 4 * own};
   const int64_t codes = (weight.numel() * q->spec().bits + 7) / 8;
-  if (integer_chain(quantizer, layer) != nullptr) return {own, 4 * own, codes + 8 * channels};
+  // A bias, a multiplier, and the byte of a zero point.
+  const int64_t constants = q->spec().symmetric && q->spec().is_signed ? 8 : 9;
+  if (integer_chain(quantizer, layer) != nullptr)
+    return {own, 4 * own, codes + constants * channels};
   return {own, 4 * own, codes + grid_bytes(*q, weight.rank()) + 4 * biases};
 }
 

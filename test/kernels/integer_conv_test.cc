@@ -119,6 +119,103 @@ void check(Problem p) {
 
 }  // namespace
 
+namespace {
+
+// The same with weights of 9 bits: rows of int8 and an offset each.
+std::vector<int64_t> oracle_with(const Problem& p, const std::vector<uint8_t>& x,
+                                 const std::vector<int8_t>& w, const std::vector<int32_t>& offsets,
+                                 const Shape& y) {
+  std::vector<int64_t> sum = oracle(p, x, w, y);
+  const int64_t row = static_cast<int64_t>(w.size()) / p.o;
+  for (int o = 0; o < p.o; ++o) {
+    std::vector<int8_t> one(w.size());
+    std::fill_n(one.begin() + o * row, row, int8_t{1});
+    const std::vector<int64_t> window = oracle(p, x, one, y);
+    for (size_t i = o; i < sum.size(); i += p.o) sum[i] += offsets[o] * window[i];
+  }
+  return sum;
+}
+
+void check_offsets(const Problem& p, Fill x_fill, Fill w_fill, int32_t least, int32_t most) {
+  const Shape xs{p.n, p.h, p.w, p.c}, ws{p.o, p.kh, p.kw, p.c / p.options.groups};
+  const auto x = filled<uint8_t>(xs.numel(), x_fill, 0, 255, 17);
+  const auto w = filled<int8_t>(ws.numel(), w_fill, -128, 127, 18);
+  const auto offsets = filled<int32_t>(p.o, Fill::kRandom, least, most, 19);
+  const Shape ys = conv2d_shape(xs, ws, p.options);
+  const std::vector<int64_t> want = oracle_with(p, x, w, offsets, ys);
+  for (const int threads : {1, 3}) {
+    ContextOptions options;
+    options.threads = threads;
+    const Context context(options);
+    const Codes codes{Tensor::from(context, xs, x), p.params};
+    const Tensor weights = Tensor::from(context, ws, w);
+    Tensor acc = Tensor::empty(context, ys, DType::kInt32);
+    kernels::AccumulatorStatistics statistics;
+    const int64_t bound =
+        kernels::integer_conv2d(codes, weights, p.options, acc, &statistics, offsets);
+    const std::vector<int32_t> got = acc.to_vector<int32_t>();
+    REQUIRE(std::vector<int64_t>(got.begin(), got.end()) == want);
+    for (const int64_t v : want) REQUIRE(std::abs(v) <= bound);
+    for (int o = 0; o < p.o; ++o) {
+      int64_t sum = 0;
+      for (size_t i = o; i < want.size(); i += p.o) sum += want[i];
+      REQUIRE(statistics.sum[o] == sum);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("weights past int8: rows with an offset are the sums of their integers") {
+  Problem p;
+  SECTION("padding") { p.options.pad_h = p.options.pad_w = 1; }
+  SECTION("stride, dilation, odd extents") {
+    p.h = 11, p.w = 7;
+    p.options = {2, 1, 1, 2, 2, 1, 1};
+  }
+  SECTION("groups") {
+    p.c = 6, p.o = 9;
+    p.options.groups = 3;
+  }
+  SECTION("depthwise") {
+    p.c = p.o = 8;
+    p.options.groups = 8;
+  }
+  SECTION("one pixel, many channels") {
+    p.h = p.w = p.kh = p.kw = 1;
+    p.c = 300, p.o = 20;
+  }
+  for (const int z : {0, 117, 255}) {
+    p.params.zero_point = z;
+    check_offsets(p, Fill::kRandom, Fill::kRandom, -127, 128);
+    check_offsets(p, Fill::kRandomEnds, Fill::kRandomEnds, 128, 128);
+    check_offsets(p, Fill::kHigh, Fill::kLow, -127, -127);
+  }
+}
+
+TEST_CASE("weights past int8: the largest sums, past 2^24, and the bound of the true weights") {
+  const Context context;
+  const int64_t n = 12000;
+  const QuantParams params{1.0f, 0, 0, 255};
+  const Codes x{Tensor::from(context, Shape{2, n}, std::vector<uint8_t>(2 * n, 255)), params};
+  const Tensor w = Tensor::from(context, Shape{1, n}, std::vector<int8_t>(n, 127));
+  Tensor acc = Tensor::empty(context, {2, 1}, DType::kInt32);
+  REQUIRE(kernels::integer_linear(x, w, acc, nullptr, {128}) == n * 255 * 255);
+  REQUIRE(acc.to_vector<int32_t>() == std::vector<int32_t>(2, n * 255 * 255));
+  // 17,000 of them would pass 2^30; codes of -128 with an offset of 128 are nothing at all.
+  const Codes wide{Tensor::zeros(context, {1, 17000}, DType::kUInt8), params};
+  Tensor one = Tensor::empty(context, {1, 1}, DType::kInt32);
+  REQUIRE_THROWS_WITH(
+      kernels::integer_linear(
+          wide, Tensor::from(context, Shape{1, 17000}, std::vector<int8_t>(17000, 127)), one,
+          nullptr, {128}),
+      Catch::Contains("below 2^30"));
+  const Tensor none = Tensor::from(context, Shape{1, 17000}, std::vector<int8_t>(17000, -128));
+  REQUIRE(kernels::integer_linear(wide, none, one, nullptr, {128}) == 0);
+  REQUIRE_THROWS_WITH(kernels::integer_linear(wide, none, one, nullptr, {1, 2}),
+                      Catch::Contains("offsets"));
+}
+
 TEST_CASE("integer convolution equals 64-bit sums") {
   Problem p;
   SECTION("plain") {}

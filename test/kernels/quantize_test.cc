@@ -144,10 +144,27 @@ TEST_CASE("weights: negated rows and narrow codes shifted to the top") {
   REQUIRE(integers.to_vector<float>() == std::vector<float>{-112, 32, 112, 112, -32, -112});
 }
 
+TEST_CASE("weights with a zero point are stored less their row's offset") {
+  const Context context;
+  const Tensor w =
+      Tensor::from(context, Shape{3, 3}, std::vector<float>{-9, 0.5f, 9, -9, 0.5f, 9, 0, 0.5f, 9});
+  Tensor codes = Tensor::empty(context, {3, 3}, DType::kInt8);
+  kernels::WeightCodes options;
+  // Integers -100 .. 155 and the negatives of them; 0 .. 255.
+  options.grids = {{0.05f, 100, 0, 255}, {0.05f, 100, 0, 255}, {0.01f, 0, 0, 255}};
+  options.negated = {0, 1, 0};
+  options.offsets = {28, -27, 128};
+  kernels::quantize_weights(w, options, codes);
+  REQUIRE(codes.to_vector<int8_t>() ==
+          std::vector<int8_t>{-128, -18, 127, 127, 17, -128, -128, -78, 127});
+}
+
 TEST_CASE("weights back to reals") {
   const Context context;
   const Tensor codes = Tensor::from(context, Shape{2, 2}, std::vector<int8_t>{3, -4, 127, 0});
   Tensor y = Tensor::empty(context, {2, 2});
-  kernels::weights_to_reals(codes, {0.5f, -0.25f}, y);
+  kernels::weights_to_reals(codes, {0.5f, -0.25f}, {}, y);
   REQUIRE(y.to_vector<float>() == std::vector<float>{1.5f, -2.0f, -31.75f, 0.0f});
+  kernels::weights_to_reals(codes, {0.5f, -0.25f}, {-3, 128}, y);
+  REQUIRE(y.to_vector<float>() == std::vector<float>{0.0f, -3.5f, -63.75f, -32.0f});
 }

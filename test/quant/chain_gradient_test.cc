@@ -151,7 +151,7 @@ struct Trial {
     return mask;
   }
   std::vector<char> weight_mask() const {
-    if (!o.learned) return {};  // the largest weight has the last code
+    if (!o.learned) return o.w_inside;  // symmetric int: the largest weight has the last code
     std::vector<char> mask;
     for (size_t i = 0; i < o.weight.size(); ++i)
       mask.push_back(weight_steps(i) > weight_low() && weight_steps(i) < weight_high());
@@ -273,6 +273,15 @@ void check_trial(const Case& c, bool train) {
 TEST_CASE("chain gradients are those of the unrounded epilogue") {
   for (const Case& c : cases()) {
     if (c.conv.dilation != 1) continue;  // the plain form above has none
+    for (const bool train : {true, false}) {
+      DYNAMIC_SECTION(c.name << (train ? ", training" : ", evaluation")) { check_trial(c, train); }
+    }
+  }
+}
+
+TEST_CASE("weights with zero points: the same, straight through the same quantized weights") {
+  for (const Case& c : zero_point_cases()) {
+    if (c.conv.dilation != 1) continue;
     for (const bool train : {true, false}) {
       DYNAMIC_SECTION(c.name << (train ? ", training" : ", evaluation")) { check_trial(c, train); }
     }

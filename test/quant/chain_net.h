@@ -12,7 +12,7 @@ namespace halftone::test {
 
 inline const char* const kConfig = R"([
   {"quant_types": ["weight", "input"], "quant_bits": {"weight": WBITS, "input": 8},
-   "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": "int", "input": "uint"},
+   "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": "WDTYPE", "input": "uint"},
    "quant_scheme": {"weight": "WSCHEME", "input": "per_tensor_affine"} FOLD},
   {"quant_types": ["output"], "quant_bits": ABITS, "op_types": ["ReLU", "ReLU6", "Hardtanh"],
    "quant_dtype": "ADTYPE", "quant_scheme": "per_tensor_affine"}])";
@@ -38,6 +38,10 @@ struct Case {
   bool per_channel = true, output_signed = false;
   std::string fold = "scale";
   bool pool = false;
+  // Weights: symmetric int, affine uint, affine int, symmetric uint.
+  enum class Grid { kSymmetric, kAffine, kAffineInt, kUnsigned } grid = Grid::kSymmetric;
+  bool affine() const { return grid == Grid::kAffine || grid == Grid::kAffineInt; }
+  bool unsigned_codes() const { return grid == Grid::kAffine || grid == Grid::kUnsigned; }
   bool learned() const { return quantizer.rfind("Lsq", 0) == 0; }
 };
 
@@ -91,6 +95,28 @@ inline std::vector<Case> cases() {
   return all;
 }
 
+// The same on grids with a zero point, in 8 bits (whose integers leave int8) and in fewer.
+inline std::vector<Case> zero_point_cases() {
+  using Grid = Case::Grid;
+  std::vector<Case> all;
+  for (const auto& [grid, name] : {std::pair{Grid::kAffine, "affine"},
+                                   {Grid::kAffineInt, "affine int"},
+                                   {Grid::kUnsigned, "unsigned"}}) {
+    for (Case c : cases()) {
+      c.name = std::string(name) + ", " + c.name;
+      c.grid = grid;
+      all.push_back(c);
+    }
+  }
+  Case wide;
+  wide.name = "affine, stride, dilation, padding, groups, per tensor";
+  wide.grid = Grid::kAffine;
+  wide.conv = {6, 9, 3, 0, 2, 2, 2, 3, true};
+  wide.per_channel = false;
+  all.push_back(wide);
+  return all;
+}
+
 // The same with learned scales, and offsets.
 inline std::vector<Case> learned_cases() {
   std::vector<Case> all;
@@ -125,6 +151,7 @@ struct Net {
       gamma.data<float>()[2] = 1e-13f;
       norm->bias.mutable_value().copy_from(spread(context, {out}, -0.5f, 1.0f, 5));
     }
+    if (c.grid != Case::Grid::kSymmetric) shift_weights(c.per_channel);
     ActivationOptions act;
     act.kind = c.act;
     model->append("act", make<ActivationLayer>(context, act));
@@ -136,13 +163,25 @@ struct Net {
     config = replace(config, "ABITS", std::to_string(c.output_bits));
     config = replace(config, "FOLD", c.fold == "scale" ? "" : ", \"fold\": \"" + c.fold + "\"");
     config = replace(config, "WSCHEME",
-                     c.per_channel ? "per_channel_symmetric" : "per_tensor_symmetric");
+                     std::string(c.per_channel ? "per_channel_" : "per_tensor_") +
+                         (c.affine() ? "affine" : "symmetric"));
+    config = replace(config, "WDTYPE", c.unsigned_codes() ? "uint" : "int");
     config = replace(config, "ADTYPE", c.output_signed ? "int" : "uint");
     QuantizerOptions quantizing;
     quantizing.integer = integer;
     model->train(c.quantizer != "ObserverQuantizer");
     quantizer = make_quantizer(c.quantizer, *model, config, nullptr, x, quantizing);
     if (!quantizer->needs_calibration()) quantizer->compress();
+  }
+  // Rows of every kind: positive ones (zero point 0), negative ones (255), and what lies between.
+  void shift_weights(bool per_channel) {
+    Tensor& w = const_cast<Variable&>(weight()).mutable_value();
+    const int64_t length = w.numel() / w.dim(0);
+    float largest = 0;
+    for (const float v : w.to_vector<float>()) largest = std::max(largest, std::fabs(v));
+    const float shifts[] = {1.0f, 1.0f, -1.0f, 1.0f, -1.0f, 0.4f, 0.0f, -1.0f};
+    for (int64_t i = 0; i < w.numel(); ++i)
+      w.data<float>()[i] += largest * (per_channel ? shifts[i / length % 8] : 0.3f);
   }
   static ContextOptions options(int threads) {
     ContextOptions o;
@@ -206,6 +245,8 @@ inline LayerOracle oracle_of(const Case& c, Net& net) {
     if (std::fabs(f) < std::ldexp(1.0, -20)) f = std::copysign(most > 0 ? most : 1.0, f);
   }
   o.bits = c.weight_bits;
+  o.affine = c.affine();
+  o.unsigned_codes = c.unsigned_codes();
   o.per_channel = c.per_channel;
   o.learned = c.learned();
   if (o.learned)

@@ -58,6 +58,7 @@ struct LayerOracle {
   int64_t x_zero = 0;
   int bits = 8;
   bool per_channel = true;
+  bool affine = false, unsigned_codes = false;  // of the weights
   // Max pooling between the convolution and batch norm: windows of 2 x 2, where set.
   bool pool = false;
   // gamma / sigma of weights that are quantized folded, per channel; empty: raw.
@@ -71,6 +72,8 @@ struct LayerOracle {
 
   std::vector<int64_t> q_weight;       // of the raw weights, not negated, not shifted
   std::vector<float> w_scale;          // one per channel
+  std::vector<int64_t> w_zero;         // the same, of grids with a zero point
+  std::vector<char> w_inside;          // there: codes that were not clipped
   std::vector<int64_t> acc;            // of those, behind the pooling
   std::vector<int64_t> winners;        // with pooling: where in the convolution they come from
   std::vector<double> mean, variance;  // the batch's, of the real convolution without bias
@@ -89,8 +92,10 @@ struct LayerOracle {
     const int64_t top = (int64_t{1} << (bits - 1)) - 1;
     if (learned) return quantize_to_given(bits == 8 ? -127 : -top - 1, top);
     std::vector<float> largest(channels(), 0.0f), folded;
-    for (size_t i = 0; i < weight.size(); ++i) {
+    for (size_t i = 0; i < weight.size(); ++i)
       folded.push_back(static_cast<float>(weight[i] * factor_of(static_cast<int64_t>(i) / n)));
+    if (affine || unsigned_codes) return quantize_around_zero_points(folded, n);
+    for (size_t i = 0; i < weight.size(); ++i) {
       float& m = largest[per_channel ? i / n : 0];
       m = std::max(m, std::fabs(folded[i]));
     }
@@ -101,6 +106,30 @@ struct LayerOracle {
     for (size_t i = 0; i < weight.size(); ++i) {
       const float t = folded[i] / w_scale[i / n];
       q_weight.push_back(clamp64(nearest_even(t), -top, top));
+    }
+  }
+
+  // Integers code - zero point of codes 0 .. 2^b - 1, or -(2^(b-1) - 1) .. 2^(b-1) - 1.
+  void quantize_around_zero_points(const std::vector<float>& w, int64_t n) {
+    const int64_t half = int64_t{1} << (bits - 1);
+    const int64_t low = unsigned_codes ? 0 : 1 - half,
+                  high = unsigned_codes ? 2 * half - 1 : half - 1;
+    std::vector<float> least(channels(), 0.0f), most(channels(), 0.0f);
+    for (size_t i = 0; i < w.size(); ++i) {
+      const size_t c = per_channel ? i / n : 0;
+      least[c] = std::min(least[c], w[i]), most[c] = std::max(most[c], w[i]);
+    }
+    for (int64_t c = 0; c < channels(); ++c) {
+      const float a = least[per_channel ? c : 0], b = most[per_channel ? c : 0];
+      const float steps = static_cast<float>(high - low);
+      const float scale = affine ? (b - a) / steps : std::max(-a, b) / (steps / 2);
+      w_scale.push_back(std::max(scale, std::ldexp(1.0f, -23)));
+      w_zero.push_back(affine ? clamp64(low - nearest_even(a / w_scale[c]), low, high) : half);
+    }
+    for (size_t i = 0; i < w.size(); ++i) {
+      const int64_t z = w_zero[i / n], code = nearest_even(w[i] / w_scale[i / n]) + z;
+      q_weight.push_back(clamp64(code, low, high) - z);
+      w_inside.push_back(code >= low && code <= high);
     }
   }
 
@@ -174,7 +203,8 @@ struct LayerOracle {
 
   // The epilogue of one value: code in `codes`, or real in `reals`.
   void finish(int64_t index, int64_t c) {
-    const double shift = std::ldexp(1.0, learned && bits < 8 ? 7 - bits : 8 - bits);
+    const bool wider = learned || affine || unsigned_codes;  // as -2^(b-1) must fit, or more
+    const double shift = std::ldexp(1.0, wider && bits < 8 ? 7 - bits : 8 - bits);
     double ratio = 1, offset = bias.empty() ? 0.0 : bias[c];
     if (norm) {
       const double sigma =

@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "test/quant/chain_net.h"
 
@@ -10,6 +11,7 @@ namespace {
 std::vector<Case> all_cases() {
   std::vector<Case> all = cases();
   for (const Case& c : learned_cases()) all.push_back(c);
+  for (const Case& c : zero_point_cases()) all.push_back(c);
   return all;
 }
 
@@ -19,6 +21,7 @@ TEST_CASE("a chain gives the codes of a plain scalar oracle, in training and eva
   for (const Case& c : all_cases()) {
     DYNAMIC_SECTION(c.name) {
       Net net(c);
+      REQUIRE(net.quantizer->integer_obstacle("layer").empty());
       for (int step = 0; step < 3; ++step) {
         net.x = spread(net.context, net.x.shape(), -1.0f, 2.0f + 0.1f * static_cast<float>(step),
                        7 + step);
@@ -47,6 +50,24 @@ TEST_CASE("a chain gives the codes of a plain scalar oracle, in training and eva
       REQUIRE(differing(y.codes()->values.to_vector<uint8_t>(), o.codes) == 0);
     }
   }
+}
+
+TEST_CASE("the cases with zero points have the ends and the middle of the codes, in both signs") {
+  std::map<int64_t, int> seen;          // of 8 bits, uint: channels by zero point
+  bool as_is = false, negated = false;  // channels with one at an end, by the sign of gamma
+  for (const Case& c : zero_point_cases()) {
+    if (c.grid != Case::Grid::kAffine || c.weight_bits != 8) continue;
+    Net net(c);
+    LayerOracle o = oracle_of(c, net);
+    o.quantize_weights();
+    for (int64_t k = 0; k < o.channels(); ++k) {
+      ++seen[o.w_zero[k]];
+      if (o.w_zero[k] != 0 && o.w_zero[k] != 255) continue;
+      (c.norm && o.gamma[k] < 0 ? negated : as_is) = true;
+    }
+  }
+  CHECK((seen[0] > 3 && seen[255] > 3 && seen.size() > 8));
+  CHECK((as_is && negated));
 }
 
 TEST_CASE("running statistics are those of the real convolution, bias included") {

@@ -15,8 +15,8 @@
 
 namespace halftone::test {
 
-// What a quantizer is put into: a chain with the algorithm's own defaults (QAT: affine weights, so
-// in floats), the same with symmetric weights, and that with a residual block and quantized sums.
+// What a quantizer is put into: a chain with the algorithm's own defaults (QAT: affine weights),
+// the same with symmetric weights, and that with a residual block and quantized sums.
 enum class EveryNet { kDefaults, kSymmetric, kResidual };
 
 inline const char* name_of(EveryNet kind) {

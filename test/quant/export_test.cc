@@ -176,10 +176,10 @@ TEST_CASE("signs drawn in training, and ApproxSign's: the export says their code
 }
 
 TEST_CASE("an export says what computes on floats, with the reasons of the configuration") {
-  std::string affine = kBoth;
-  affine.replace(affine.find("per_channel_symmetric"), 21, "per_tensor_affine");
+  std::string wide = kBoth;
+  wide.replace(wide.find("\"quant_bits\": 8"), 15, R"("quant_bits": {"weight": 16, "input": 8})");
   for (const auto& [config, integer, why] : std::vector<std::tuple<std::string, bool, std::string>>{
-           {affine, true, "affine weights"},
+           {wide, true, "weights of more than 8 bits"},
            {weights_only("scale"), true, "no quantized input reaches it"},
            {kBoth, false, "the float path was asked for"}}) {
     LayerNet net("QAT_Quantizer", config, integer);

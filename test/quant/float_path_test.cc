@@ -87,10 +87,10 @@ TEST_CASE("a layer in float between quantized ones, and a layer without an integ
   const std::string none = R"({"exclude": true, "op_names": ["conv2"]})";
   const Found left_out = found(layers() + ", " + none);
   CHECK(left_out.at("conv2") == "its weight is not quantized");
-  const std::string affine =
-      R"({"quant_types": ["weight", "input"], "quant_bits": 8, "op_names": ["conv1"]})";
-  const Found f = found(layers() + ", " + kSums + ", " + affine);
-  CHECK(f.at("conv1") == "affine weights");
+  const std::string wide = R"({"quant_types": ["weight", "input"],
+      "quant_bits": {"weight": 16, "input": 8}, "op_names": ["conv1"]})";
+  const Found f = found(layers() + ", " + kSums + ", " + wide);
+  CHECK(f.at("conv1") == "weights of more than 8 bits");
   CHECK(f.count("bn") + f.count("relu") == 0);  // they follow conv1
 }
 

@@ -105,7 +105,8 @@ TEST_CASE("a layer's output is quantized behind its activation on every path, an
 
 TEST_CASE("a layer in floats with a named output: batch norm and activation follow it") {
   BlockRun run(
-      R"([{"quant_types": ["weight", "output"], "quant_bits": 8, "op_types": ["Conv2d"]}])");
+      R"([{"quant_types": ["weight", "output"], "quant_bits": {"weight": 16, "output": 8},
+           "op_types": ["Conv2d"]}])");
   const auto found = run.q->float_layers();
   REQUIRE((found.count("conv1") == 1 && found.count("add") == 1));
   REQUIRE(found.count("bn1") + found.count("bn2") + found.count("relu1") == 0);

@@ -126,10 +126,6 @@ TEST_CASE(
   for (const Row& row :
        {Row{R"("quant_bits": 16, "quant_dtype": "int", "quant_scheme": "per_tensor_symmetric")",
             "more than 8 bits"},
-        Row{R"("quant_bits": 8, "quant_dtype": "uint", "quant_scheme": "per_channel_affine")",
-            "affine weights"},
-        Row{R"("quant_bits": 8, "quant_dtype": "uint", "quant_scheme": "per_tensor_symmetric")",
-            "unsigned weights"},
         Row{R"("quant_bits": 8, "quant_dtype": "int", "quant_scheme": "per_channel_symmetric",
               "axis": {"weight": 1})",
             "an axis other than the output channel"},

@@ -125,10 +125,11 @@ TEST_CASE("NaN in weights, batch norm or input is an error with its place, never
 }
 
 TEST_CASE("what has no integer form runs on the float path and says why") {
-  std::string affine = kConfig;
-  affine.replace(affine.find("per_channel_symmetric"), 21, "per_tensor_affine");
-  Run run(affine);
-  REQUIRE(run.quantizer->integer_obstacle("conv1") == "affine weights");
+  std::string rows = kConfig;
+  rows.replace(rows.find("\"quant_dtype\""), 0, R"("axis": {"weight": 1}, )");
+  Run run(rows);
+  REQUIRE(run.quantizer->integer_obstacle("conv1") ==
+          "weight scales on an axis other than the output channel");
   REQUIRE(run.quantizer->warnings().size() == 5);
   REQUIRE(std::isfinite(run.step(0)));
   REQUIRE(run.evaluate() != Run("").evaluate());

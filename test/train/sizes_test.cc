@@ -43,7 +43,12 @@ TEST_CASE(
         kCodes + 8 * 4 + kNorm);
   // No integers arrive: codes, a scale per channel, the float bias, the batch norm.
   CHECK(sizes(entry(R"("weight")", symmetric)).quantized_bytes == kCodes + 4 * 4 + kBias + kNorm);
-  // No integer form, although the batch norm is folded in training: one scale, one zero point.
+  // A zero point in a byte beside bias and multiplier.
   const std::string affine = R"("quant_scheme": {"weight": "per_tensor_affine"}, "fold": "batch")";
-  CHECK(sizes(entry(R"("weight", "input")", affine)).quantized_bytes == kCodes + 8 + kBias + kNorm);
+  CHECK(sizes(entry(R"("weight", "input")", affine)).quantized_bytes == kCodes + 9 * 4);
+  // No integer form, although the batch norm is folded in training: a scale and a zero point for
+  // each of two input channels.
+  const std::string rows =
+      R"("quant_scheme": {"weight": "per_channel_affine"}, "axis": {"weight": 1}, "fold": "batch")";
+  CHECK(sizes(entry(R"("weight", "input")", rows)).quantized_bytes == kCodes + 16 + kBias + kNorm);
 }
