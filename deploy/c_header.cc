@@ -123,15 +123,18 @@ class Writer {
       flags.push_back((c.constant ? 1 : 0) + (c.negated ? 2 : 0) + (c.takes_min ? 4 : 0));
     array("uint8_t", fmt::format("ht_weights_{}", i), op.weights.packed, 1);
     array("uint8_t", fmt::format("ht_flags_{}", i), flags, 1);
+    const std::string zero_points =
+        op.weights.zero_points.empty() ? "0" : fmt::format("ht_weight_zero_points_{}", i);
+    if (!op.weights.zero_points.empty()) array("uint8_t", zero_points, op.weights.zero_points, 1);
     const std::string e = epilogue(op, i);
     const runtime::Weights& w = op.weights;
     const int log2_bits = w.bits == 1 ? 0 : w.bits == 2 ? 1 : w.bits == 4 ? 2 : 3;
     constants += fmt::format(
         "static const ht_convolution ht_op_{} = {{\n  {}, {}, {},\n  {}, {}, {}, {}, {}, {},\n"
-        "  {{ht_weights_{}, {}, {}, {}, {}}}, ht_flags_{},\n  {},\n}};\n",
+        "  {{ht_weights_{}, {}, {}, {}, {}, {}}}, ht_flags_{},\n  {},\n}};\n",
         i, text_of(in(op).shape), text_of(out(op).shape), text_of(op.window), op.groups,
         in(op).zero_point, op.pad_code, op.pools ? 1 : 0, text_of(op.pool), text_of(op.unpooled), i,
-        log2_bits, w.low, w.step, w.shift, i, e);
+        zero_points, log2_bits, w.low, w.step, w.shift, i, e);
     call(fmt::format("ht_convolve{}(&ht_op_{}, {}, {});", out(op).is_float ? "_to_float" : "", i,
                      place(op.inputs[0]), place(op.output)));
   }

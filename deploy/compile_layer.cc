@@ -45,21 +45,31 @@ std::vector<int8_t> rows_of(const ChainStep& s, const integer::Image& from, bool
   return rows;
 }
 
-// The weights as few levels: code = (low + step u) 2^shift, up to the channel's sign.
+// The integer that a row's stored code is, before its sign changed.
+int32_t level_of(const ChainStep& s, int8_t code, int64_t c) {
+  const int32_t integer = (code + s.weight_options.offsets[c]) / (1 << s.weight_options.shift);
+  return s.weight_options.negated[c] != 0 ? -integer : integer;
+}
+
+// The weights as few levels: code = (low + step u) 2^shift, up to the channel's sign; with zero
+// points u is the quantizer's own code, counted from its lowest.
 void pack(const ChainStep& s, const std::vector<int8_t>& rows, Op& op) {
   runtime::Weights& w = op.weights;
   const quant_math::Grid grid = s.weight_options.grids.at(0);
   const int64_t length = static_cast<int64_t>(rows.size()) / s.out_channels();
   w.shift = s.weight_options.shift;
   w.low = grid.qmin;
+  for (int64_t c = 0; c < s.out_channels() && s.has_zero_points(); ++c)
+    w.zero_points.push_back(static_cast<uint8_t>(s.grid_of_row(c).zero_point - grid.qmin));
   std::vector<int32_t> levels;
-  bool even = true;
+  bool even = w.zero_points.empty();
   for (size_t i = 0; i < rows.size(); ++i) {
-    const OutputChannel& channel = op.channels[static_cast<int64_t>(i) / length];
-    const int32_t code = rows[i] / (1 << w.shift) * (channel.negated ? -1 : 1);
-    levels.push_back(channel.constant ? 0 : code - w.low);
+    const int64_t c = static_cast<int64_t>(i) / length;
+    const int32_t first = w.zero_points.empty() ? w.low : -w.zero_points[c];
+    levels.push_back(op.channels[c].constant ? 0 : level_of(s, rows[i], c) - first);
     even = even && levels.back() % 2 == 0;
   }
+  if (!w.zero_points.empty()) w.low = 0;
   w.step = even ? 2 : 1;  // signs, and the odd codes of DoReFa
   const int32_t largest = (grid.qmax - grid.qmin) / w.step;
   for (w.bits = 1; (1 << w.bits) <= largest; w.bits *= 2) {

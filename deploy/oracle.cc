@@ -34,6 +34,7 @@ std::vector<int16_t> read_weights(const runtime::Program& program, const Op& op)
     }
     const OutputChannel& c = op.channels[i / row];
     int32_t code = w.low + w.step * level;
+    if (!w.zero_points.empty()) code = level - w.zero_points[i / row];
     for (int32_t s = 0; s < w.shift; ++s) code *= 2;
     out.push_back(static_cast<int16_t>(c.constant ? 0 : c.negated ? -code : code));
   }

@@ -21,7 +21,7 @@ int signed_bits(int64_t n) {
 }
 
 // The ends of what the accumulators of a channel can be.
-std::pair<int64_t, int64_t> ends(const Value& in, const int8_t* weights, int64_t count) {
+std::pair<int64_t, int64_t> ends(const Value& in, const int16_t* weights, int64_t count) {
   const int64_t low = in.low - in.zero_point, high = in.high - in.zero_point;
   std::pair<int64_t, int64_t> range{0, 0};
   for (int64_t i = 0; i < count; ++i) {
@@ -47,10 +47,10 @@ void add_weights(const Program& program, const Op& op, LayerReport& r) {
   const int64_t row = runtime::weights_per_channel(program, op);
   r.weights = row * out.shape.channels;
   r.weight_bits = op.weights.bits;
-  const std::vector<int8_t> codes = runtime::unpack_weights(op, r.weights);
+  const std::vector<int16_t> codes = runtime::unpack_weights(op, r.weights);
   int64_t bound = 0;
   for (size_t c = 0; c < op.channels.size(); ++c) {
-    const int8_t* weights = codes.data() + static_cast<int64_t>(c) * row;
+    const int16_t* weights = codes.data() + static_cast<int64_t>(c) * row;
     bound = std::max(bound, runtime::accumulator_bound(in, op.channels[c], weights, row));
     if (!out.is_float) count_constant(op, op.channels[c], ends(in, weights, row), r);
   }

@@ -30,9 +30,10 @@ typedef struct {
 
 enum { HT_CONSTANT = 1, HT_NEGATED = 2, HT_TAKES_MIN = 4 }; /* flags of an output channel */
 
-/* Weight i is (low + step u) << shift, u the i-th field of 1 << log2_bits bits. */
+/* Weight i is (low + step u) << shift, u the i-th field of 1 << log2_bits bits; low is the negative
+ * of the channel's zero point where there are some (else 0). */
 typedef struct {
-  const uint8_t* packed;
+  const uint8_t *packed, *zero_points;
   int32_t log2_bits, low, step, shift;
 } ht_weights;
 
@@ -186,11 +187,12 @@ static inline ht_float ht_logit_of(const ht_epilogue* e, int32_t acc, int32_t c)
   return ht_clamped(ht_scaled(acc + e->bias[c], e->multiplier[c]), e->low_bits, e->high_bits);
 }
 
-static inline int32_t ht_weight(const ht_weights* w, int32_t i) {
+/* low: of the weight's channel. */
+static inline int32_t ht_weight(const ht_weights* w, int32_t low, int32_t i) {
   const int32_t per_byte = 3 - w->log2_bits;
   const int32_t field = (i & ((1 << per_byte) - 1)) << w->log2_bits;
   const int32_t u = w->packed[i >> per_byte] >> field & ((1 << (1 << w->log2_bits)) - 1);
-  return (w->low + w->step * u) * (1 << w->shift);
+  return (low + w->step * u) * (1 << w->shift);
 }
 
 /* Output channel o at pixel (y, x). */
@@ -199,6 +201,7 @@ static inline int32_t ht_accumulate(const ht_convolution* op, const uint8_t* in,
   const int32_t count = op->in.channels / op->groups;
   const int32_t first = o / (op->out.channels / op->groups) * count;
   const int32_t outside = op->pad - op->zero;
+  const int32_t low = op->weights.zero_points != 0 ? -op->weights.zero_points[o] : op->weights.low;
   int32_t index = o * op->window.kernel_h * op->window.kernel_w * count;
   int32_t sum = 0, i, j, k;
   if ((op->flags[o] & HT_CONSTANT) != 0) return 0;
@@ -207,10 +210,11 @@ static inline int32_t ht_accumulate(const ht_convolution* op, const uint8_t* in,
     for (j = 0; j < op->window.kernel_w; ++j) {
       const int32_t column = x * op->window.stride_w - op->window.pad_w + j * op->window.dilation_w;
       if (row < 0 || row >= op->in.height || column < 0 || column >= op->in.width) {
-        for (k = 0; k < count; ++k) sum += outside * ht_weight(&op->weights, index++);
+        for (k = 0; k < count; ++k) sum += outside * ht_weight(&op->weights, low, index++);
       } else {
         const uint8_t* pixel = in + (row * op->in.width + column) * op->in.channels + first;
-        for (k = 0; k < count; ++k) sum += (pixel[k] - op->zero) * ht_weight(&op->weights, index++);
+        for (k = 0; k < count; ++k)
+          sum += (pixel[k] - op->zero) * ht_weight(&op->weights, low, index++);
       }
     }
   }

@@ -70,11 +70,12 @@ void write_table(Writing& w, const Op& op) {
 
 // DequantizeLinear of a constant, per output channel.
 template <class T>
-std::string dequantized(Writing& w, const std::string& codes, const std::vector<float>& scales) {
+std::string dequantized(Writing& w, const std::string& codes, const std::vector<float>& scales,
+                        T zero_point = 0) {
   const auto rows = static_cast<int64_t>(scales.size());
   const std::string scale = w.graph.constant<float>(codes + "_scale", {rows}, scales);
   const std::string zero =
-      w.graph.constant<T>(codes + "_zero_point", {rows}, std::vector<T>(scales.size()));
+      w.graph.constant<T>(codes + "_zero_point", {rows}, std::vector<T>(scales.size(), zero_point));
   return w.graph.node("DequantizeLinear", {codes, scale, zero}, codes + "/real",
                       {{"axis", int64_t{0}}});
 }
@@ -98,15 +99,38 @@ std::string weights_int4(Writing& w, const std::string& name, const Dims& dims,
                       name + "/real", {{"axis", int64_t{0}}});
 }
 
+runtime::NarrowWeights narrow_weights(const Writing& w, const Op& op) {
+  const int64_t row = runtime::weights_per_channel(w.program, op);
+  runtime::NarrowWeights narrow =
+      runtime::narrow_weights(op, row * static_cast<int64_t>(op.channels.size()));
+  narrow.codes = onnx_order(w, op, narrow.codes);
+  return narrow;
+}
+
+// Whether one zero point serves all channels: ONNX Runtime takes no other.
+bool has_one_zero_point(const Writing& w, const Op& op) {
+  const std::vector<int32_t> offsets = narrow_weights(w, op).offsets;
+  return std::all_of(offsets.begin(), offsets.end(),
+                     [&](int32_t offset) { return offset == offsets[0]; });
+}
+
+std::vector<uint8_t> as_uint8(const std::vector<int8_t>& codes) {
+  std::vector<uint8_t> out;
+  for (const int8_t code : codes) out.push_back(static_cast<uint8_t>(code + 128));
+  return out;
+}
+
 // Weights and bias as reals. The bias has the scale of the accumulator.
 std::vector<std::string> constants(Writing& w, const Op& op, int opset) {
   const std::string weight = w.tensor(op.output) + ".weight", bias = w.tensor(op.output) + ".bias";
   std::vector<float> scales = weight_scales(w, op).values;
   const Dims dims = weight_dims(w, op);
-  const int64_t count = dims[0] * runtime::weights_per_channel(w.program, op);
-  std::vector<int8_t> codes = onnx_order(w, op, runtime::unpack_weights(op, count));
+  auto [codes, offsets] = narrow_weights(w, op);
   std::string real;
-  if (opset >= kOpsetInt4 && fit_int4(codes, op)) {
+  if (!offsets.empty()) {
+    w.graph.constant<uint8_t>(weight, dims, as_uint8(codes));
+    real = dequantized<uint8_t>(w, weight, scales, static_cast<uint8_t>(128 - offsets[0]));
+  } else if (opset >= kOpsetInt4 && fit_int4(codes, op)) {
     real = weights_int4(w, weight, dims, codes, scales, op.weights.shift);
   } else {
     w.graph.constant<int8_t>(weight, dims, codes);
@@ -190,26 +214,53 @@ void pooled(Writing& w, const Op& op, std::string codes) {
   if (reverses) looked_up(w, reversing_table(op), codes, op.output, to);
 }
 
-// The sums of products and biases, in integers. The weights are uint8 with a zero point, as ONNX
-// Runtime wants them.
+// The sums of products of codes with uint8 weights of one zero point, as ONNX Runtime wants them.
+std::string products(Writing& w, const Op& op, const std::string& codes, const Dims& dims,
+                     const std::vector<uint8_t>& weights, int32_t zero_point,
+                     const std::string& name) {
+  const auto scalar = [&](const std::string& constant, int32_t v) {
+    return w.graph.constant<uint8_t>(constant, {}, {static_cast<uint8_t>(v)});
+  };
+  return w.graph.node("ConvInteger",
+                      {codes, w.graph.constant<uint8_t>(name + ".weight", dims, weights),
+                       scalar(w.tensor(op.output) + "/input_zero_point", w.in(op).zero_point),
+                       scalar(name + ".weight_zero_point", zero_point)},
+                      name + "/products", convolution_attributes(op, has_own_padding(w, op)));
+}
+
+// Of weights that are their codes and an offset of the channel: offset times the sum of the window,
+// which a filter of ones makes.
+std::string window_sums(Writing& w, const Op& op, const std::string& codes, Dims dims,
+                        const std::vector<int32_t>& offsets) {
+  const std::string& to = w.tensor(op.output);
+  const int64_t rows = dims[0];
+  // One filter for each group, where its sums then fit all channels.
+  if (op.groups == 1) dims[0] = 1;
+  const int64_t count = dims[0] * dims[1] * dims[2] * dims[3];
+  const std::vector<uint8_t> ones(static_cast<size_t>(count), 1);
+  const std::string sums = products(w, op, codes, dims, ones, 0, to + "/window");
+  return w.graph.node(
+      "Mul", {sums, w.graph.constant<int32_t>(to + "/window_factor", {rows, 1, 1}, offsets)},
+      to + "/window_sums");
+}
+
+// The sums of products and biases, in integers.
 std::string integer_sums(Writing& w, const Op& op) {
   const std::string& to = w.tensor(op.output);
   const int64_t rows = static_cast<int64_t>(op.channels.size());
-  const int64_t count = rows * runtime::weights_per_channel(w.program, op);
   const Dims dims{rows, w.in(op).shape.channels / op.groups, op.window.kernel_h,
                   op.window.kernel_w};
-  std::vector<uint8_t> codes;
-  for (const int8_t code : onnx_order(w, op, runtime::unpack_weights(op, count)))
-    codes.push_back(static_cast<uint8_t>(code + 128));
+  const auto [weights, offsets] = narrow_weights(w, op);
+  const bool one = has_one_zero_point(w, op);
+  const std::string codes = image(w, op);
+  const int32_t zero_point = one && !offsets.empty() ? 128 - offsets[0] : 128;
+  std::string acc = products(w, op, codes, dims, as_uint8(weights), zero_point, to);
+  if (!one) {
+    const std::string sums = window_sums(w, op, codes, dims, offsets);
+    acc = w.graph.node("Add", {acc, sums}, to + "/all_products");
+  }
   std::vector<int32_t> biases;
   for (const OutputChannel& c : op.channels) biases.push_back(c.bias);
-  const auto zero = static_cast<uint8_t>(w.in(op).zero_point);
-  const std::string acc =
-      w.graph.node("ConvInteger",
-                   {image(w, op), w.graph.constant<uint8_t>(to + ".weight", dims, codes),
-                    w.graph.constant<uint8_t>(to + "/input_zero_point", {}, {zero}),
-                    w.graph.constant<uint8_t>(to + ".weight_zero_point", {}, {128})},
-                   to + "/products", convolution_attributes(op, has_own_padding(w, op)));
   return w.graph.node("Add", {acc, w.graph.constant<int32_t>(to + ".bias", {rows, 1, 1}, biases)},
                       to + "/sums");
 }
@@ -262,9 +313,10 @@ std::string convolved(Writing& w, const Op& op, int opset, const std::string& to
 }
 
 // A multiplier that no scales make is one of a file that was changed, or of an average of windows:
-// then the integers are written down.
+// then, and where channels have zero points of their own, the integers are written down.
 void write_convolution(Writing& w, const Op& op, int opset) {
-  const bool exact = weight_scales(w, op).exact, floats = w.out(op).is_float;
+  const bool exact = weight_scales(w, op).exact && has_one_zero_point(w, op);
+  const bool floats = w.out(op).is_float;
   if (exact && is_linear(w, op)) return write_linear(w, op, opset);
   if (floats) return write_float_convolution(w, op);
   const std::string to = w.tensor(op.output) + (op.pools ? "/unpooled" : "");

@@ -20,6 +20,7 @@ struct Quant {
   std::vector<float> scale;
   Dims dims;  // of the scale
   int32_t zero_point = 0, bits = 8;
+  std::vector<float> zero_points;  // instead of zero_point: one for each scale
   bool is_signed = false, narrow = false;
   int32_t low() const { return is_signed ? -(1 << (bits - 1)) + narrow : 0; }
   int32_t high() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
@@ -29,14 +30,17 @@ std::string quantized(Writing& w, const Quant& q, const std::string& x, const st
   const auto scalar = [&](const char* name, int32_t v) {
     return w.graph.constant<float>(to + name, {}, {static_cast<float>(v)});
   };
-  return w.graph.node("Quant",
-                      {x, w.graph.constant<float>(to + "/scale", q.dims, q.scale),
-                       scalar("/zero_point", q.zero_point), scalar("/bits", q.bits)},
-                      to,
-                      {{"signed", int64_t{q.is_signed}},
-                       {"narrow", int64_t{q.narrow}},
-                       {"rounding_mode", std::string("ROUND")}},
-                      kDomain);
+  const std::string zero = q.zero_points.empty()
+                               ? scalar("/zero_point", q.zero_point)
+                               : w.graph.constant<float>(to + "/zero_point", q.dims, q.zero_points);
+  return w.graph.node(
+      "Quant",
+      {x, w.graph.constant<float>(to + "/scale", q.dims, q.scale), zero, scalar("/bits", q.bits)},
+      to,
+      {{"signed", int64_t{q.is_signed}},
+       {"narrow", int64_t{q.narrow}},
+       {"rounding_mode", std::string("ROUND")}},
+      kDomain);
 }
 
 // The grid of a value: signed around zero where its range is; otherwise unsigned from 0, in as many
@@ -123,13 +127,25 @@ Dims row_dims(const Dims& weight) {
   return dims;
 }
 
-bool is_bipolar(const Op& op, const std::vector<int8_t>& codes) {
+bool is_bipolar(const Op& op, const std::vector<int16_t>& codes) {
   return op.weights.bits == 1 && op.weights.low == -1 && op.weights.step == 2 &&
          std::find(codes.begin(), codes.end(), 0) == codes.end();
 }
 
+// The stored levels around their zero points; negated ones from the other end.
+Quant grid_with_zero_points(const Op& op) {
+  Quant q;
+  q.bits = op.weights.bits;
+  for (size_t c = 0; c < op.channels.size(); ++c) {
+    const int32_t zero = op.weights.zero_points[c];
+    q.zero_points.push_back(static_cast<float>(op.channels[c].negated ? q.high() - zero : zero));
+  }
+  return q;
+}
+
 // As wide as the stored levels, or the negated ones, want.
-Quant weight_grid(const Op& op, const std::vector<int8_t>& codes) {
+Quant weight_grid(const Op& op, const std::vector<int16_t>& codes) {
+  if (!op.weights.zero_points.empty()) return grid_with_zero_points(op);
   const int32_t step = 1 << op.weights.shift;
   const int32_t most = *std::max_element(codes.begin(), codes.end()) / step;
   Quant q;
@@ -144,7 +160,7 @@ std::string weights(Writing& w, const Op& op, const std::vector<float>& scales) 
   const std::string name = w.tensor(op.output) + ".weight";
   const Dims dims = weight_dims(w, op);
   const int64_t row = runtime::weights_per_channel(w.program, op);
-  const std::vector<int8_t> codes = onnx_order(w, op, runtime::unpack_weights(op, dims[0] * row));
+  const std::vector<int16_t> codes = onnx_order(w, op, runtime::unpack_weights(op, dims[0] * row));
   std::vector<float> reals;
   for (size_t i = 0; i < codes.size(); ++i)
     reals.push_back(scales[i / static_cast<size_t>(row)] * static_cast<float>(codes[i]));

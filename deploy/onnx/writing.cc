@@ -137,16 +137,6 @@ Dims weight_dims(const Writing& w, const Op& op) {
   return {rows, w.in(op).shape.channels / op.groups, op.window.kernel_h, op.window.kernel_w};
 }
 
-std::vector<int8_t> onnx_order(const Writing& w, const Op& op, const std::vector<int8_t>& codes) {
-  const int64_t taps = op.window.taps(), channels = w.in(op).shape.channels / op.groups;
-  std::vector<int8_t> out(codes.size());
-  for (int64_t i = 0; i < static_cast<int64_t>(codes.size()); ++i) {
-    const int64_t c = i % channels, tap = i / channels % taps, row = i / channels / taps;
-    out[(row * channels + c) * taps + tap] = codes[i];
-  }
-  return out;
-}
-
 WeightScales weight_scales(const Writing& w, const Op& op) {
   constexpr int kSteps = 4;  // two roundings: no preimage lies further from the real quotient
   const float s_x = w.in(op).scale, s_y = w.out(op).is_float ? 0.0f : w.out(op).scale;

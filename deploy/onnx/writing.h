@@ -57,8 +57,16 @@ std::vector<Attribute> pool_attributes(const integer::Window& w, const integer::
                                        const integer::Image& out);
 // (O, kh, kw, C / groups) to (O, C / groups, kh, kw); of a Gemm (O, kh kw C) to (O, C kh kw).
 Dims weight_dims(const Writing& w, const runtime::Op& op);
-std::vector<int8_t> onnx_order(const Writing& w, const runtime::Op& op,
-                               const std::vector<int8_t>& codes);
+template <class T>
+std::vector<T> onnx_order(const Writing& w, const runtime::Op& op, const std::vector<T>& codes) {
+  const int64_t taps = op.window.taps(), channels = w.in(op).shape.channels / op.groups;
+  std::vector<T> out(codes.size());
+  for (int64_t i = 0; i < static_cast<int64_t>(codes.size()); ++i) {
+    const int64_t c = i % channels, tap = i / channels % taps, row = i / channels / taps;
+    out[(row * channels + c) * taps + tap] = codes[i];
+  }
+  return out;
+}
 
 // Per output channel the scale s_w of which fl(fl(s_x s_w) / s_y) is the multiplier; s_y 0: fl(s_x
 // s_w). Runtimes compute the multiplier so, and a program holds only the multiplier. exact: there

@@ -170,12 +170,17 @@ class OpCheck {
             "its weights have neither 1, 2, 4 nor 8 bits");
     require(within(w.low, -128, 127) && within(w.step, 1, 255) && within(w.shift, 0, 7),
             "its weights are no int8");
+    require(w.zero_points.empty() ||
+                (w.zero_points.size() == op_.channels.size() && w.low == 0 && w.step == 1),
+            "its weights' zero points are not one per channel, on codes from 0 on");
     const int64_t row = weights_per_channel(program_, op_);
     require(row <= kLargestValue, "it has too many weights");
     const int64_t count = row * out_.shape.channels;
     require(static_cast<int64_t>(w.packed.size()) == (count * w.bits + 7) / 8,
             "it has a wrong number of weights");
-    const std::vector<int8_t> codes = unpack_weights(op_, count);
+    const std::vector<int16_t> codes = unpack_weights(op_, count);
+    // Codes of -128 .. 127 and, apart, the sum of a window: neither may leave int32.
+    require(w.zero_points.empty() || row <= (1 << 16), "an accumulator may leave int32");
     for (size_t c = 0; c < op_.channels.size(); ++c) {
       const int64_t bound = accumulator_bound(in(), op_.channels[c], &codes[c * row], row);
       require(bound < (int64_t{1} << 31), "an accumulator may leave int32");
@@ -184,7 +189,7 @@ class OpCheck {
   }
 
   // The engine takes the maximum of sums of codes, before what the zero point costs.
-  void pooled_sum(const int8_t* weights, int64_t row) const {
+  void pooled_sum(const int16_t* weights, int64_t row) const {
     int64_t sum = 0;
     for (int64_t i = 0; i < row; ++i) sum += weights[i] < 0 ? -weights[i] : weights[i];
     require(255 * sum < (int64_t{1} << 31), "a pooled sum of codes may leave int32");

@@ -32,9 +32,8 @@ class ConvolutionStep : public Step {
             pack_layer(program, op, is_joined(op), !program.values[op.output].is_float)) {}
 
   int64_t scratch() const override {
-    if (!op_.pools) return 0;
-    const int64_t rows = overlaps_ ? shape_.height : op_.pool.kernel_h;
-    return rows * shape_.width * integer::kSlabVectors * kLanes;
+    if (!op_.pools && !is_wide()) return 0;
+    return scratch_pixels() * (integer::kSlabVectors * kLanes + (is_wide() ? 1 : 0));
   }
 
   void run(const Round& round) const override {
@@ -46,6 +45,8 @@ class ConvolutionStep : public Step {
       const int64_t chunk = slab_major_ ? i % chunks : i / slabs;
       if (op_.pools) {
         run_pooled(round, packed_.slabs[slab], chunk);
+      } else if (is_wide()) {
+        run_wide_chunk(round, packed_.slabs[slab], chunk, chunks);
       } else {
         run_chunk(round, packed_.slabs[slab], chunk, chunks);
       }
@@ -78,7 +79,13 @@ class ConvolutionStep : public Step {
   const integer::Body& body() const { return body_; }
 
  private:
+  bool is_wide() const { return !packed_.offset.empty(); }  // weights past int8
   int64_t pixels() const { return int64_t{shape_.height} * shape_.width; }
+  // Whose sums are there at a time.
+  int64_t scratch_pixels() const {
+    if (!op_.pools) return kChunk;
+    return int64_t{overlaps_ ? shape_.height : op_.pool.kernel_h} * shape_.width;
+  }
   int64_t chunks_of(const Round& r) const {
     if (op_.pools) return r.count * (overlaps_ ? 1 : out_.shape.height);
     const int64_t size = kChunk * r.parts;
@@ -128,12 +135,69 @@ class ConvolutionStep : public Step {
     }
   }
 
-  void run_chunk(const Round& round, const SlabPlan& plan, int64_t chunk, int64_t chunks) const {
+  // The slab with the pixels of a chunk.
+  integer::Slab chunk_of(const Round& round, const SlabPlan& plan, int64_t chunk,
+                         int64_t chunks) const {
     integer::Slab s = slab_of(round, plan);
     const int64_t all = round.count * pixels();
     s.first = all * chunk / chunks, s.last = all * (chunk + 1) / chunks;
+    return s;
+  }
+
+  void run_chunk(const Round& round, const SlabPlan& plan, int64_t chunk, int64_t chunks) const {
+    integer::Slab s = chunk_of(round, plan, chunk, chunks);
     set_result(round, plan, 0, s);
     multiply(s, plan);
+  }
+
+  // Sums first, then, row by row, what they become: windows of one pixel.
+  void run_wide_chunk(const Round& round, const SlabPlan& plan, int64_t chunk,
+                      int64_t chunks) const {
+    integer::Slab s = chunk_of(round, plan, chunk, chunks);
+    sum(round, plan, s);
+    for (int64_t p = s.first, end; p < s.last; p = end) {
+      const int64_t row = p / shape_.width, column = p % shape_.width;
+      end = std::min(s.last, (row + 1) * shape_.width);
+      integer::PooledSlab f{};
+      f.sums = round.scratch + (p - s.first) * s.channels;
+      f.height = f.last = 1, f.width = f.out_width = static_cast<int32_t>(end - p);
+      f.flip = packed_.flip.data() + plan.lanes;
+      f.multiplier = packed_.multiplier.data() + plan.lanes, f.vectors = plan.vectors;
+      set_result(round, plan, row / shape_.height, f);
+      const int64_t to = row % shape_.height * f.to.row + column * f.to.column;
+      (out_.is_float ? void(f.reals += to) : void(f.codes += to));
+      body_.finish_pooled(f);
+    }
+  }
+
+  // The sums of the slab's pixels, one pixel after the other from the scratch's first on.
+  void sum(const Round& round, const SlabPlan& plan, integer::Slab& s) const {
+    s.channels = plan.vectors * kLanes;
+    s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
+    s.sums = round.scratch - s.first * s.channels;
+    multiply(s, plan);
+    if (is_wide()) add_window_sums(round, plan, s);
+  }
+
+  // sums += offset * (the sum of the window's codes), modulo 2^32.
+  void add_window_sums(const Round& round, const SlabPlan& plan, const integer::Slab& s) const {
+    constexpr int32_t kZeros[kLanes] = {};
+    int32_t* window = round.scratch + scratch_pixels() * integer::kSlabVectors * kLanes;
+    integer::Slab ones = s;
+    ones.weights = packed_.ones.data(), ones.start = kZeros;
+    ones.vectors = ones.channels = 1;
+    ones.to = {pixels(), shape_.width, 1};
+    ones.sums = window - s.first;
+    body_.multiply(ones);
+    const int32_t* offset = packed_.offset.data() + plan.lanes;
+    int32_t* sums = round.scratch;
+    for (int64_t p = 0; p < s.last - s.first; ++p, sums += s.channels) {
+      const auto factor = static_cast<uint32_t>(window[p]);
+      for (int32_t i = 0; i < s.channels; ++i) {
+        sums[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) +
+                                       factor * static_cast<uint32_t>(offset[i]));
+      }
+    }
   }
 
   // One row of the pooled result, or where windows share rows, one image.
@@ -160,10 +224,7 @@ class ConvolutionStep : public Step {
     integer::Slab s = slab_of(round, plan);
     s.first = image * pixels() + int64_t{top} * shape_.width;
     s.last = image * pixels() + int64_t{bottom} * shape_.width;
-    s.channels = plan.vectors * kLanes;
-    s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
-    s.sums = round.scratch - image * s.to.image - top * s.to.row;
-    multiply(s, plan);
+    sum(round, plan, s);
   }
 
   const Op& op_;
@@ -203,46 +264,6 @@ class BitConvolutionStep : public ConvolutionStep {
   const PackedBits bits_;  // but for the layer
 };
 
-class DepthwiseStep : public Step {
- public:
-  DepthwiseStep(const Program& program, const Op& op, const Places& places, int32_t in,
-                const integer::Body& body)
-      : op_(op),
-        places_(places),
-        in_(in),
-        out_(program.values[op.output]),
-        body_(body),
-        packed_(pack_depthwise(program, op)) {}
-
-  void run(const Round& round) const override {
-    const Place &from = places_.places[in_], &to = places_.places[op_.output];
-    const integer::Window& w = op_.window;
-    fill_border(to, round);
-    integer::Depthwise d{};
-    d.height = out_.shape.height, d.width = out_.shape.width, d.channels = out_.shape.channels;
-    d.first = round.first(round.count * d.height), d.last = round.last(round.count * d.height);
-    d.x = source(places_, in_, round) - w.pad_h * from.row() - int64_t{w.pad_w} * d.channels;
-    d.from = {from.image(), w.stride_h * from.row(), int64_t{w.stride_w} * d.channels};
-    d.to = to.steps();
-    d.kernel_h = w.kernel_h, d.kernel_w = w.kernel_w;
-    d.tap_row = w.dilation_h * from.row(), d.tap_column = int64_t{w.dilation_w} * d.channels;
-    d.weights = packed_.weights.data();
-    d.start = packed_.start.data(), d.multiplier = packed_.multiplier.data();
-    d.codes = target(places_, op_.output, round);
-    const int32_t z = out_.zero_point;
-    d.code_range = {z, static_cast<int32_t>(op_.low) + z, static_cast<int32_t>(op_.high) + z};
-    body_.depthwise(d);
-  }
-
- private:
-  const Op& op_;
-  const Places& places_;
-  const int32_t in_;
-  const Value& out_;
-  const integer::Body body_;
-  const PackedLayer packed_;
-};
-
 }  // namespace
 
 StepPtr make_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
@@ -253,11 +274,6 @@ StepPtr make_convolution(const Program& program, const Op& op, const Places& pla
 StepPtr make_bit_convolution(const Program& program, const Op& op, const Places& places, int32_t in,
                              const integer::Body& body) {
   return std::make_unique<BitConvolutionStep>(program, op, places, in, body);
-}
-
-StepPtr make_depthwise(const Program& program, const Op& op, const Places& places, int32_t in,
-                       const integer::Body& body) {
-  return std::make_unique<DepthwiseStep>(program, op, places, in, body);
 }
 
 }  // namespace halftone::runtime

@@ -1,6 +1,7 @@
 #include "deploy/runtime/packed_layer.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace halftone::runtime {
 namespace {
@@ -46,6 +47,7 @@ void pack_slab(const ChannelConstants& c, const SlabPlan& slab, bool as_codes, P
       p.start[slab.lanes + at] = c.start[o];
       p.flip[slab.lanes + at] = c.flip[o];
       p.multiplier[slab.lanes + at] = c.multiplier[o];
+      if (!c.offsets.empty()) p.offset[slab.lanes + at] = c.offsets[o];
     }
   }
 }
@@ -59,12 +61,16 @@ int32_t channel_in(const SlabPlan& slab, int32_t v, int32_t lane, bool as_codes)
 ChannelConstants constants_of(const Program& program, const Op& op) {
   ChannelConstants c;
   c.length = weights_per_channel(program, op);
-  c.weights = unpack_weights(op, c.length * static_cast<int64_t>(op.channels.size()));
+  NarrowWeights narrow = narrow_weights(op, c.length * static_cast<int64_t>(op.channels.size()));
+  c.weights = std::move(narrow.codes);
+  c.offsets = std::move(narrow.offsets);
   const auto zero = static_cast<uint32_t>(program.values[op.inputs[0]].zero_point);
   const int8_t* w = c.weights.data();
-  for (const OutputChannel& channel : op.channels) {
+  for (size_t o = 0; o < op.channels.size(); ++o) {
+    const OutputChannel& channel = op.channels[o];
+    const int32_t offset = c.offsets.empty() ? 0 : c.offsets[o];
     uint32_t sum = 0;
-    for (int64_t k = 0; k < c.length; ++k) sum += static_cast<uint32_t>(int32_t{*w++});
+    for (int64_t k = 0; k < c.length; ++k) sum += static_cast<uint32_t>(*w++ + offset);
     c.start.push_back(static_cast<int32_t>(static_cast<uint32_t>(channel.bias) - zero * sum));
     c.multiplier.push_back(channel.multiplier);
     c.flip.push_back(channel.takes_min ? -1 : 0);
@@ -86,6 +92,12 @@ PackedLayer pack_constants(const ChannelConstants& c, const Op& op, bool joined,
   const auto lanes = static_cast<size_t>(p.slabs.back().lanes + p.slabs.back().vectors * kLanes);
   p.weights.assign(lanes * static_cast<size_t>(p.run_count * p.quads * kQuad), 0);
   p.start.assign(lanes, 0), p.flip.assign(lanes, 0), p.multiplier.assign(lanes, 0);
+  if (!c.offsets.empty()) {
+    p.offset.assign(lanes, 0);
+    p.ones.assign(static_cast<size_t>(p.run_count * p.quads * kQuad * kLanes), 0);
+    const std::vector<int8_t> ones(static_cast<size_t>(c.length), 1);
+    pack_channel(p, ones.data(), kLanes * kQuad, p.ones.data());
+  }
   for (const SlabPlan& slab : p.slabs) pack_slab(c, slab, as_codes, p);
   return p;
 }

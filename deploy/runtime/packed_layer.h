@@ -12,9 +12,10 @@ namespace halftone::runtime {
 
 // By output channel.
 struct ChannelConstants {
-  std::vector<int8_t> weights;  // (O, kh, kw, C / groups)
-  int64_t length = 0;           // weights of a channel
-  std::vector<int32_t> start;   // b_q - z sum w, modulo 2^32
+  std::vector<int8_t> weights;   // (O, kh, kw, C / groups)
+  std::vector<int32_t> offsets;  // of the weights (narrow_weights), or none
+  int64_t length = 0;            // weights of a channel
+  std::vector<int32_t> start;    // b_q - z sum (w + offset), modulo 2^32
   std::vector<float> multiplier;
   std::vector<int32_t> flip;  // -1 where the smallest of pooled sums counts
 };
@@ -33,6 +34,10 @@ struct PackedLayer {
   std::vector<int8_t> weights;
   std::vector<int32_t> start, flip;
   std::vector<float> multiplier;
+  // Of weights past int8, else empty: what the sum of a window's codes is multiplied with, by lane,
+  // and the slab of one channel whose sums those are.
+  std::vector<int32_t> offset;
+  std::vector<int8_t> ones;
 };
 // `joined`: the taps of a kernel row are one run. `as_codes`: lanes in the order of codes.
 PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool as_codes);

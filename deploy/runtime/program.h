@@ -40,12 +40,14 @@ enum class OpKind : uint8_t {
 };
 const char* name_of(OpKind kind);
 
-// Stored weights u, `bits` each, first in the low bits, mean (low + step u) 2^shift, and the
-// negative of it in channels that are `negated`. Order (O, kh, kw, C / groups), no padding between.
+// Stored weights u, `bits` each, first in the low bits, mean (low + step u) 2^shift, or, where
+// there are zero points, (u - zero point of the channel) 2^shift; the negative of it in channels
+// that are `negated`. Order (O, kh, kw, C / groups), no padding between.
 struct Weights {
   int32_t bits = 8;  // 1, 2, 4 or 8
   int32_t low = -128, step = 1, shift = 0;
   std::vector<uint8_t> packed;
+  std::vector<uint8_t> zero_points;  // none, or one per output channel: low is 0 then, step 1
 };
 
 struct OutputChannel {
@@ -91,12 +93,20 @@ struct Program {
 // int32. What the loader and the compiler both call.
 void check_program(const Program& program);
 
-// The int8 weights of a convolution, (O, kh, kw, C / groups).
-std::vector<int8_t> unpack_weights(const Op& op, int64_t count);
+// The integers that a convolution's weights are, (O, kh, kw, C / groups): int8, or, of 8 bits with
+// zero points, -255 .. 255. Throws for any other.
+std::vector<int16_t> unpack_weights(const Op& op, int64_t count);
+// The same in int8: weight = code + offset of its output channel. Without offsets where int8 holds
+// every weight of the layer; else code is u - 128, or 127 - u where negated.
+struct NarrowWeights {
+  std::vector<int8_t> codes;
+  std::vector<int32_t> offsets;  // one per output channel, -127 .. 128, or none
+};
+NarrowWeights narrow_weights(const Op& op, int64_t count);
 // Weights of one output channel.
 int64_t weights_per_channel(const Program& program, const Op& op);
 // Of one output channel whose weights these are: no |acc + bias| passes it.
-int64_t accumulator_bound(const Value& input, const OutputChannel& channel, const int8_t* weights,
+int64_t accumulator_bound(const Value& input, const OutputChannel& channel, const int16_t* weights,
                           int64_t count);
 
 }  // namespace halftone::runtime

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -35,6 +36,7 @@ uint32_t crc32(const char* data, size_t size) {
 // One list of fields for both directions: Stream is a ByteWriter or a ByteReader behind `field`.
 struct Saver {
   ByteWriter& out;
+  uint32_t version;
   template <class T>
   void field(const T& v) {
     out.put(v);
@@ -52,6 +54,7 @@ struct Saver {
 
 struct Loader {
   ByteReader& in;
+  uint32_t version;
   template <class T>
   void field(T& v) {
     v = in.get<T>();
@@ -93,6 +96,7 @@ void pass(Stream& s, OutputChannel& c) {
 template <class Stream>
 void pass(Stream& s, Weights& w) {
   s.field(w.bits), s.field(w.low), s.field(w.step), s.field(w.shift), s.field(w.packed);
+  if (s.version >= 2) s.field(w.zero_points);
 }
 
 template <class Stream>
@@ -126,9 +130,9 @@ void pass(Stream& s, Program& p) {
   s.list(p.ops, 13, [&](Op& op) { pass(s, op); });
 }
 
-Program read_body(const char* data, size_t size) {
+Program read_body(const char* data, size_t size, uint32_t version) {
   ByteReader in(data, size);
-  Loader loader{in};
+  Loader loader{in, version};
   Program program;
   pass(loader, program);
   if (in.left() != 0) throw ProgramError("there is something behind its end");
@@ -136,13 +140,20 @@ Program read_body(const char* data, size_t size) {
   return program;
 }
 
+// The oldest that has all that the program needs: older libraries read it too.
+uint32_t version_for(const Program& program) {
+  const auto has_zero_points = [](const Op& op) { return !op.weights.zero_points.empty(); };
+  return std::any_of(program.ops.begin(), program.ops.end(), has_zero_points) ? 2 : 1;
+}
+
 // The body of a whole file.
-const char* checked_body(const char* data, size_t size, size_t& body) {
+const char* checked_body(const char* data, size_t size, size_t& body, uint32_t& version) {
   if (size < kMagicSize || memcmp(data, kMagic, kMagicSize) != 0)
     throw ProgramError("this is no program of Halftone");
   if (size < kHeader) throw ProgramError("it ends too early");
   ByteReader in(data + kMagicSize, size - kMagicSize);
-  const uint32_t version = in.get<uint32_t>(), sum = in.get<uint32_t>();
+  version = in.get<uint32_t>();
+  const uint32_t sum = in.get<uint32_t>();
   const uint64_t bytes = in.get<uint64_t>();
   if (version > kProgramVersion || version == 0) {
     throw ProgramError("it has version " + std::to_string(version) +
@@ -164,11 +175,12 @@ const char* checked_body(const char* data, size_t size, size_t& body) {
 
 std::string to_bytes(const Program& program) {
   ByteWriter body, file;
-  Saver saver{body};
+  const uint32_t version = version_for(program);
+  Saver saver{body, version};
   Program copy = program;  // pass() is written for both directions
   pass(saver, copy);
   const std::string bytes = body.take();
-  file.put(kProgramVersion);
+  file.put(version);
   file.put(crc32(bytes.data(), bytes.size()));
   file.put(static_cast<uint64_t>(bytes.size()));
   return kMagic + file.take() + bytes;
@@ -177,8 +189,9 @@ std::string to_bytes(const Program& program) {
 Program program_from_bytes(const void* data, size_t size, const std::string& where) {
   try {
     size_t body = 0;
-    const char* from = checked_body(static_cast<const char*>(data), size, body);
-    return read_body(from, body);
+    uint32_t version = 0;
+    const char* from = checked_body(static_cast<const char*>(data), size, body, version);
+    return read_body(from, body, version);
   } catch (const ProgramError& e) {
     throw ProgramError(where + ": " + e.what());
   }

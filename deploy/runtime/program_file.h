@@ -12,7 +12,7 @@
 
 namespace halftone::runtime {
 
-constexpr uint32_t kProgramVersion = 1;
+constexpr uint32_t kProgramVersion = 2;  // 2: weights with zero points
 
 std::string to_bytes(const Program& program);
 // These two throw ProgramError, saying what is wrong, for anything but a whole, checked program;

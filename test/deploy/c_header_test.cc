@@ -144,6 +144,9 @@ TEST_CASE("LeNet-5, ResNet-20 and MobileNetV2 as C headers give the engine's cod
 TEST_CASE("chains of every kind as C headers give the engine's codes") {
   std::vector<Case> all = cases();
   for (const Case& c : learned_cases()) all.push_back(c);
+  for (const Case& c : zero_point_cases()) {
+    if (c.grid == Case::Grid::kAffine) all.push_back(c);
+  }
   int n = 0;
   for (const Case& c : all) {
     if (c.linear) continue;

@@ -115,7 +115,7 @@ TEST_CASE("weights are in the order of ONNX, shifted") {
   const onnx::TensorProto& t = constant(model, "conv.weight");
   REQUIRE(t.dims_size() == 4);
   REQUIRE(t.raw_data().size() == 54);
-  const std::vector<int8_t> codes = runtime::unpack_weights(p.ops[1], 54);
+  const std::vector<int16_t> codes = runtime::unpack_weights(p.ops[1], 54);
   for (int o = 0; o < 3; ++o) {
     for (int tap = 0; tap < 9; ++tap) {
       for (int c = 0; c < 2; ++c)

@@ -113,12 +113,36 @@ TEST_CASE("every flipped bit is noticed") {
 
 TEST_CASE("a newer version and another kind of file say what they are") {
   std::string bytes = to_bytes(small());
-  bytes[8] = 2;
-  REQUIRE(message(bytes).find("it has version 2, this library reads up to version 1") !=
+  bytes[8] = 3;
+  REQUIRE(message(bytes).find("it has version 3, this library reads up to version 2") !=
           std::string::npos);
   REQUIRE(message("{\"a\": 1}............................").find("no program of Halftone") !=
           std::string::npos);
   REQUIRE_THROWS_WITH(load_program("/nowhere/x.halftone"), Catch::Contains("cannot be opened"));
+}
+
+TEST_CASE("only weights with zero points need version 2, and they compute by hand") {
+  REQUIRE(to_bytes(small())[8] == 1);
+  Program p = small();
+  Op& fc = p.ops[2];
+  fc.weights.low = 0;
+  fc.weights.packed.assign(24, 129);
+  fc.weights.zero_points = {0, 255, 128};  // 129, -126, 1
+  fc.channels[1].negated = true;           // 126
+  const std::string bytes = to_bytes(p);
+  REQUIRE(bytes[8] == 2);
+  const Program read = program_from_bytes(bytes.data(), bytes.size());
+  REQUIRE(to_bytes(read) == bytes);
+  const NarrowWeights narrow = narrow_weights(read.ops[2], 24);
+  REQUIRE(narrow.offsets == std::vector<int32_t>{128, 128, 0});
+  REQUIRE((narrow.codes[0] == 1 && narrow.codes[8] == -2 && narrow.codes[16] == 1));
+  const std::vector<uint8_t> image(16, 10);  // 8 codes of 6 before the last layer
+  for (const integer::Body& body : integer::bodies()) {
+    Session session(std::make_shared<const Program>(read), {body, 1, true});
+    REQUIRE(session.run(image.data(), image.size()) ==
+            std::vector<float>{48 * 129, 48 * 126, 48 + 5});
+  }
+  for (size_t n = 0; n < bytes.size(); ++n) REQUIRE_FALSE(message(bytes.substr(0, n)).empty());
 }
 
 TEST_CASE("a program in a file") {
@@ -157,6 +181,15 @@ TEST_CASE("what cannot run is refused, although the checksum fits") {
     p.ops[1].weights.shift = 7;
     p.ops[1].weights.low = 1;
   });
+  const auto zeros = [](Program& p) -> Weights& {
+    p.ops[2].weights.low = 0;
+    p.ops[2].weights.zero_points = {1, 2, 3};
+    return p.ops[2].weights;
+  };
+  refused("not one per channel", [&](Program& p) { zeros(p).zero_points.pop_back(); });
+  refused("not one per channel", [&](Program& p) { zeros(p).low = -1; });
+  refused("not one per channel", [&](Program& p) { zeros(p).step = 2; });
+  refused("does not fit in int8", [&](Program& p) { zeros(p).shift = 1; });
   refused("a multiplier is not finite", [](Program& p) { p.ops[1].channels[0].multiplier = NAN; });
   refused("a bias is too large", [](Program& p) { p.ops[1].channels[0].bias = INT32_MIN; });
   refused("constants for other channels", [](Program& p) { p.ops[1].channels.pop_back(); });

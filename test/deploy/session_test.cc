@@ -22,6 +22,7 @@ struct ConvolutionSpec {
   int32_t pool = 0, pool_stride = 0, pool_pad = 0;
   int32_t bits = 8;
   bool is_float = false, sign = false;  // sign: the result's, as codes 0 and 2
+  bool zero_points = false;             // of the weights, one per channel
 };
 
 int32_t convolved(int32_t n, int32_t kernel, int32_t stride, int32_t pad, int32_t dilation = 1) {
@@ -75,8 +76,10 @@ class Builder {
   }
 
   // Over the whole input.
-  int32_t linear(int32_t in, int32_t channels, bool is_float, int32_t bits = 8) {
+  int32_t linear(int32_t in, int32_t channels, bool is_float, int32_t bits = 8,
+                 bool zero_points = false) {
     ConvolutionSpec s;
+    s.zero_points = zero_points;
     s.channels = channels, s.pad = 0, s.is_float = is_float;
     Op op = start(OpKind::kConvolution, {in});
     op.window.kernel_h = shape(in).height, op.window.kernel_w = shape(in).width;
@@ -152,6 +155,16 @@ class Builder {
     return op.output;
   }
 
+  // The ends of the codes among them.
+  void add_zero_points(const ConvolutionSpec& s, Weights& w) {
+    w.low = 0, w.step = 1, w.shift = s.bits < 8 ? 7 - s.bits : 0;
+    const int32_t last = (1 << s.bits) - 1;
+    for (int32_t c = 0; c < s.channels; ++c) {
+      const int32_t zeros[] = {0, last, numbers.below(last), numbers.below(last)};
+      w.zero_points.push_back(static_cast<uint8_t>(zeros[c % 4]));
+    }
+  }
+
   void add_constants(const ConvolutionSpec& s, int32_t in_channels, Op& op) {
     const int64_t length = op.window.taps() * (in_channels / s.groups);
     op.weights.bits = s.bits;
@@ -160,6 +173,7 @@ class Builder {
     op.weights.packed.resize(static_cast<size_t>((length * s.channels * s.bits + 7) / 8));
     for (uint8_t& b : op.weights.packed)
       b = static_cast<uint8_t>(numbers.below(s.bits == 8 ? 255 : 256));
+    if (s.zero_points) add_zero_points(s, op.weights);
     for (int32_t c = 0; c < s.channels; ++c) {
       OutputChannel channel;
       channel.constant = numbers.below(9) == 0;
@@ -254,6 +268,42 @@ TEST_CASE("pooling of sums, in windows apart and in windows that overlap") {
   last.is_float = true;
   b.convolution(b.table(0, true), last);
   check(b.p, 3);
+}
+
+TEST_CASE("weights with zero points: shapes, groups, pooling, few bits, any result") {
+  const auto with = [](ConvolutionSpec s) {
+    s.zero_points = true;
+    return s;
+  };
+  Builder b(9, 7, 3);
+  int32_t v = b.table(0, true);
+  v = b.convolution(v, with({21, 3, 1, 1}));
+  v = b.convolution(v, with({35, 3, 2, 1, 1, 7}));  // groups, stride
+  v = b.convolution(v, with({64, 1, 1, 0}));
+  v = b.convolution(v, with({70, 3, 1, 2, 2, 1, 7}));  // dilation, padding with another code
+  v = b.convolution(v, with({70, 3, 1, 1, 1, 70}));    // depthwise
+  v = b.convolution(v, with({140, 3, 1, 1, 1, 70}));   // two channels for each
+  v = b.convolution(v, with({48, 3, 1, 1, 1, 1, -1, 0, 0, 0, 4}));
+  v = b.convolution(v, with({17, 3, 1, 1, 1, 1, -1, 0, 0, 0, 2}));
+  v = b.linear(v, 130, false, 8, true);
+  b.linear(v, 10, true, 8, true);
+  check(b.p, 7);
+  for (const ConvolutionSpec& s : {ConvolutionSpec{40, 3, 1, 1, 1, 1, -1, 2, 2, 0},
+                                   ConvolutionSpec{40, 3, 1, 1, 1, 1, -1, 3, 2, 1},
+                                   ConvolutionSpec{24, 3, 1, 0, 1, 3, -1, 2, 3, 0}}) {
+    Builder pools(12, 10, 3);
+    pools.linear(pools.convolution(pools.table(0, false), with(s)), 20, true);
+    check(pools.p, 5);
+  }
+  ConvolutionSpec last{10, 3, 1, 1, 1, 1, -1, 6, 6, 0};
+  last.is_float = true;
+  Builder floats(6, 6, 4);
+  floats.convolution(floats.table(0, true), with(last));
+  check(floats.p, 3);
+  // More pixels than are computed at a time, in images of several rows.
+  Builder large(33, 31, 2);
+  large.convolution(large.convolution(large.table(0, false), with({12, 3, 1, 1})), with({5, 3}));
+  check(large.p, 2);
 }
 
 // The layers that run on bits, by operation.
