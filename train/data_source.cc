@@ -41,7 +41,11 @@ std::unique_ptr<Loader> training_loader(const Context& context, const Recipe& re
   options.drop_last = recipe.data.drop_last;
   options.augmentation.pad = recipe.data.pad_crop;
   options.augmentation.flip = recipe.data.flip;
-  return std::make_unique<Loader>(context, set, options);
+  try {
+    return std::make_unique<Loader>(context, set, options);
+  } catch (Error& e) {
+    throw e.inside(recipe.data.lines.at("drop_last"));
+  }
 }
 
 }  // namespace halftone

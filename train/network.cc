@@ -92,10 +92,12 @@ void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use)
   }
 }
 
-// Of the entry of config_list that the error is about; else of the list.
+// Of the key or entry of config_list that the error is about; else of the list.
 std::string line_of(const QuantizerRecipe& r, const Error& e) {
   const std::string entry = e.location().substr(0, e.location().find(','));
-  return r.lines.at(r.lines.keys.count(entry) ? entry : "config_list");
+  for (const std::string& place : {e.location(), entry})
+    if (r.lines.keys.count(place)) return r.lines.at(place);
+  return r.lines.at("config_list");
 }
 
 void check_reestimation(Module& model, const QuantizerRecipe& r) {

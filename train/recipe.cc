@@ -99,6 +99,7 @@ void read_loss(YamlFields f, LossRecipe& r) {
 void read_group(YamlFields f, GroupRecipe& r) {
   r.lines = f.lines();
   f.get("params", r.params);
+  if (r.params.empty()) throw f.error("params", "a pattern of parameter names, as in '*.bias'");
   f.get("lr", r.lr, 0.0, 1e6);
   f.get("weight_decay", r.weight_decay, 0.0, 1e6);
   f.finish();
@@ -135,6 +136,12 @@ void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
   f.finish();
 }
 
+void read_milestones(YamlFields& f, std::vector<int>& milestones) {
+  f.get("milestones", milestones, 1);
+  if (milestones.empty() || !std::is_sorted(milestones.begin(), milestones.end()))
+    throw f.error("milestones", "a list of epochs in ascending order");
+}
+
 void read_schedule(YamlFields f, ScheduleRecipe& r) {
   get_choice(f, "name", r.name, {"constant", "step", "multi_step", "exponential", "cosine"});
   get_choice(f, "per", r.per, {"epoch", "step"});
@@ -147,7 +154,7 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   if (r.name == "constant" && r.per != unset.per)
     throw f.error("per", "another schedule than constant, which has no steps");
   if (r.name == "step") f.get("step_size", r.step_size, 1, kMany);
-  if (r.name == "multi_step") f.get("milestones", r.milestones);
+  if (r.name == "multi_step") read_milestones(f, r.milestones);
   if (r.name != "constant" && r.name != "cosine") f.get("gamma", r.gamma, 0.0, 1.0);
   if (r.name == "cosine") f.get("min_lr", r.min_lr, 0.0, 1e6);
   f.finish();
@@ -164,6 +171,15 @@ bool starts_by_itself(const YAML::Node& list) {
   return all;
 }
 
+// As errors of the quantizers name their places.
+void add_entry_lines(const YamlFields& f, const std::string& name, const YAML::Node& entry,
+                     KeyLines& lines) {
+  lines.keys[name] = f.location(entry);
+  if (!entry.IsMap()) return;
+  for (const auto& item : entry)
+    lines.keys[name + ", " + item.first.Scalar()] = f.location(item.second);
+}
+
 void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   r.lines = f.lines();
   get_choice(f, "name", r.name, quantizer_names(), "");
@@ -176,7 +192,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
     r.config_list = yaml_to_json(list).dump();
     for (size_t i = 0; i < list.size(); ++i)
-      r.lines.keys[fmt::format("config_list entry {}", i)] = f.location(list[i]);
+      add_entry_lines(f, fmt::format("config_list entry {}", i), list[i], r.lines);
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
   for (const char* key :
@@ -201,8 +217,8 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("seed", r.seed, 0, kMany);
   f.get("threads", r.threads, 0, 4096);
   f.get("epochs", r.epochs, 0, kMany);
-  f.get("batch_size", r.batch_size, 1, kMany);
-  f.get("test_batch_size", r.test_batch_size, 1, kMany);
+  f.get("batch_size", r.batch_size, 1, 1000000);
+  f.get("test_batch_size", r.test_batch_size, 1, 1000000);
   f.get("accumulate", r.accumulate, 1, kMany);
   f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
 }
@@ -232,16 +248,25 @@ void apply_override(YAML::Node root, const std::string& text) {
                                                 : chain.back()[key]);
     }
     chain.back() = YAML::Clone(YAML::Load(text.substr(equals + 1)));  // a clone has no line numbers
+  } catch (const YAML::BadSubscript&) {
+    throw HALFTONE_ERROR("--set " + text)
+        .expected("a key of the recipe")
+        .found("one below a value that has no keys");
   } catch (const YAML::Exception& e) {
     throw HALFTONE_ERROR("--set " + text)
         .expected("a key of the recipe and a YAML value behind '='")
-        .found(e.what());
+        .found(e.msg);
   }
 }
 
 YAML::Node load_yaml(const std::string& yaml, const std::string& file) {
   try {
-    return YAML::Load(yaml);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
+    if (documents.size() < 2) return documents.empty() ? YAML::Node() : documents[0];
+    throw HALFTONE_ERROR("recipe")
+        .at(file)
+        .expected("one YAML document")
+        .found(std::to_string(documents.size()) + ", with --- between them");
   } catch (const YAML::Exception& e) {
     throw HALFTONE_ERROR("recipe")
         .at(fmt::format("{}:{}", file, e.mark.line + 1))
@@ -280,7 +305,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
   if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
   for (const std::string& o : overrides) apply_override(root, o);
   Recipe r;
-  YamlFields f(file, "", root);
+  YamlFields f(file, "", root, recipe_keys);
   read_training(f, r);
   read_data(f.map("data"), r.data);
   read_model(f.map("model"), r.model);

@@ -1,6 +1,7 @@
 // A recipe: everything that decides a run, read from YAML.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -111,5 +112,9 @@ QuantizerRecipe load_quantizer_recipe(const std::string& file);
 
 // The complete recipe as YAML, defaults included: parse_recipe(to_yaml(r)) equals r.
 std::string to_yaml(const Recipe& recipe);
+// The same as dotted keys with their values as JSON; lists count as one value.
+std::map<std::string, std::string> dotted_keys(const Recipe& recipe);
+// Every dotted key that some recipe has.
+std::vector<std::string> recipe_keys();
 
 }  // namespace halftone

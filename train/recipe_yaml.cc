@@ -2,6 +2,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "train/recipe.h"
+#include "train/yaml_json.h"
 
 namespace halftone {
 namespace {
@@ -93,6 +94,19 @@ YAML::Node quantizer_node(const QuantizerRecipe& r) {
   return n;
 }
 
+std::map<std::string, std::string> dotted(const YAML::Node& node, const std::string& prefix) {
+  std::map<std::string, std::string> keys;
+  for (const auto& item : node) {
+    const std::string key = prefix + item.first.Scalar();
+    if (item.second.IsMap()) {
+      keys.merge(dotted(item.second, key + "."));
+    } else {
+      keys[key] = yaml_to_json(item.second).dump();
+    }
+  }
+  return keys;
+}
+
 }  // namespace
 
 std::string to_yaml(const Recipe& r) {
@@ -113,6 +127,29 @@ std::string to_yaml(const Recipe& r) {
   n["schedule"] = schedule_node(r.schedule);
   if (!r.quantizer.name.empty()) n["quantizer"] = quantizer_node(r.quantizer);
   return YAML::Dump(n) + "\n";
+}
+
+std::map<std::string, std::string> dotted_keys(const Recipe& r) {
+  return dotted(YAML::Load(to_yaml(r)), "");
+}
+
+std::vector<std::string> recipe_keys() {
+  std::map<std::string, std::string> keys;
+  Recipe r;
+  r.quantizer.name = "any";
+  r.quantizer.calibration_images = 1;
+  r.optimizer.groups.resize(1);
+  for (const char* schedule : {"step", "multi_step", "cosine"}) {
+    r.schedule.name = schedule;
+    r.schedule.milestones = {1};
+    for (const char* optimizer : {"Adam", "SGD"}) {
+      r.optimizer.name = optimizer;
+      keys.merge(dotted_keys(r));
+    }
+  }
+  std::vector<std::string> names;
+  for (const auto& [key, value] : keys) names.push_back(key);
+  return names;
 }
 
 }  // namespace halftone

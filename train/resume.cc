@@ -1,32 +1,14 @@
 #include "train/resume.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <filesystem>
 #include <map>
 
 #include "train/run_folder.h"
-#include "train/yaml_json.h"
 
 namespace halftone {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The recipe as dotted keys and their values; lists count as one value.
-std::map<std::string, std::string> dotted_keys(const YAML::Node& node,
-                                               const std::string& prefix = "") {
-  std::map<std::string, std::string> keys;
-  for (const auto& item : node) {
-    const std::string key = prefix + item.first.Scalar();
-    if (item.second.IsMap()) {
-      keys.merge(dotted_keys(item.second, key + "."));
-    } else {
-      keys[key] = yaml_to_json(item.second).dump();
-    }
-  }
-  return keys;
-}
 
 // What may change between the parts of a run without changing what its steps compute.
 Recipe without_free_keys(Recipe r) {
@@ -43,8 +25,8 @@ Recipe without_free_keys(Recipe r) {
 }
 
 void check_same(const Recipe& saved, const Recipe& given, const std::string& folder) {
-  const auto was = dotted_keys(YAML::Load(to_yaml(without_free_keys(saved))));
-  const auto is = dotted_keys(YAML::Load(to_yaml(without_free_keys(given))));
+  const auto was = dotted_keys(without_free_keys(saved));
+  const auto is = dotted_keys(without_free_keys(given));
   auto all = was;
   all.insert(is.begin(), is.end());
   const auto value_in = [](const auto& keys, const std::string& key) {

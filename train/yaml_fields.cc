@@ -13,7 +13,11 @@ namespace {
 
 std::string text_of(const YAML::Node& node) {
   if (node.IsScalar()) return "'" + node.Scalar() + "'";
-  if (node.IsSequence()) return "a list";
+  if (node.IsSequence()) {
+    std::string list;
+    for (const auto& item : node) list += (list.empty() ? "" : ", ") + text_of(item);
+    return "[" + list.substr(0, 60) + (list.size() > 60 ? "..." : "") + "]";
+  }
   if (node.IsMap()) return "a mapping";
   return "nothing";
 }
@@ -37,11 +41,11 @@ std::string yaml_location(const std::string& file, const YAML::Node& node) {
   return mark.pos <= 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
 }
 
-YamlFields::YamlFields(std::string file, std::string path, YAML::Node node)
+YamlFields::YamlFields(std::string file, std::string path, YAML::Node node, KeyList everywhere)
     : file_(std::move(file)),
       path_(std::move(path)),
       node_(std::move(node)),
-      all_known_(std::make_shared<std::vector<std::string>>()) {
+      everywhere_(everywhere) {
   if (node_.IsDefined() && !node_.IsMap()) {
     throw HALFTONE_ERROR(path_.empty() ? "recipe" : path_)
         .at(path_.empty() ? file_ : yaml_location(file_, node_))
@@ -69,21 +73,21 @@ KeyLines YamlFields::lines() const {
 }
 
 YAML::Node YamlFields::take(const std::string& key) {
-  known_.push_back(key);
-  all_known_->push_back(dotted(key));
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   if (!has(key)) return YAML::Node(YAML::NodeType::Undefined);
   if (node_[key].IsNull()) throw error(key, "a value").fix("take the key out for its default");
   return node_[key];
 }
 
 Error YamlFields::error(const std::string& key, const std::string& expected) const {
+  Error e = HALFTONE_ERROR(dotted(key));
+  if (!has(key)) return e.at(lines().section).expected(expected).found("no such key");
   const YAML::Node value = node_[key];
   std::string place = yaml_location(file_, value);
   for (const auto& item : node_) {  // a missing value's own mark is that of what follows
     if (value.IsNull() && value.Mark().pos > 0 && item.first.Scalar() == key)
-      place = yaml_location(file_, item.first);
+      place = fmt::format("{}:{}", file_, item.first.Mark().line + 1);
   }
-  Error e = HALFTONE_ERROR(dotted(key));
   return e.at(place).expected(expected).found(text_of(value));
 }
 
@@ -110,37 +114,43 @@ void YamlFields::get(const std::string& key, int& value, int low, int high) {
   }
 }
 
-void YamlFields::get(const std::string& key, std::vector<int>& values) {
+void YamlFields::get(const std::string& key, std::vector<int>& values, int low) {
   const YAML::Node node = take(key);
   if (!node.IsDefined()) return;
   bool good = node.IsSequence();
   values.clear();
   for (size_t i = 0; good && i < node.size(); ++i) {
     int value = 0;
-    good = YAML::convert<int>::decode(node[i], value);
+    good = YAML::convert<int>::decode(node[i], value) && value >= low;
     values.push_back(value);
   }
-  if (!good) throw error(key, "a list of integers");
+  if (!good) throw error(key, fmt::format("a list of integers of at least {}", low));
 }
 
 YamlFields YamlFields::map(const std::string& key) {
-  YamlFields fields(file_, dotted(key), take(key));
-  fields.all_known_ = all_known_;
-  return fields;
+  return YamlFields(file_, dotted(key), take(key), everywhere_);
 }
 
 YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
 
-// A key beside it, or one of that name in another section.
-std::string YamlFields::nearest(const std::string& key) const {
-  const std::string name = key == "learning_rate" ? "lr" : key;  // as many call it
-  const std::string near = nearest_name(name, known_);
-  if (!near.empty()) return near;
-  std::vector<std::string> names;
-  for (const std::string& k : *all_known_) names.push_back(k.substr(k.rfind('.') + 1));
-  const std::string elsewhere = nearest_name(name, names);
-  if (elsewhere.empty()) return "";
-  return (*all_known_)[std::find(names.begin(), names.end(), elsewhere) - names.begin()];
+// What to do about an unknown key: one of that name in another section, one alike beside it, one
+// alike in another section.
+std::string YamlFields::advice(const std::string& key) const {
+  const bool rate = key == "learning_rate" || key == "learningrate";  // as many call it
+  const std::string name = rate ? "lr" : key;
+  std::vector<std::string> all, names;
+  if (everywhere_ != nullptr) all = everywhere_();
+  for (const std::string& k : all) names.push_back(k.substr(k.rfind('.') + 1));
+  if (std::find(all.begin(), all.end(), dotted(key)) != all.end())
+    return "remove it: the name that is chosen beside it does not take it";
+  const bool here = std::find(known_.begin(), known_.end(), name) != known_.end();
+  const bool there = std::find(names.begin(), names.end(), name) != names.end();
+  const std::string near = here ? name : there ? "" : nearest_name(name, known_);
+  if (!near.empty()) return "did you mean '" + near + "'?";
+  const std::string far = there ? name : nearest_name(name, names);
+  if (far.empty()) return "remove it";
+  const std::string place = all[std::find(names.begin(), names.end(), far) - names.begin()];
+  return "did you mean '" + place + "'" + (place == far ? " at the top level?" : "?");
 }
 
 void YamlFields::finish() const {
@@ -155,14 +165,13 @@ void YamlFields::finish() const {
           .found("'" + key + "' a second time");
     }
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    const std::string near = nearest(key);
     throw HALFTONE_ERROR(dotted(key))
         .at(item.second.Mark().pos > 0 ? fmt::format("{}:{}", file_, item.first.Mark().line + 1)
                                        : yaml_location(file_, item.second))
         .what_happened("unknown key")
         .expected(fmt::format("one of {}", fmt::join(known_, ", ")))
         .found("'" + key + "'")
-        .fix(near.empty() ? "remove it" : "did you mean '" + near + "'?");
+        .fix(advice(key));
   }
 }
 

@@ -4,7 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,7 +20,9 @@ std::string yaml_location(const std::string& file, const YAML::Node& node);
 class YamlFields {
  public:
   // `path` is the dotted place of the mapping in the recipe, "" for the root.
-  YamlFields(std::string file, std::string path, YAML::Node node);
+  // `everywhere` lists the dotted keys of all sections, for advice; null: none.
+  using KeyList = std::vector<std::string> (*)();
+  YamlFields(std::string file, std::string path, YAML::Node node, KeyList everywhere = nullptr);
 
   void get(const std::string& key, std::string& value);
   void get(const std::string& key, bool& value);
@@ -30,7 +31,7 @@ class YamlFields {
            double high = std::numeric_limits<double>::infinity());
   void get(const std::string& key, int& value, int low = std::numeric_limits<int>::min(),
            int high = std::numeric_limits<int>::max());
-  void get(const std::string& key, std::vector<int>& values);
+  void get(const std::string& key, std::vector<int>& values, int low);
   // A nested mapping, empty when the key is absent.
   YamlFields map(const std::string& key);
   // The raw node, for what another folder parses; undefined when absent.
@@ -47,14 +48,13 @@ class YamlFields {
  private:
   YAML::Node take(const std::string& key);
   std::string dotted(const std::string& key) const;
-  std::string nearest(const std::string& key) const;
+  std::string advice(const std::string& key) const;
   template <class T>
   bool read(const std::string& key, T& value, const char* kind);
   std::string file_, path_;
   YAML::Node node_;
   std::vector<std::string> known_;
-  // Dotted, of the whole recipe as far as it has been read.
-  std::shared_ptr<std::vector<std::string>> all_known_;
+  KeyList everywhere_;
 };
 
 }  // namespace halftone

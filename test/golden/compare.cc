@@ -109,7 +109,11 @@ void Comparison::leaf(const std::string& path, const Json& ours, const Json& the
   if (rule->nearness == Nearness::kOurs) {
     note_ours(path, ours, theirs, *rule);
     float a = 0, b = 0;
-    if (beside.right == nullptr || !to_float(*beside.right, b)) return;
+    if (beside.right == nullptr || !to_float(*beside.right, b)) {
+      if (to_float(ours, a) && !std::isfinite(a))
+        fail(path, "ours " + ours.dump() + ", where a finite number belongs");
+      return;
+    }
     ++verdict.checked;
     // The closed form is in double: one rounding apart at most, or `amount`.
     const double allowed = std::max(rule->amount, 1.2e-7) * std::max(1.0, std::fabs(double{b}));

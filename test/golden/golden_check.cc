@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <regex>
+#include <sstream>
 
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
@@ -19,10 +21,27 @@ struct Request {
   double multiplier = Inputs().multiplier;
 };
 
+// Python's json writes NaN, Infinity and -Infinity bare; here they are the strings that the cases
+// hold.
+std::string quote_specials(const std::string& text) {
+  static const std::regex specials(R"(("(?:[^"\\]|\\.)*")|(-?)(?:(NaN)|(Infinity)))");
+  std::string quoted;
+  auto rest = text.cbegin();
+  for (std::sregex_iterator m(text.begin(), text.end(), specials), end; m != end; ++m) {
+    quoted.append(rest, (*m)[0].first);
+    rest = (*m)[0].second;
+    const bool string = (*m)[1].matched;
+    quoted += string ? m->str() : "\"" + (*m)[2].str() + ((*m)[3].matched ? "nan" : "inf") + "\"";
+  }
+  return quoted.append(rest, text.cend());
+}
+
 Json read(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw HALFTONE_ERROR("golden_check").at(path).what_happened("the file cannot be read");
-  Json file = Json::parse(in, nullptr, false);
+  std::stringstream text;
+  text << in.rdbuf();
+  Json file = Json::parse(quote_specials(text.str()), nullptr, false);
   if (!file.is_object()) {
     throw HALFTONE_ERROR("golden_check")
         .at(path)

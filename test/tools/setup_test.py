@@ -82,11 +82,22 @@ class SetupTest(ToolTest):
     def test_no_install_with_nothing_missing(self):
         self.assertEqual(self.run_tool("setup", "--no-install"), 0)
 
-    def test_optional_package_alone_is_no_reason(self):
+    def test_optional_package_alone_is_installed(self):
         self.installed("libdnnl-dev")
         self.assertEqual(self.run_tool("setup"), 0)
+        self.assertIn("apt-get -qq install -y --no-install-recommends libdnnl-dev", self.calls)
+
+    def test_optional_package_that_cannot_be_had_is_no_reason_to_stop(self):
+        self.installed("libdnnl-dev")
+        self.assertEqual(self.run_tool("setup", "--no-install"), 0)
+        self.assertIn("goes on without libdnnl-dev; for full speed: apt-get install", self.output)
+        self.fake("apt-get", "exit 1")
+        self.assertEqual(self.run_tool("setup"), 0)
+        self.assertIn("goes on without libdnnl-dev (apt-get could not install it)", self.output)
+        self.fake("apt-cache", "exit 1")
+        self.assertEqual(self.run_tool("setup"), 0)
         self.assertNotIn("apt-get", self.calls)
-        self.assertIn("goes on without libdnnl-dev", self.output)
+        self.assertIn("goes on without libdnnl-dev (apt-cache does not know it)", self.output)
         self.assertEqual(len(self.output.splitlines()), 1, self.output)
 
     def test_sudo_is_used_by_others(self):

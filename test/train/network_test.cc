@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "train/data_source.h"
 #include "train/recipe.h"
 
 using namespace halftone;
@@ -161,6 +162,9 @@ TEST_CASE("what does not fit the network is refused at its line") {
       message(quantizer + "  config_list:\n    - {quant_types: [weight], op_types: [Conv2d]}\n"
                           "    - {quant_types: [weight], op_names: [nowhere]}\n"),
       Catch::Contains("r.yaml:5, config_list entry 1"));
+  CHECK_THAT(message(quantizer + "  config_list:\n    - quant_types: [weight]\n"
+                                 "      op_types: [Conv2d]\n      quant_bits: 99\n"),
+             Catch::Contains("r.yaml:6, config_list entry 0, quant_bits"));
   CHECK_THAT(message(quantizer + "  config_list: [{quant_types: [weight], op_types: [Conv2d]}]\n"
                                  "  calibration_images: 5\n"),
              Catch::Contains("r.yaml:4: quantizer.calibration_images"));
@@ -179,4 +183,11 @@ TEST_CASE("weights that are not finite are refused as they come") {
   CHECK_THROWS_WITH(
       build_network(context, recipe_of("model:\n  weights: " + file), 1, NetworkUse::kEvaluation),
       Catch::Contains("r.yaml:2, " + file) && Catch::Contains("finite values in fc2.bias"));
+}
+
+TEST_CASE("drop_last without a full batch is refused at its line") {
+  const Recipe r = recipe_of("data:\n  train_samples: 10\n  drop_last: true\n");
+  const Context context;
+  CHECK_THROWS_WITH(training_loader(context, r, load_split(context, r.data, Split::kTrain)),
+                    Catch::Contains("r.yaml:3: loader") && Catch::Contains("drop_last"));
 }

@@ -193,3 +193,36 @@ TEST_CASE("a key of another section is named with its section") {
   CHECK_THAT(message_of("", {"data.train_limit=5"}),
              Catch::Contains("did you mean 'train_samples'?"));
 }
+
+TEST_CASE("an empty value at the very beginning has a line, too") {
+  CHECK_THAT(message_of("epochs:\nname: x\n"),
+             Catch::Contains("r.yaml:1: epochs: expected a value"));
+  CHECK_THAT(message_of("data:\n"), Catch::Contains("r.yaml:1: data: expected a value"));
+}
+
+TEST_CASE("milestones rise, are there, and are said at their line") {
+  const std::string name = "schedule:\n  name: multi_step\n";
+  CHECK_THAT(message_of(name + "  milestones: [3, 1]"),
+             Catch::Contains("r.yaml:3: schedule.milestones") && Catch::Contains("['3', '1']"));
+  CHECK_THAT(message_of(name + "  milestones: [-5]"), Catch::Contains("integers of at least 1"));
+  CHECK_THAT(message_of(name), Catch::Contains("schedule.milestones: expected a list of epochs"));
+}
+
+TEST_CASE("advice on unknown keys looks into every section") {
+  CHECK_THAT(message_of("model: {lr: 0.1}"), Catch::Contains("did you mean 'optimizer.lr'?"));
+  CHECK_THAT(message_of("data: {learning_rate: 1}"), Catch::Contains("'optimizer.lr'"));
+  CHECK_THAT(message_of("model: {momentum: 1}"), Catch::Contains("'optimizer.momentum'"));
+  CHECK_THAT(message_of("nesterov: true"), Catch::Contains("'optimizer.nesterov'"));
+  CHECK_THAT(message_of("data: {epochs: 1}"), Catch::Contains("'epochs' at the top level?"));
+  CHECK_THAT(message_of("optimizer: {nesterov: true}"),
+             Catch::Contains("the name that is chosen beside it does not take it"));
+  const std::string variants = message_of("model: {x: 1}");
+  CHECK(variants.find("variant") == variants.rfind("variant"));
+}
+
+TEST_CASE("two documents, a group without params and a path through a value are refused") {
+  CHECK_THAT(message_of("epochs: 1\n---\nepochs: 2\n"), Catch::Contains("one YAML document"));
+  CHECK_THAT(message_of("optimizer:\n  groups:\n    - {lr: 0.1}\n"),
+             Catch::Contains("r.yaml:3: optimizer.groups[0].params"));
+  CHECK_THAT(message_of("epochs: 2", {"epochs.deep=1"}), Catch::Contains("below a value"));
+}
