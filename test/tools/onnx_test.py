@@ -27,6 +27,11 @@ quantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight, input], qu
   quant_dtype: {weight: int, input: uint}, quant_scheme: {weight: per_channel_symmetric, input: per_tensor_affine}},
   {quant_types: [output], quant_bits: 8, op_types: [Add]}]}
 """
+# NNI's default: affine uint8 weights with one zero point. Without batch norm no channel changes its sign.
+AFFINE = LENET5[:LENET5.index("model:")] + """model: {name: lenet5, variant: plain}
+quantizer: {name: QAT_Quantizer, config_list: [{quant_types: [weight, input], quant_bits: 8, op_types: [Conv2d, Linear]}]}
+"""
+AFFINE_ROWS = AFFINE.replace("quant_bits: 8,", "quant_bits: 8, quant_scheme: {weight: per_channel_affine},")
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # Prints the operators that are left when ONNX Runtime has optimized the file.
 FUSED = """
@@ -133,6 +138,19 @@ class OnnxTest(tool_case.CommandCase):
         self.assertTrue(self.verify("--python", PYTHON)[0]["passes"])
 
     @unittest.skipIf(MISSING.returncode, WHY)
+    def test_affine_weights_are_fused_with_one_zero_point_and_written_down_with_many(self):
+        for recipe, layers in (AFFINE, {"QLinearConv": 2, "QGemm": 3}), (AFFINE_ROWS, {"ConvInteger": 10}):
+            self.train(recipe)
+            self.call("export", "run", "--format", "onnx")
+            fused = self.python(FUSED, "run/model.onnx")
+            kinds = "QLinearConv", "QGemm", "ConvInteger", "Conv", "Gemm"
+            self.assertEqual({op: fused.count(op) for op in kinds if op in fused}, layers)
+            report, parties = self.verify("--python", PYTHON)
+            self.assertTrue(report["passes"])
+            self.assertTrue([name for name in parties if name.endswith("all tensors")])
+            shutil.rmtree(self.path("run"))
+
+    @unittest.skipIf(MISSING.returncode, WHY)
     def test_a_file_that_is_not_the_runs_is_found(self):
         self.train()
         self.call("export", "run", "--format", "onnx", "--out", "model.onnx")
@@ -163,7 +181,8 @@ class OnnxTest(tool_case.CommandCase):
 
     @unittest.skipIf(MISSING.returncode, WHY)
     def test_qonnx_computes_the_same_in_floats(self):
-        for recipe, operators in (LENET5, "Conv Flatten Gemm Identity MaxPool Quant"), (RESNET20, "Add Conv Flatten Gemm GlobalAveragePool Identity Pad Quant Slice"):
+        lenet5 = "Conv Flatten Gemm Identity MaxPool Quant"
+        for recipe, operators in (LENET5, lenet5), (AFFINE_ROWS, lenet5), (RESNET20, "Add Conv Flatten Gemm GlobalAveragePool Identity Pad Quant Slice"):
             self.train(recipe)
             self.call("export", "run", "--format", "onnx")
             self.call("export", "run", "--format", "qonnx")
