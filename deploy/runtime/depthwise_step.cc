@@ -30,6 +30,7 @@ class DepthwiseStep : public Step {
     d.tap_row = w.dilation_h * from.row(), d.tap_column = int64_t{w.dilation_w} * d.channels;
     d.weights = packed_.weights.data();
     d.start = packed_.start.data(), d.multiplier = packed_.multiplier.data();
+    d.offset = packed_.offset.empty() ? nullptr : packed_.offset.data();
     d.codes = target(places_, op_.output, round);
     const int32_t z = out_.zero_point;
     d.code_range = {z, static_cast<int32_t>(op_.low) + z, static_cast<int32_t>(op_.high) + z};

@@ -111,6 +111,7 @@ PackedLayer pack_depthwise(const Program& program, const Op& op) {
   PackedLayer p;
   p.weights.assign(lanes * static_cast<size_t>(w.kernel_w * quads * kQuad), 0);
   p.start.assign(lanes, 0), p.multiplier.assign(lanes, 0);
+  if (!c.offsets.empty()) p.offset.assign(lanes, 0);
   for (int64_t at = 0; at < static_cast<int64_t>(lanes); ++at) {
     const auto v = static_cast<int32_t>(at % block / kLanes),
                lane = static_cast<int32_t>(at % kLanes);
@@ -118,6 +119,7 @@ PackedLayer pack_depthwise(const Program& program, const Op& op) {
     const int64_t o = first + integer::channel_of(integer::kSlabVectors, v, lane);
     if (o >= channels) continue;
     p.start[at] = c.start[o], p.multiplier[at] = c.multiplier[o];
+    if (!c.offsets.empty()) p.offset[at] = c.offsets[o];
     int8_t* to = p.weights.data() + first * w.kernel_w * quads * kQuad + at % block * kQuad;
     for (int64_t k = 0; k < c.length; ++k) {
       const int64_t i = k / w.kernel_w, j = k % w.kernel_w;

@@ -35,7 +35,7 @@ struct PackedLayer {
   std::vector<int32_t> start, flip;
   std::vector<float> multiplier;
   // Of weights past int8, else empty: what the sum of a window's codes is multiplied with, by lane,
-  // and the slab of one channel whose sums those are.
+  // and, but for depthwise layers, the slab of one channel whose sums those are.
   std::vector<int32_t> offset;
   std::vector<int8_t> ones;
 };

@@ -139,8 +139,6 @@ StepPtr make_subsample_pad(const Program& program, const Op& op, const Places& p
 
 bool is_depthwise(const Program& program, const Op& op) {
   const Value &in = program.values[op.inputs[0]], &out = program.values[op.output];
-  const int64_t count = weights_per_channel(program, op) * out.shape.channels;
-  if (!narrow_weights(op, count).offsets.empty()) return false;  // its bodies take int8 alone
   return op.groups == in.shape.channels && op.groups == out.shape.channels && op.groups > 1 &&
          !op.pools && !out.is_float;
 }

@@ -101,6 +101,7 @@ struct Depthwise {
   // (blocks, kernel_w, quads of kernel rows, 4 vectors, 16, 4); channels as in a slab of 4 vectors
   const int8_t* weights;
   const int32_t* start;     // (blocks, 4, 16)
+  const int32_t* offset;    // the same, of weights past int8: added to all of a channel; or null
   const float* multiplier;  // (blocks, 4, 16)
   uint8_t* codes;
   CodeRange code_range;

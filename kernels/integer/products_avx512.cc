@@ -112,20 +112,33 @@ inline void quad_rows(const Depthwise& d, const uint8_t* x, int32_t quad, const 
   }
 }
 
-// One pixel after the other.
+// Ones where add_quads() meets the rows of a quad of kernel rows, zeros where they are missing.
+inline __m512i ones_of(const Depthwise& d, int32_t quad) {
+  const int32_t missing = quad * kQuad + kQuad - d.kernel_h;
+  return _mm512_set1_epi32(missing > 0 ? 0x01010101 >> 8 * missing : 0x01010101);
+}
+
+// One pixel after the other. kOffsets: with d.offset times the sums of the windows.
+template <bool kOffsets>
 void depthwise_row(const Depthwise& d, const uint8_t* x, const int8_t* weights,
                    const int32_t* start, const Block& block, uint8_t* codes) {
   const int32_t quads = (d.kernel_h + kQuad - 1) / kQuad;
   for (int32_t p = 0; p < d.width; ++p, x += d.from.column, codes += d.to.column) {
-    __m512i acc[kSlabVectors], taps[kSlabVectors];
+    __m512i acc[kSlabVectors], taps[kSlabVectors], window[kSlabVectors] = {};
     for (int v = 0; v < kSlabVectors; ++v) acc[v] = load(start + v * kLanes);
     for (int32_t q = 0; q < quads; ++q) {
       const uint8_t* rows[kQuad];
       quad_rows(d, x, q, rows);
+      const __m512i ones = ones_of(d, q);
       for (int32_t j = 0; j < d.kernel_w; ++j) {
         interleave(rows, j * d.tap_column, taps);
         add_quads(taps, weights + (int64_t{j} * quads + q) * kQuadWeights, acc);
+        for (int v = 0; kOffsets && v < kSlabVectors; ++v) add_products(taps[v], ones, window[v]);
       }
+    }
+    for (int v = 0; kOffsets && v < kSlabVectors; ++v) {
+      const __m512i offset = load(d.offset + (start - d.start) + v * kLanes);
+      acc[v] = _mm512_add_epi32(acc[v], _mm512_mullo_epi32(window[v], offset));
     }
     store_codes<kSlabVectors>(acc, block, codes);
   }
@@ -159,6 +172,9 @@ void depthwise_row_of_three(const Depthwise& d, const uint8_t* x, const int8_t* 
 
 void depthwise_avx512(const Depthwise& d) {
   const bool slides = d.kernel_w == 3 && d.kernel_h <= kQuad && d.from.column == d.tap_column;
+  const auto run = d.offset != nullptr ? depthwise_row<true>
+                   : slides            ? depthwise_row_of_three
+                                       : depthwise_row<false>;
   const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
   for (int32_t c = 0; c < d.channels; c += kDepthwiseBlock) {
     const int8_t* weights = d.weights + c / kDepthwiseBlock * d.kernel_w * quads * kQuadWeights;
@@ -167,7 +183,7 @@ void depthwise_avx512(const Depthwise& d) {
       const int64_t image = row / d.height, y = row % d.height;
       const uint8_t* x = d.x + image * d.from.image + y * d.from.row + c;
       uint8_t* codes = d.codes + image * d.to.image + y * d.to.row + c;
-      (slides ? depthwise_row_of_three : depthwise_row)(d, x, weights, d.start + c, block, codes);
+      run(d, x, weights, d.start + c, block, codes);
     }
   }
 }

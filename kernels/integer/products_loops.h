@@ -105,6 +105,26 @@ inline void depthwise_sums(const Depthwise& d, const uint8_t* x, int32_t count,
   }
 }
 
+// sums += offset * (the sum of the window's codes), modulo 2^32.
+inline void add_depthwise_offsets(const Depthwise& d, const uint8_t* x, int32_t count,
+                                  const int32_t* offset, int32_t* sums) {
+  int32_t window[kDepthwiseBlock] = {};
+  for (int32_t j = 0; j < d.kernel_w; ++j) {
+    for (int32_t i = 0; i < d.kernel_h; ++i) {
+      const uint8_t* tap = x + i * d.tap_row + j * d.tap_column;
+      for (int32_t c = 0; c < count; ++c) window[c] += tap[c];
+    }
+  }
+  for (int32_t v = 0; v < kSlabVectors; ++v) {
+    for (int32_t lane = 0; lane < kLanes; ++lane) {
+      const int32_t at = v * kLanes + lane;
+      const auto sum = static_cast<uint32_t>(window[channel_of(kSlabVectors, v, lane)]);
+      sums[at] = static_cast<int32_t>(static_cast<uint32_t>(sums[at]) +
+                                      sum * static_cast<uint32_t>(offset[at]));
+    }
+  }
+}
+
 inline void depthwise(const Depthwise& d) {
   const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
   const int64_t block_weights = d.kernel_w * quads * kDepthwiseBlock * kQuad;
@@ -117,6 +137,8 @@ inline void depthwise(const Depthwise& d) {
       int32_t sums[kDepthwiseBlock];
       depthwise_sums(d, x + c, count, d.weights + block * block_weights,
                      d.start + block * kDepthwiseBlock, sums);
+      if (d.offset != nullptr)
+        add_depthwise_offsets(d, x + c, count, d.offset + block * kDepthwiseBlock, sums);
       to_codes(sums, d.multiplier + block * kDepthwiseBlock, kSlabVectors, count, d.code_range,
                codes + c);
     }

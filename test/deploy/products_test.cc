@@ -229,6 +229,7 @@ namespace {
 
 struct DepthwiseCase {
   int32_t kernel_h, kernel_w, stride, dilation, channels;
+  bool offsets = false;
 };
 
 void check_depthwise(const DepthwiseCase& c) {
@@ -240,9 +241,10 @@ void check_depthwise(const DepthwiseCase& c) {
   std::vector<int8_t> taps(static_cast<size_t>(c.channels) * c.kernel_h * c.kernel_w);
   fill_codes(numbers, Fill::kRandom, x), fill_weights(numbers, Fill::kRandom, taps);
   std::vector<int8_t> weights(static_cast<size_t>(lanes) * c.kernel_w * quads * kQuad, 0);
-  std::vector<int32_t> start(lanes);
+  std::vector<int32_t> start(lanes), offset(lanes);
   std::vector<float> multiplier(lanes, 1e-3f);
   Depthwise d{};
+  if (c.offsets) d.offset = offset.data();
   d.first = 0, d.last = side, d.height = d.width = side, d.channels = c.channels;
   const int64_t row = int64_t{in} * c.channels;
   d.x = x.data(), d.from = {0, c.stride * row, int64_t{c.stride} * c.channels};
@@ -256,6 +258,8 @@ void check_depthwise(const DepthwiseCase& c) {
     const int32_t block = channel / kDepthwiseBlock;
     const int32_t lane = lane_of(kSlabVectors, channel % kDepthwiseBlock);
     start[block * kDepthwiseBlock + lane] = channel * 10;
+    const int32_t more = c.offsets ? numbers.below(256) - 127 : 0;
+    offset[block * kDepthwiseBlock + lane] = more;
     for (int32_t i = 0; i < c.kernel_h; ++i) {
       for (int32_t j = 0; j < c.kernel_w; ++j) {
         const int64_t quad = (int64_t{block} * c.kernel_w + j) * quads + i / kQuad;
@@ -268,7 +272,8 @@ void check_depthwise(const DepthwiseCase& c) {
       for (int32_t t = 0; t < c.kernel_h * c.kernel_w; ++t) {
         const int64_t a = p / side * c.stride + t / c.kernel_w * c.dilation;
         const int64_t b = p % side * c.stride + t % c.kernel_w * c.dilation;
-        sum += int32_t{x[(a * in + b) * c.channels + channel]} * taps[t * c.channels + channel];
+        sum += int32_t{x[(a * in + b) * c.channels + channel]} *
+               (taps[t * c.channels + channel] + more);
       }
       want[p * c.channels + channel] = code_of(sum, 1e-3f, d.code_range);
     }
@@ -295,6 +300,8 @@ TEST_CASE("every body convolves channel by channel") {
         check_depthwise({5, 5, stride, dilation, channels});
         check_depthwise({1, 3, stride, dilation, channels});
         check_depthwise({4, 2, stride, dilation, channels});
+        for (const int32_t kernel : {1, 2, 3, 4, 5})
+          check_depthwise({kernel, 3, stride, dilation, channels, true});
       }
     }
   }
