@@ -32,8 +32,8 @@ class ConvolutionStep : public Step {
             pack_layer(program, op, is_joined(op), !program.values[op.output].is_float)) {}
 
   int64_t scratch() const override {
-    if (!op_.pools && !is_wide()) return 0;
-    return scratch_pixels() * (integer::kSlabVectors * kLanes + (is_wide() ? 1 : 0));
+    const int64_t windows = op_.pools ? pooled_pixels() : kChunk;
+    return pooled_sums() + (is_wide() ? windows : 0);
   }
 
   void run(const Round& round) const override {
@@ -45,8 +45,6 @@ class ConvolutionStep : public Step {
       const int64_t chunk = slab_major_ ? i % chunks : i / slabs;
       if (op_.pools) {
         run_pooled(round, packed_.slabs[slab], chunk);
-      } else if (is_wide()) {
-        run_wide_chunk(round, packed_.slabs[slab], chunk, chunks);
       } else {
         run_chunk(round, packed_.slabs[slab], chunk, chunks);
       }
@@ -81,11 +79,11 @@ class ConvolutionStep : public Step {
  private:
   bool is_wide() const { return !packed_.offset.empty(); }  // weights past int8
   int64_t pixels() const { return int64_t{shape_.height} * shape_.width; }
-  // Whose sums are there at a time.
-  int64_t scratch_pixels() const {
-    if (!op_.pools) return kChunk;
-    return int64_t{overlaps_ ? shape_.height : op_.pool.kernel_h} * shape_.width;
+  // Whose sums are there at a time, and those sums.
+  int64_t pooled_pixels() const {
+    return op_.pools ? int64_t{overlaps_ ? shape_.height : op_.pool.kernel_h} * shape_.width : 0;
   }
+  int64_t pooled_sums() const { return pooled_pixels() * integer::kSlabVectors * kLanes; }
   int64_t chunks_of(const Round& r) const {
     if (op_.pools) return r.count * (overlaps_ ? 1 : out_.shape.height);
     const int64_t size = kChunk * r.parts;
@@ -135,69 +133,27 @@ class ConvolutionStep : public Step {
     }
   }
 
-  // The slab with the pixels of a chunk.
-  integer::Slab chunk_of(const Round& round, const SlabPlan& plan, int64_t chunk,
-                         int64_t chunks) const {
+  void run_chunk(const Round& round, const SlabPlan& plan, int64_t chunk, int64_t chunks) const {
     integer::Slab s = slab_of(round, plan);
     const int64_t all = round.count * pixels();
     s.first = all * chunk / chunks, s.last = all * (chunk + 1) / chunks;
-    return s;
-  }
-
-  void run_chunk(const Round& round, const SlabPlan& plan, int64_t chunk, int64_t chunks) const {
-    integer::Slab s = chunk_of(round, plan, chunk, chunks);
     set_result(round, plan, 0, s);
+    set_offsets(round, plan, s);
     multiply(s, plan);
   }
 
-  // Sums first, then, row by row, what they become: windows of one pixel.
-  void run_wide_chunk(const Round& round, const SlabPlan& plan, int64_t chunk,
-                      int64_t chunks) const {
-    integer::Slab s = chunk_of(round, plan, chunk, chunks);
-    sum(round, plan, s);
-    for (int64_t p = s.first, end; p < s.last; p = end) {
-      const int64_t row = p / shape_.width, column = p % shape_.width;
-      end = std::min(s.last, (row + 1) * shape_.width);
-      integer::PooledSlab f{};
-      f.sums = round.scratch + (p - s.first) * s.channels;
-      f.height = f.last = 1, f.width = f.out_width = static_cast<int32_t>(end - p);
-      f.flip = packed_.flip.data() + plan.lanes;
-      f.multiplier = packed_.multiplier.data() + plan.lanes, f.vectors = plan.vectors;
-      set_result(round, plan, row / shape_.height, f);
-      const int64_t to = row % shape_.height * f.to.row + column * f.to.column;
-      (out_.is_float ? void(f.reals += to) : void(f.codes += to));
-      body_.finish_pooled(f);
-    }
-  }
-
-  // The sums of the slab's pixels, one pixel after the other from the scratch's first on.
-  void sum(const Round& round, const SlabPlan& plan, integer::Slab& s) const {
-    s.channels = plan.vectors * kLanes;
-    s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
-    s.sums = round.scratch - s.first * s.channels;
-    multiply(s, plan);
-    if (is_wide()) add_window_sums(round, plan, s);
-  }
-
-  // sums += offset * (the sum of the window's codes), modulo 2^32.
-  void add_window_sums(const Round& round, const SlabPlan& plan, const integer::Slab& s) const {
+  // Of weights past int8: the sums of the windows, which a filter of ones makes.
+  void set_offsets(const Round& round, const SlabPlan& plan, integer::Slab& s) const {
+    if (!is_wide()) return;
     constexpr int32_t kZeros[kLanes] = {};
-    int32_t* window = round.scratch + scratch_pixels() * integer::kSlabVectors * kLanes;
+    int32_t* window = round.scratch + pooled_sums() - s.first;
     integer::Slab ones = s;
     ones.weights = packed_.ones.data(), ones.start = kZeros;
     ones.vectors = ones.channels = 1;
+    ones.codes = nullptr, ones.reals = nullptr, ones.sums = window;
     ones.to = {pixels(), shape_.width, 1};
-    ones.sums = window - s.first;
     body_.multiply(ones);
-    const int32_t* offset = packed_.offset.data() + plan.lanes;
-    int32_t* sums = round.scratch;
-    for (int64_t p = 0; p < s.last - s.first; ++p, sums += s.channels) {
-      const auto factor = static_cast<uint32_t>(window[p]);
-      for (int32_t i = 0; i < s.channels; ++i) {
-        sums[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) +
-                                       factor * static_cast<uint32_t>(offset[i]));
-      }
-    }
+    s.window = window, s.offset = packed_.offset.data() + plan.lanes;
   }
 
   // One row of the pooled result, or where windows share rows, one image.
@@ -224,7 +180,11 @@ class ConvolutionStep : public Step {
     integer::Slab s = slab_of(round, plan);
     s.first = image * pixels() + int64_t{top} * shape_.width;
     s.last = image * pixels() + int64_t{bottom} * shape_.width;
-    sum(round, plan, s);
+    s.channels = plan.vectors * kLanes;
+    s.to = {pixels() * s.channels, int64_t{shape_.width} * s.channels, s.channels};
+    s.sums = round.scratch - s.first * s.channels;
+    set_offsets(round, plan, s);
+    multiply(s, plan);
   }
 
   const Op& op_;

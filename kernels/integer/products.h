@@ -47,14 +47,17 @@ struct Slab {
   int64_t run_count, run_bytes;  // a multiple of 4
   const int8_t* weights;         // (run_count, run_bytes / 4, vectors, 16, 4)
   const int32_t* start;          // (vectors, 16): what the sums start with
-  const float* multiplier;       // (vectors, 16)
-  int32_t vectors, channels;     // channels: that are written
+  const float* multiplier;    // (vectors, 16)
+  int32_t vectors, channels;  // channels: that are written
   // One of the three; of pixel 0.
   uint8_t* codes;
   float* reals;
   int32_t* sums;
   CodeRange code_range;
   RealRange real_range;
+  // Of weights past int8, or null: to the sums of pixel p comes offset * window[p], p counted as
+  // first and last are, offset (vectors, 16), window the sums of codes.
+  const int32_t *window = nullptr, *offset = nullptr;
 };
 
 // One-bit codes and weights, -1 and 1 as bits 0 and 1. A pixel's channels are words of 32, padded

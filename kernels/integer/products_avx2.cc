@@ -70,12 +70,16 @@ void tile(const Slab& s, PixelWalk& walk) {
   const uint8_t* x[P];
   int64_t to[P];
   int32_t sums[P][kSlabVectors * kLanes];
+  const int64_t first = walk.index();
   for (int p = 0; p < P; ++p, walk.advance()) {
     x[p] = s.x + walk.at(s.from);
     to[p] = walk.at(s.to);
   }
   for (int32_t v = 0; v < s.vectors; ++v) vector_sums<P>(s, x, v, sums);
-  for (int p = 0; p < P; ++p) finish_pixel(s, sums[p], to[p]);
+  for (int p = 0; p < P; ++p) {
+    add_offsets(s, first + p, sums[p]);
+    finish_pixel(s, sums[p], to[p]);
+  }
 }
 
 void multiply(const Slab& s) {

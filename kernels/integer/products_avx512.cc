@@ -31,11 +31,17 @@ inline void add_products(__m512i codes, __m512i weights, __m512i& acc) {
   asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(weights));
 }
 
+// acc += offset * window sum, modulo 2^32.
+inline void add_offset(const int32_t* offset, __m512i window, __m512i& acc) {
+  acc = _mm512_add_epi32(acc, _mm512_mullo_epi32(window, load(offset)));
+}
+
 template <int P, int V, class Sink>
 void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
   const uint8_t* x[P];
   int64_t to[P];
   __m512i acc[P][V];
+  const int32_t* window = s.window == nullptr ? nullptr : s.window + walk.index();
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p) {
     x[p] = s.x + walk.at(s.from);
@@ -43,6 +49,10 @@ void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
     walk.advance();
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[p][v] = load(s.start + v * kLanes);
+    if (window == nullptr) continue;
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v)
+      add_offset(s.offset + v * kLanes, _mm512_set1_epi32(window[p]), acc[p][v]);
   }
   const int8_t* w = s.weights;
   for (int64_t r = 0; r < s.run_count; ++r) {
@@ -136,10 +146,8 @@ void depthwise_row(const Depthwise& d, const uint8_t* x, const int8_t* weights,
         for (int v = 0; kOffsets && v < kSlabVectors; ++v) add_products(taps[v], ones, window[v]);
       }
     }
-    for (int v = 0; kOffsets && v < kSlabVectors; ++v) {
-      const __m512i offset = load(d.offset + (start - d.start) + v * kLanes);
-      acc[v] = _mm512_add_epi32(acc[v], _mm512_mullo_epi32(window[v], offset));
-    }
+    for (int v = 0; kOffsets && v < kSlabVectors; ++v)
+      add_offset(d.offset + (start - d.start) + v * kLanes, window[v], acc[v]);
     store_codes<kSlabVectors>(acc, block, codes);
   }
 }

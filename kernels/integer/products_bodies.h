@@ -20,6 +20,7 @@ class PixelWalk {
     image_ = first / width / height;
   }
   int64_t at(const Steps& s) const { return image_ * s.image + y_ * s.row + x_ * s.column; }
+  int64_t index() const { return (image_ * height_ + y_) * width_ + x_; }
   int64_t row() const { return y_; }
   int64_t column() const { return x_; }
   void advance() {

@@ -32,6 +32,16 @@ inline void to_reals(const int32_t* sums, const float* multiplier, int32_t chann
   }
 }
 
+// Modulo 2^32.
+inline void add_offsets(const Slab& s, int64_t pixel, int32_t* sums) {
+  if (s.window == nullptr) return;
+  const auto window = static_cast<uint32_t>(s.window[pixel]);
+  for (int32_t i = 0; i < s.vectors * kLanes; ++i) {
+    sums[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) +
+                                   window * static_cast<uint32_t>(s.offset[i]));
+  }
+}
+
 // Sums of one pixel to where the slab wants them.
 inline void finish_pixel(const Slab& s, const int32_t* sums, int64_t to) {
   if (s.codes != nullptr) {

@@ -32,6 +32,7 @@ void multiply(const Slab& s) {
   for (int64_t p = s.first; p < s.last; ++p, walk.advance()) {
     int32_t sums[kSlabVectors * kLanes];
     sums_of(s, s.x + walk.at(s.from), sums);
+    add_offsets(s, p, sums);
     finish_pixel(s, sums, walk.at(s.to));
   }
 }

@@ -35,7 +35,8 @@ uint8_t code_of(int32_t sum, float multiplier, const CodeRange& r) {
 
 // Two images of 3 x 5 pixels, in memory with gaps; runs of some codes.
 struct SlabCase {
-  SlabCase(int32_t vectors, int32_t channels, int64_t run_count, int64_t run_bytes, Fill fill)
+  SlabCase(int32_t vectors, int32_t channels, int64_t run_count, int64_t run_bytes, Fill fill,
+           bool offsets = false)
       : run_count(run_count), run_bytes(run_bytes) {
     Numbers numbers{7};
     x.resize(2 * 4096);
@@ -47,6 +48,9 @@ struct SlabCase {
           numbers.below(10) == 0 ? 0.5f : static_cast<float>(numbers.below(1000)) * 1e-5f);
     }
     for (int64_t r = 0; r < run_count; ++r) runs.push_back(r * 301);
+    for (int32_t i = 0; i < vectors * kLanes; ++i) offset.push_back(numbers.below(256) - 127);
+    for (int32_t p = 0; p < 30; ++p) window.push_back(numbers.below(1 << 20));
+    if (offsets) slab.window = window.data(), slab.offset = offset.data();
     slab.first = 0, slab.last = 30, slab.height = 3, slab.width = 5;
     slab.x = x.data(), slab.from = {2048, 311, 7};
     slab.runs = runs.data(), slab.run_count = run_count, slab.run_bytes = run_bytes;
@@ -59,7 +63,8 @@ struct SlabCase {
 
   int32_t sum(int64_t pixel, int32_t lane) const {
     const uint8_t* from = x.data() + pixel / 15 * 2048 + pixel / 5 % 3 * 311 + pixel % 5 * 7;
-    int64_t total = start[static_cast<size_t>(lane)];
+    const int64_t more = slab.window == nullptr ? 0 : slab.window[pixel];
+    int64_t total = start[static_cast<size_t>(lane)] + more * offset[static_cast<size_t>(lane)];
     for (int64_t r = 0; r < run_count; ++r) {
       for (int64_t k = 0; k < run_bytes; ++k) {
         const int64_t quad = r * run_bytes / 4 + k / 4;
@@ -76,7 +81,7 @@ struct SlabCase {
   int64_t run_count, run_bytes;
   std::vector<uint8_t> x;
   std::vector<int8_t> weights;
-  std::vector<int32_t> start;
+  std::vector<int32_t> start, offset, window;
   std::vector<float> multiplier;
   std::vector<int64_t> runs;
   Slab slab{};
@@ -128,7 +133,8 @@ TEST_CASE("every body multiplies, to codes, to reals and to sums") {
     for (const int32_t missing : {0, 5}) {
       for (const int64_t run_bytes : {4, 12, 64}) {
         for (const Fill fill : {Fill::kRandom, Fill::kLargest, Fill::kSmallest}) {
-          const SlabCase c(vectors, vectors * kLanes - missing, 3, run_bytes, fill);
+          const SlabCase c(vectors, vectors * kLanes - missing, 3, run_bytes, fill,
+                           run_bytes == 12);
           INFO(vectors << " vectors, " << missing << " missing, runs of " << run_bytes);
           check(c, &Slab::sums, [&](int64_t p, int32_t i) { return c.sum(p, i); });
           check(c, &Slab::codes, [&](int64_t p, int32_t i) {
