@@ -2,6 +2,7 @@
 
 #include "autograd/engine.h"
 #include "autograd/variable_impl.h"
+#include "kernels/quantize.h"
 
 namespace halftone {
 
@@ -23,9 +24,20 @@ Variable::Impl& Variable::impl() const {
   return *impl_;
 }
 
+namespace {
+
+Tensor reals_of(const Codes& codes) {
+  if (codes.values.on_host()) return dequantize(codes);
+  Tensor y = Tensor::empty(codes.values.context(), codes.values.shape());
+  kernels::codes_to_reals(codes, y);
+  return y;
+}
+
+}  // namespace
+
 const Tensor& Variable::value() const {
   const Impl& self = impl();
-  if (!self.value.defined()) self.value = dequantize(*self.codes);
+  if (!self.value.defined()) self.value = reals_of(*self.codes);
   return self.value;
 }
 

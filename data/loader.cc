@@ -6,6 +6,7 @@
 #include <numeric>
 #include <thread>
 
+#include "data/device_set.h"
 #include "data/loader_slot.h"
 
 namespace halftone {
@@ -58,6 +59,10 @@ struct Loader::Impl {
       : context(c), dataset(std::move(set)), options(o), filler(*dataset, options) {
     order.resize(static_cast<size_t>(dataset->size()));
     fill_order(order, options, 0);
+    if (!context.on_cpu() && DeviceSet::takes(*dataset, options)) {
+      device = std::make_unique<DeviceSet>(context, *dataset, options);
+      return;
+    }
     for (int i = 0; i <= options.prefetch; ++i) add_slot();
     for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
   }
@@ -71,7 +76,7 @@ struct Loader::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
-  void add_slot() { slots.push_back(std::make_unique<Slot>(context, *dataset, options)); }
+  void add_slot() { slots.push_back(std::make_unique<Slot>(context.host(), *dataset, options)); }
 
   int64_t used_samples() const {
     return options.drop_last ? dataset->size() / options.batch_size * options.batch_size
@@ -92,20 +97,25 @@ struct Loader::Impl {
     return nullptr;
   }
 
+  // Of the batch at the ticket, which moves on.
+  void fill_samples(std::vector<int64_t>& samples) {
+    const int64_t begin = ticket.batch * options.batch_size;
+    const int64_t end = std::min(begin + options.batch_size, used_samples());
+    samples.assign(order.begin() + begin, order.begin() + end);
+    advance(ticket);
+    if (ticket.batch == 0) fill_order(order, options, ticket.epoch);
+  }
+
   // Null when enough is under way. The slot leaves with the next ticket.
   Slot* take_ticket() {
     if (count(SlotState::kWorking) + count(SlotState::kReady) >= options.prefetch) return nullptr;
     Slot* slot = find(SlotState::kFree);
     if (!slot) return nullptr;
-    const int64_t begin = ticket.batch * options.batch_size;
-    const int64_t end = std::min(begin + options.batch_size, used_samples());
-    slot->samples.assign(order.begin() + begin, order.begin() + end);
     slot->epoch = ticket.epoch;
     slot->index = ticket.batch;
     slot->last_of_epoch = ticket.batch + 1 == batches();
     slot->state = SlotState::kWorking;
-    advance(ticket);
-    if (ticket.batch == 0) fill_order(order, options, ticket.epoch);
+    fill_samples(slot->samples);
     return slot;
   }
 
@@ -150,8 +160,19 @@ struct Loader::Impl {
     return wanted;
   }
 
+  Batch next_of_device() {
+    std::vector<int64_t> samples;
+    fill_samples(samples);
+    Batch batch = device->batch(samples, position.epoch);
+    batch.epoch = position.epoch, batch.index = position.batch;
+    batch.last_of_epoch = position.batch + 1 == batches();
+    advance(position);
+    return batch;
+  }
+
   Batch next() {
     std::unique_lock<std::mutex> lock(mutex);
+    if (device != nullptr) return next_of_device();
     recycle();
     paused = false;
     if (threads.empty()) {
@@ -170,7 +191,14 @@ struct Loader::Impl {
     slot->state = SlotState::kLent;
     advance(position);
     wake_workers.notify_one();
-    return slot->batch();
+    return on_device(slot->batch());
+  }
+
+  // A copy there; on the CPU, the batch itself.
+  Batch on_device(Batch batch) const {
+    batch.images = batch.images.to(context);
+    batch.labels = batch.labels.to(context);
+    return batch;
   }
 
   // Waits for what is under way, forgets what is ready, and starts again at `state`.
@@ -189,6 +217,7 @@ struct Loader::Impl {
   const std::shared_ptr<const Dataset> dataset;
   const LoaderOptions options;
   const SlotFiller filler;
+  std::unique_ptr<DeviceSet> device;  // where it makes the batches: no slots, no threads
 
   mutable std::mutex mutex;  // guards all below
   std::condition_variable wake_workers, wake_consumer;
@@ -198,14 +227,6 @@ struct Loader::Impl {
   bool stopping = false, paused = false;
   std::vector<std::thread> threads;
 };
-
-Batch on_device(const Batch& batch, const Context& context) {
-  if (context.on_cpu()) return batch;
-  Batch moved = batch;
-  moved.images = batch.images.to(context);
-  moved.labels = batch.labels.to(context);
-  return moved;
-}
 
 Loader::Loader(const Context& context, std::shared_ptr<const Dataset> dataset,
                const LoaderOptions& options) {

@@ -19,8 +19,8 @@ struct LoaderOptions {
   Augmentation augmentation;
 };
 
-// NHWC, as LoaderOptions::dtype says. The memory is the batch's for as long as any of its tensors
-// (or a view of one) lives; the loader reuses it afterwards.
+// NHWC, as LoaderOptions::dtype says, on the loader's device. On the CPU the memory is the batch's
+// for as long as any of its tensors (or a view of one) lives; the loader reuses it afterwards.
 struct Batch {
   Tensor images;
   Tensor labels;      // int64 (N)
@@ -28,9 +28,6 @@ struct Batch {
   int64_t index = 0;  // within the epoch, counted from 0
   bool last_of_epoch = false;
 };
-
-// Its images and labels on the context's device; the batch itself on the CPU's contexts.
-Batch on_device(const Batch& batch, const Context& context);
 
 // Position of the next batch. With the same set and options it is all a checkpoint has to hold.
 struct LoaderState {
@@ -40,7 +37,8 @@ struct LoaderState {
 
 // An endless row of epochs. The batches are a pure function of (set, options less workers and
 // prefetch, position). Allocates nothing once the consumer's habits are known: buffers come from a
-// ring that grows only when the consumer keeps batches. One consumer thread.
+// ring that grows only when the consumer keeps batches. One consumer thread. For a device, the set
+// lies there and the device makes the batches where it can (data/device_set.h); others are copied.
 class Loader {
  public:
   Loader(const Context& context, std::shared_ptr<const Dataset> dataset,

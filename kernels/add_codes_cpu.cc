@@ -3,6 +3,7 @@
 
 #include "kernels/add_codes.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 #include "kernels/reduce.h"
 
@@ -23,6 +24,7 @@ SumRange add_codes(const Tensor& a, const Tensor& b, const CodeSum& sum, Tensor&
   check_operands(a, b);
   check_dtype("add_codes", "output", y, DType::kUInt8);
   check_shape("add_codes", "output", y, a.shape());
+  HALFTONE_ON_DEVICE(add_codes, a, a, b, sum, y);
   const uint8_t *pa = a.data<uint8_t>(), *pb = b.data<uint8_t>();
   uint8_t* py = y.data<uint8_t>();
   const int32_t zeros = sum.a_zero + sum.b_zero, low = sum.low, high = sum.high, z = sum.y_zero;
@@ -48,6 +50,7 @@ void add_codes_backward(const Tensor& dy, const Tensor& a, const Tensor& b, cons
   check_dtype("add_codes", "gradient", dy, DType::kFloat32);
   check_shape("add_codes", "gradient", dy, a.shape());
   check_shape("add_codes", "result", dt, a.shape());
+  HALFTONE_ON_DEVICE(add_codes_backward, a, dy, a, b, sum, dt);
   const uint8_t *pa = a.data<uint8_t>(), *pb = b.data<uint8_t>();
   const float* from = dy.data<float>();
   float* to = dt.data<float>();
@@ -65,6 +68,7 @@ double add_codes_weighted_sum(const Tensor& dy, const Tensor& a, const Tensor& b
   check_operands(a, b);
   check_dtype("add_codes", "gradient", dy, DType::kFloat32);
   check_shape("add_codes", "gradient", dy, a.shape());
+  HALFTONE_ON_DEVICE(add_codes_weighted_sum, a, dy, a, b, shares);
   const uint8_t *pa = a.data<uint8_t>(), *pb = b.data<uint8_t>();
   const float *from = dy.data<float>(), *share = shares.data();
   return reduce_chunks(a.context(), a.numel(), kGrain, [=](int64_t begin, int64_t end) {

@@ -186,7 +186,8 @@ class ConvCall {
            const Tensor& on, ConvAlgorithm algorithm = ConvAlgorithm::kAuto)
       : context_(on.context()),
         cache_(KernelCache::get<ConvCache>(context_)),
-        plan(cache_.plan(conv_geometry(op, x, w, options), context_.math(), algorithm)),
+        plan(
+            cache_.plan(conv_geometry(op, x, w, options), math_of(context_, algorithm), algorithm)),
         stream_(stream_of(on)) {
     HALFTONE_CUDNN(cudnnSetStream(cache_.handle.value, stream_.get()));
   }
@@ -207,7 +208,12 @@ class ConvCall {
   }
 
  private:
-  bool half() const { return context_.math() == DeviceMath::kBFloat16; }
+  // Direct sums are exact for whole numbers of 8 bits, which bfloat16's results would not be.
+  static DeviceMath math_of(const Context& context, ConvAlgorithm algorithm) {
+    const bool rounds = context.math() == DeviceMath::kBFloat16;
+    return rounds && algorithm == ConvAlgorithm::kDirect ? DeviceMath::kTf32 : context.math();
+  }
+  bool half() const { return plan.type == CUDNN_DATA_BFLOAT16; }
   const Context context_;
   ConvCache& cache_;
 

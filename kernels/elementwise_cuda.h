@@ -74,11 +74,12 @@ struct SubsampleArgs {
   int64_t n = 0, h = 0, w = 0, c = 0, oh = 0, ow = 0, wide = 0;
   int64_t stride = 1, pad_before = 0;
   float fill = 0.0f;  // forward
-  const float* x = nullptr;
-  float* y = nullptr;
+  const void* x = nullptr;
+  void* y = nullptr;
+  DType dtype = DType::kFloat32;  // forward: or uint8
 };
 void subsample_pad(Stream& stream, const SubsampleArgs& args);
-// Here x is dy, of y's shape, and y is dx.
+// Here x is dy, of y's shape, and y is dx; float32.
 struct SubsampleBackwardArgs : SubsampleArgs {};
 void subsample_pad_backward(Stream& stream, const SubsampleBackwardArgs& args);
 

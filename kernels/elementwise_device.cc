@@ -73,7 +73,10 @@ Args subsample_args(const Tensor& small, const Tensor& large, int stride, int pa
 void subsample_body(const Tensor& x, int stride, int pad_before, Tensor& y, int fill) {
   const DevicePointers p(x);
   auto args = subsample_args<cuda::SubsampleArgs>(x, y, stride, pad_before);
-  args.fill = static_cast<float>(fill), args.x = p.in(x), args.y = p.out(y);
+  args.fill = static_cast<float>(fill), args.dtype = x.dtype();
+  const bool codes = x.dtype() == DType::kUInt8;
+  args.x = codes ? static_cast<const void*>(p.in<uint8_t>(x)) : p.in(x);
+  args.y = codes ? static_cast<void*>(p.out<uint8_t>(y)) : p.out(y);
   cuda::subsample_pad(stream_of(x), args);
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/channel_tiles.h"
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/epilogue_bodies.h"
 
 namespace halftone::kernels {
@@ -81,13 +82,15 @@ AccumulatorStatistics merge(const ChannelTiles& tiles, const Partials& p) {
   return out;
 }
 
+void check_not_empty(const Tensor& acc) {
+  if (acc.numel() > 0) return;
+  throw HALFTONE_ERROR("accumulator_statistics")
+      .expected("at least one sample")
+      .found("an empty batch");
+}
+
 AccumulatorStatistics statistics_of(const Tensor& acc, int32_t* values, bool floats,
                                     int64_t bound) {
-  if (acc.numel() == 0) {
-    throw HALFTONE_ERROR("accumulator_statistics")
-        .expected("at least one sample")
-        .found("an empty batch");
-  }
   // Rows whose squares fit 63 bits together.
   const int64_t square = std::max<int64_t>(1, bound) * std::max<int64_t>(1, bound);
   const ChannelTiles tiles(acc.numel(), acc.dim(-1), INT64_MAX / square);
@@ -110,17 +113,21 @@ double AccumulatorStatistics::variance(int64_t c) const {
 }
 
 AccumulatorStatistics accumulator_statistics(const Tensor& acc, int64_t bound) {
+  check_not_empty(acc);
+  HALFTONE_ON_DEVICE(accumulator_statistics, acc, acc, bound);
   // Only read: they are integers already.
   return statistics_of(acc, const_cast<int32_t*>(acc.data<int32_t>()), false, bound);
 }
 
 AccumulatorStatistics to_accumulators(Tensor& acc, int64_t bound) {
+  check_not_empty(acc);
   return statistics_of(acc, acc.data<int32_t>(), true, bound);
 }
 
 void epilogue_to_codes(const Tensor& acc, const Channels& channels, const CodeRange& range,
                        Tensor& codes) {
   check_shape("epilogue_to_codes", "codes", codes, acc.shape());
+  HALFTONE_ON_DEVICE(epilogue_to_codes, acc, acc, channels, range, codes);
   EpilogueOutput out{range.low, range.high, range.zero_point, codes.data<uint8_t>(), nullptr};
   for_blocks(tiles_of(acc), acc, channels,
              [&](int64_t, const EpilogueBlock& b) { bodies().to_codes(b, out); });
@@ -129,6 +136,7 @@ void epilogue_to_codes(const Tensor& acc, const Channels& channels, const CodeRa
 void epilogue_to_float(const Tensor& acc, const Channels& channels, float low, float high,
                        Tensor& y) {
   check_shape("epilogue_to_float", "result", y, acc.shape());
+  HALFTONE_ON_DEVICE(epilogue_to_float, acc, acc, channels, low, high, y);
   EpilogueOutput out{low, high, 0, nullptr, y.data<float>()};
   for_blocks(tiles_of(acc), acc, channels,
              [&](int64_t, const EpilogueBlock& b) { bodies().to_float(b, out); });
@@ -138,6 +146,7 @@ GradientSums epilogue_backward_sums(const Tensor& dy, const Tensor& acc, const C
                                     const Pass& pass, const std::vector<float>& centre,
                                     const LearnedOutput* learned) {
   check_shape("epilogue_backward", "gradient", dy, acc.shape());
+  HALFTONE_ON_DEVICE(epilogue_backward_sums, acc, dy, acc, channels, pass, centre, learned);
   const ChannelTiles tiles = tiles_of(acc);
   const std::vector<float> centres = tiles.repeat(centre);
   EpilogueSums shared{};
@@ -182,6 +191,7 @@ void epilogue_backward_apply(const Tensor& dy, const Tensor& acc, const Channels
                              Tensor& dacc) {
   check_shape("epilogue_backward", "gradient", dy, acc.shape());
   check_shape("epilogue_backward", "result", dacc, acc.shape());
+  HALFTONE_ON_DEVICE(epilogue_backward_apply, acc, dy, acc, channels, pass, coefficients, dacc);
   const ChannelTiles tiles = tiles_of(acc);
   const std::vector<float> a = tiles.repeat(coefficients.a), b = tiles.repeat(coefficients.b);
   const std::vector<float> d = tiles.repeat(coefficients.d),

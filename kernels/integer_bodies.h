@@ -18,6 +18,17 @@ struct IntegerBody {
                  AccumulatorStatistics* statistics);
 };
 
+// The largest bound of |acc| of a row of w; throws where it is not below kAccumulatorLimit.
+int64_t checked_bound(const Codes& x, const Tensor& w, const RowOffsets& offsets, const char* op);
+
+// factor * (products with w), w integer-valued float.
+struct ExactTerm {
+  Tensor w;
+  int32_t factor;
+};
+// Terms that add up to the products with the int8 codes w, with every partial sum below 2^24.
+std::vector<ExactTerm> exact_terms(const Tensor& w, int64_t bound, const QuantParams& x);
+
 // On integer-valued floats: any shape, any machine.
 const IntegerBody& float_integer_body();
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/integer_bodies.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
@@ -19,15 +20,9 @@ int64_t largest_operand(const QuantParams& x) {
   return std::max(std::abs(x.qmin - x.zero_point), std::abs(x.qmax - x.zero_point));
 }
 
-// factor * (conv with w), w integer-valued float.
-struct Term {
-  Tensor w;
-  int32_t factor;
-};
-
 // Cuts the positions of the rows into runs that keep every row's worst sum below 2^24; the rest is
 // zero.
-void append_runs(const Tensor& w, int64_t max_x, int32_t factor, std::vector<Term>& terms) {
+void append_runs(const Tensor& w, int64_t max_x, int32_t factor, std::vector<ExactTerm>& terms) {
   const int64_t rows = w.dim(0), length = w.numel() / rows;
   const float* in = w.data<float>();
   std::vector<int64_t> sums(rows);
@@ -49,28 +44,6 @@ void append_runs(const Tensor& w, int64_t max_x, int32_t factor, std::vector<Ter
     }
   }
   terms.push_back({run, factor});
-}
-
-// One term where it fits. Else w = 16 high + low with |high|, |low| <= 8: sixteen times shorter
-// sums, two terms; past 8,224 positions possibly more.
-std::vector<Term> exact_terms(const Tensor& w, int64_t bound, int64_t max_x) {
-  std::vector<Term> terms;
-  Tensor all = Tensor::empty(w.context(), w.shape());
-  weights_to_integers(w, all);
-  if (bound < kExact) {
-    terms.push_back({all, 1});
-    return terms;
-  }
-  Tensor high = Tensor::empty(w.context(), w.shape()), low = Tensor::empty(w.context(), w.shape());
-  for (int64_t i = 0; i < w.numel(); ++i) {
-    const int32_t code = w.data<int8_t>()[i];
-    const int32_t top = (code + 8) >> 4;  // floor((code + 8) / 16)
-    high.data<float>()[i] = static_cast<float>(top);
-    low.data<float>()[i] = static_cast<float>(code - 16 * top);
-  }
-  append_runs(high, max_x, 16, terms);
-  append_runs(low, max_x, 1, terms);
-  return terms;
 }
 
 // Lets the compiler know that both look at the same bytes.
@@ -101,28 +74,11 @@ void add_term(const Tensor& y, int32_t factor, Tensor& acc) {
   });
 }
 
-int64_t checked_bound(const Codes& x, const Tensor& w, const RowOffsets& offsets, const char* op) {
-  if (!offsets.empty() && static_cast<int64_t>(offsets.size()) != w.dim(0)) {
-    throw HALFTONE_ERROR(op)
-        .expected(std::to_string(w.dim(0)) + " offsets, one for each row of the weight")
-        .found(std::to_string(offsets.size()));
-  }
-  std::vector<int64_t> bounds = accumulator_bounds(x.params, w, offsets);
-  for (size_t c = 0; c < bounds.size(); ++c) {
-    if (bounds[c] < kAccumulatorLimit) continue;
-    throw HALFTONE_ERROR(op)
-        .expected("accumulators below 2^30")
-        .found("up to " + std::to_string(bounds[c]) + " in output channel " + std::to_string(c))
-        .fix("use fewer weight bits or fewer inputs per output");
-  }
-  return bounds.empty() ? 0 : *std::max_element(bounds.begin(), bounds.end());
-}
-
 // multiply(w, y): y = x * w in float. No sum on the way leaves int32: a position adds its 16 high
 // and then its low part, |16 high| <= 2 |w|, so that twice the bound, below 2^31, holds at every
 // point.
 template <class Multiply>
-void accumulate_terms(const std::vector<Term>& terms, int64_t bound, Tensor& acc,
+void accumulate_terms(const std::vector<ExactTerm>& terms, int64_t bound, Tensor& acc,
                       AccumulatorStatistics* statistics, Multiply multiply) {
   Tensor first = Tensor::view_of(acc.context(), acc.shape(), DType::kFloat32, acc.raw(), nullptr);
   multiply(terms[0].w, first);
@@ -150,14 +106,14 @@ void float_conv2d(const ConvGeometry& g, const Codes& x, const Tensor& w, int64_
                   Tensor& acc, AccumulatorStatistics* statistics) {
   const Tensor integers = integers_of(x);
   accumulate_terms(
-      exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
+      exact_terms(w, bound, x.params), bound, acc, statistics,
       [&](const Tensor& term, Tensor& y) { conv2d(integers, term, nullptr, g.options, y); });
 }
 
 void float_linear(const Codes& x, const Tensor& w, int64_t bound, Tensor& acc,
                   AccumulatorStatistics* statistics) {
   const Tensor integers = integers_of(x);
-  accumulate_terms(exact_terms(w, bound, largest_operand(x.params)), bound, acc, statistics,
+  accumulate_terms(exact_terms(w, bound, x.params), bound, acc, statistics,
                    [&](const Tensor& term, Tensor& y) { linear(integers, term, nullptr, y); });
 }
 
@@ -206,6 +162,46 @@ const IntegerBody& chosen(const ConvGeometry& g, const QuantParams& x) {
 
 }  // namespace
 
+// One term where it fits. Else w = 16 high + low with |high|, |low| <= 8: sixteen times shorter
+// sums, two terms; past 8,224 positions possibly more.
+std::vector<ExactTerm> exact_terms(const Tensor& w, int64_t bound, const QuantParams& x) {
+  const int64_t max_x = largest_operand(x);
+  std::vector<ExactTerm> terms;
+  Tensor all = Tensor::empty(w.context(), w.shape());
+  weights_to_integers(w, all);
+  if (bound < kExact) {
+    terms.push_back({all, 1});
+    return terms;
+  }
+  Tensor high = Tensor::empty(w.context(), w.shape()), low = Tensor::empty(w.context(), w.shape());
+  for (int64_t i = 0; i < w.numel(); ++i) {
+    const int32_t code = w.data<int8_t>()[i];
+    const int32_t top = (code + 8) >> 4;  // floor((code + 8) / 16)
+    high.data<float>()[i] = static_cast<float>(top);
+    low.data<float>()[i] = static_cast<float>(code - 16 * top);
+  }
+  append_runs(high, max_x, 16, terms);
+  append_runs(low, max_x, 1, terms);
+  return terms;
+}
+
+int64_t checked_bound(const Codes& x, const Tensor& w, const RowOffsets& offsets, const char* op) {
+  if (!offsets.empty() && static_cast<int64_t>(offsets.size()) != w.dim(0)) {
+    throw HALFTONE_ERROR(op)
+        .expected(std::to_string(w.dim(0)) + " offsets, one for each row of the weight")
+        .found(std::to_string(offsets.size()));
+  }
+  std::vector<int64_t> bounds = accumulator_bounds(x.params, w, offsets);
+  for (size_t c = 0; c < bounds.size(); ++c) {
+    if (bounds[c] < kAccumulatorLimit) continue;
+    throw HALFTONE_ERROR(op)
+        .expected("accumulators below 2^30")
+        .found("up to " + std::to_string(bounds[c]) + " in output channel " + std::to_string(c))
+        .fix("use fewer weight bits or fewer inputs per output");
+  }
+  return bounds.empty() ? 0 : *std::max_element(bounds.begin(), bounds.end());
+}
+
 const IntegerBody& float_integer_body() {
   static constexpr IntegerBody body{[](const ConvGeometry&) { return true; }, float_conv2d,
                                     float_linear};
@@ -234,6 +230,7 @@ int64_t integer_conv2d(const Codes& x, const Tensor& w, const Conv2dOptions& opt
   const char* op = "integer_conv2d";
   const ConvGeometry g = conv_geometry(op, x.values.shape(), w.shape(), options);
   check_conv_shape(op, "an output of", acc, {g.n, g.oh, g.ow, g.o});
+  HALFTONE_ON_DEVICE(integer_conv2d, acc, x, w, options, acc, statistics, offsets);
   const int64_t bound = checked_bound(x, w, offsets, op);
   if (has_offsets(offsets)) {
     integer_conv2d(x, w, options, acc);
@@ -258,6 +255,7 @@ int64_t integer_linear(const Codes& x, const Tensor& w, Tensor& acc,
   check_rank(op, "w", w, 2);
   check_shape(op, "x", x.values, {x.values.dim(0), w.dim(1)});
   check_shape(op, "acc", acc, {x.values.dim(0), w.dim(0)});
+  HALFTONE_ON_DEVICE(integer_linear, acc, x, w, acc, statistics, offsets);
   const int64_t bound = checked_bound(x, w, offsets, op);
   if (has_offsets(offsets)) {
     integer_linear(x, w, acc);

@@ -2,6 +2,7 @@
 #include "kernels/activation_cuda.h"
 #include "kernels/batch_norm.h"
 #include "kernels/batch_norm_cuda.h"
+#include "kernels/codes_cuda.h"
 #include "kernels/device_call.h"
 #include "kernels/elementwise_cuda.h"
 #include "kernels/pool_cuda.h"
@@ -86,16 +87,24 @@ cuda::PoolGeometry geometry(const Tensor& x, const Tensor& y, const Pool2dOption
   return {x.dim(0), x.dim(1), x.dim(2), x.dim(3), y.dim(1), y.dim(2), options};
 }
 
-void max_pool_body(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
+void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t* taps) {
   const DevicePointers p(x);
-  cuda::max_pool2d(stream_of(x), {geometry(x, y, options), p.in(x), p.out(y), nullptr});
+  const cuda::PoolGeometry g = geometry(x, y, options);
+  if (x.dtype() == DType::kUInt8) {
+    cuda::max_pool_whole(stream_of(x),
+                         {g, x.dtype(), nullptr, p.in<uint8_t>(x), p.out<uint8_t>(y), taps});
+  } else {
+    cuda::max_pool2d(stream_of(x), {g, p.in(x), p.out(y), taps});
+  }
+}
+
+void max_pool_body(const Tensor& x, const Pool2dOptions& options, Tensor& y) {
+  max_pool(x, options, y, nullptr);
 }
 
 void max_pool_with_taps_body(const Tensor& x, const Pool2dOptions& options, Tensor& y,
                              Tensor& taps) {
-  const DevicePointers p(x);
-  cuda::max_pool2d(stream_of(x),
-                   {geometry(x, y, options), p.in(x), p.out(y), p.out<uint8_t>(taps)});
+  max_pool(x, options, y, DevicePointers(x).out<uint8_t>(taps));
 }
 
 void max_pool_backward_body(const Tensor& dy, const Tensor& y, const Tensor& taps,

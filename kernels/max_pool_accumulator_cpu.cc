@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "kernels/check.h"
+#include "kernels/device.h"
 #include "kernels/parallel.h"
 #include "kernels/pool.h"
 #include "kernels/pool_windows.h"
@@ -64,6 +65,7 @@ void max_pool2d_accumulators(const Tensor& acc, const std::vector<char>& falling
         .found(std::to_string(falling.size()));
   }
   if (taps != nullptr) check_taps(op, options, y, *taps);
+  HALFTONE_ON_DEVICE(max_pool2d_accumulators, acc, acc, falling, options, y, taps);
   const StridedAxis hs = height_axis(acc.shape(), y.shape(), options);
   const StridedAxis ws = width_axis(acc.shape(), y.shape(), options);
   std::vector<int32_t> flip(acc.dim(3));

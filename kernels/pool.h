@@ -29,6 +29,10 @@ void max_pool2d_with_taps(const Tensor& x, const Pool2dOptions& options, Tensor&
 // null.
 void max_pool2d_accumulators(const Tensor& acc, const std::vector<char>& falling,
                              const Pool2dOptions& options, Tensor& y, Tensor* taps);
+// sums (int32) = the sums of code - zero_point over windows of uint8 codes; what lies outside is
+// zero.
+void sum_code_windows(const Tensor& codes, int32_t zero_point, const Pool2dOptions& options,
+                      Tensor& sums);
 // y, the forward's result, is read only where the options have an activation.
 void max_pool2d_backward(const Tensor& dy, const Tensor& y, const Tensor& taps,
                          const Pool2dOptions& options, Tensor& dx);

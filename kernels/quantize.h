@@ -35,6 +35,10 @@ void fake_quantize_backward(const Tensor& dy, const Tensor& x, const Grids& grid
 // uint8 codes of the grid (one per tensor); qmin >= 0.
 void quantize_to_codes(const Tensor& x, const quant_math::Grid& grid, quant_math::Rounding rounding,
                        Tensor& codes);
+// y = fl(scale (code - zero_point)); uint8 or int8 codes.
+void codes_to_reals(const Codes& codes, Tensor& y);
+// y = codes where the mask is not 0, else `zero`; uint8, float32 mask.
+void drop_codes(const Tensor& codes, const Tensor& mask, uint8_t zero, Tensor& y);
 // y = code - zero_point, as float: exact operands for a float convolution.
 void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y);
 

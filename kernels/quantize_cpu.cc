@@ -149,6 +149,24 @@ void quantize_to_codes(const Tensor& x, const Grid& grid, Rounding rounding, Ten
   });
 }
 
+void codes_to_reals(const Codes& codes, Tensor& y) {
+  check_shape("codes_to_reals", "result", y, codes.values.shape());
+  HALFTONE_ON_DEVICE(codes_to_reals, codes.values, codes, y);
+  y.copy_from(dequantize(codes));
+}
+
+void drop_codes(const Tensor& codes, const Tensor& mask, uint8_t zero, Tensor& y) {
+  check_shape("drop_codes", "mask", mask, codes.shape());
+  check_shape("drop_codes", "result", y, codes.shape());
+  HALFTONE_ON_DEVICE(drop_codes, codes, codes, mask, zero, y);
+  const uint8_t* in = codes.data<uint8_t>();
+  const float* keep = mask.data<float>();
+  uint8_t* out = y.data<uint8_t>();
+  parallel_for(codes.context(), codes.numel(), kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = keep[i] != 0.0f ? in[i] : zero;
+  });
+}
+
 void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
   check_shape("codes_to_integers", "result", y, codes.shape());
   HALFTONE_ON_DEVICE(codes_to_integers, codes, codes, zero_point, y);
@@ -161,12 +179,12 @@ void codes_to_integers(const Tensor& codes, int32_t zero_point, Tensor& y) {
 
 void quantize_weights(const Tensor& w, const WeightCodes& options, Tensor& codes) {
   const char* op = "quantize_weights";
-  HALFTONE_ON_DEVICE(quantize_weights, w, w, options, codes);
   const int64_t rows = w.dim(0), length = rows > 0 ? w.numel() / rows : 0;
   check_shape(op, "codes", codes, w.shape());
   if (options.grids.size() != 1) check_rows(op, "grids", options.grids.size(), rows);
   if (!options.negated.empty()) check_rows(op, "signs", options.negated.size(), rows);
   if (!options.offsets.empty()) check_rows(op, "offsets", options.offsets.size(), rows);
+  HALFTONE_ON_DEVICE(quantize_weights, w, w, options, codes);
   const float* in = w.data<float>();
   int8_t* out = codes.data<int8_t>();
   const bool per_row = options.grids.size() > 1;
@@ -193,11 +211,11 @@ void weights_to_integers(const Tensor& codes, Tensor& y) {
 
 void weights_to_reals(const Tensor& codes, const std::vector<float>& scales,
                       const std::vector<int32_t>& offsets, Tensor& y) {
-  HALFTONE_ON_DEVICE(weights_to_reals, codes, codes, scales, offsets, y);
   const int64_t rows = codes.dim(0), length = rows > 0 ? codes.numel() / rows : 0;
   check_shape("weights_to_reals", "result", y, codes.shape());
   check_rows("weights_to_reals", "scales", scales.size(), rows);
   if (!offsets.empty()) check_rows("weights_to_reals", "offsets", offsets.size(), rows);
+  HALFTONE_ON_DEVICE(weights_to_reals, codes, codes, scales, offsets, y);
   const int8_t* in = codes.data<int8_t>();
   float* out = y.data<float>();
   parallel_for(codes.context(), rows, row_grain(length), [&](int64_t first, int64_t last) {

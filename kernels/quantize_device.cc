@@ -86,6 +86,14 @@ void fake_quantize_backward_body(const Tensor& dy, const Tensor& x, const Grids&
                                               grids.rounding, p.in(dy), p.in(x), p.out(dx)});
 }
 
+// NNI's NaiveQuantizer: of weights, once.
+void truncate_body(const Tensor& x, const Grids& grids, Tensor& y) {
+  const Tensor home = x.to(x.context().host());
+  Tensor values = Tensor::empty(home.context(), y.shape());
+  fake_quantize_truncate(home, grids, values);
+  y.copy_from(values);
+}
+
 // LSQ's sums for LSQ (zero point 0) and, with `dbeta`, LSQ+.
 void lsq(const Tensor& dy, const Tensor& x, const Grids& grids, quant_math::LsqEdge edge,
          Tensor* dx, std::vector<double>& ds, std::vector<double>* dbeta) {
@@ -225,6 +233,7 @@ std::vector<Moments> moments_body(const Tensor& x, int axis) {
   device_body<& observe_ranges> = observe_body;
   device_body<& fake_quantize> = fake_quantize_body;
   device_body<& fake_quantize_backward> = fake_quantize_backward_body;
+  device_body<& fake_quantize_truncate> = truncate_body;
   device_body<& lsq_backward> = lsq_body;
   device_body<& lsq_plus_backward> = lsq_plus_body;
   device_body<& binarize> = sign_body;

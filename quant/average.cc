@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/parallel.h"
 #include "kernels/pool.h"
 
 namespace halftone {
@@ -42,36 +41,10 @@ bool fits(const std::shared_ptr<FakeQuantize>& q) {
   return q != nullptr && q->emits_codes() && q->fits_epilogue() && !q->is_sign();
 }
 
-// sum (q - z) over the windows of one row of the result; what lies outside is zero.
-void sum_row(const uint8_t* image, const Shape& s, const Pool2dOptions& o, int32_t zero,
-             int64_t row, int64_t columns, int32_t* to) {
-  const int64_t height = s[1], width = s[2], channels = s[3];
-  const int64_t top = row * o.stride_h - o.pad_h;
-  std::fill_n(to, columns * channels, 0);
-  for (int64_t x = 0; x < columns; ++x, to += channels) {
-    const int64_t left = x * o.stride_w - o.pad_w;
-    for (int64_t i = std::max<int64_t>(top, 0); i < std::min(top + o.kernel_h, height); ++i) {
-      for (int64_t j = std::max<int64_t>(left, 0); j < std::min(left + o.kernel_w, width); ++j) {
-        const uint8_t* pixel = image + (i * width + j) * channels;
-        for (int64_t c = 0; c < channels; ++c) to[c] += pixel[c] - zero;
-      }
-    }
-  }
-}
-
 // int32, of the result's shape.
 Tensor sums_of(const Codes& x, const Pool2dOptions& o) {
-  const Shape& s = x.values.shape();
-  const Shape shape = pool2d_shape(s, o);
-  Tensor sums = Tensor::empty(x.values.context(), shape, DType::kInt32);
-  const uint8_t* from = x.values.data<uint8_t>();
-  int32_t* to = sums.data<int32_t>();
-  const int64_t rows = shape[1], size = s[1] * s[2] * s[3], line = shape[2] * shape[3];
-  parallel_for(x.values.context(), s[0] * rows, 1,
-               [=, &s, &o, z = x.params.zero_point](int64_t begin, int64_t end) {
-                 for (int64_t r = begin; r < end; ++r)
-                   sum_row(from + r / rows * size, s, o, z, r % rows, shape[2], to + r * line);
-               });
+  Tensor sums = Tensor::empty(x.values.context(), pool2d_shape(x.values.shape(), o), DType::kInt32);
+  kernels::sum_code_windows(x.values, x.params.zero_point, o, sums);
   return sums;
 }
 

@@ -45,7 +45,8 @@ kernels::Grids BiasQuantize::grids(int) const {
   return out;
 }
 
-Tensor BiasQuantize::codes(const Tensor& x) const {
+Tensor BiasQuantize::codes(const Tensor& raw) const {
+  const Tensor x = raw.to(raw.context().host());
   const kernels::Grids g = grids(1);
   Tensor out = Tensor::empty(x.context(), x.shape(), DType::kInt32);
   for (int64_t c = 0; c < x.numel(); ++c) {
@@ -58,9 +59,11 @@ Tensor BiasQuantize::codes(const Tensor& x) const {
 void BiasQuantize::write_values(const Tensor& x, Tensor& y) const {
   const kernels::Grids g = grids(1);
   const Tensor q = codes(x);
+  Tensor values = Tensor::empty(q.context(), q.shape());
   for (int64_t c = 0; c < x.numel(); ++c)
-    y.data<float>()[c] =
+    values.data<float>()[c] =
         quant_math::dequantize(q.data<int32_t>()[c], g.list[g.list.size() > 1 ? c : 0]);
+  y.copy_from(values);
 }
 
 std::vector<kernels::Range> BiasQuantize::ranges() const {

@@ -28,6 +28,9 @@ class BnnQuantizer : public Quantizer {
   bool approximates_float() const override { return false; }
 
  protected:
+  // Signs are exact as floats, and constants of an epilogue would have to come from the host, layer
+  // by layer.
+  bool integer_on_device() const override { return false; }
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                    const FakeQuantizeArgs& args) const override;
   // Warns of signs that the graph knows to be +1.

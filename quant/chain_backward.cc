@@ -4,6 +4,7 @@
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
 #include "quant/chain_step.h"
+#include "quant/host_values.h"
 
 // y = clamp(u), u = gamma (v - mean) / sigma + beta, v = s_x s_w sum (q_x - z_x) q_w + bias. With g
 // = dy where the clamp and the code range pass, xhat = (v - mean) / sigma and M values per channel:
@@ -60,10 +61,6 @@ Coefficients coefficients(const ChainStep& s, const Normalised& n,
   return k;
 }
 
-void write(const std::vector<double>& values, Tensor& out) {
-  for (size_t c = 0; c < values.size(); ++c) out.data<float>()[c] = static_cast<float>(values[c]);
-}
-
 // The weights that the forward used, as reals.
 Tensor dequantized_weights(const ChainStep& s) {
   std::vector<float> scales;
@@ -116,9 +113,9 @@ std::optional<kernels::LearnedOutput> learned_output(const ChainStep& s) {
 void write_learned(const ChainStep& s, const kernels::GradientSums& sums, GradSink& sink) {
   if (!s.learned.has_value()) return;
   const size_t at = kLearned + s.learned_of_weight;
-  if (sink.needs(at)) write({s.learned->factor * sums.scale}, sink.out(at));
+  if (sink.needs(at)) sink.out(at).fill(static_cast<float>(s.learned->factor * sums.scale));
   if (s.learned->has_offset && sink.needs(at + 1))
-    write({s.learned->factor * sums.offset}, sink.out(at + 1));
+    sink.out(at + 1).fill(static_cast<float>(s.learned->factor * sums.offset));
 }
 
 void run_backward(const Layer& layer, const DorefaGradient* gradient, const ChainStep& s,
@@ -129,9 +126,9 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
                                                     learned.has_value() ? &*learned : nullptr);
   write_learned(s, sums, sink);
   const Coefficients k = coefficients(s, n, sums);
-  if (sink.needs(kBias)) write(k.dbias, sink.out(kBias));
-  if (sink.needs(kGamma)) write(k.dgamma, sink.out(kGamma));
-  if (sink.needs(kBeta)) write(k.dbeta, sink.out(kBeta));
+  if (sink.needs(kBias)) assign(k.dbias, sink.out(kBias));
+  if (sink.needs(kGamma)) assign(k.dgamma, sink.out(kGamma));
+  if (sink.needs(kBeta)) assign(k.dbeta, sink.out(kBeta));
   const bool quantizes = s.gradient_noise.has_value();
   const bool needs_dv = quantizes && sink.needs(kBias);
   if (!needs_dv && !sink.needs(kX) && !needs_weight(s, sink)) return;
@@ -159,11 +156,11 @@ BackwardFn chain_backward(const Chain& chain, std::shared_ptr<const ChainStep> s
   // running mean - bias, as a real: where xhat is 0 in evaluation.
   std::vector<double> running_centre;
   if (chain.norm != nullptr && !step->batch_statistics) {
-    const Variable& bias = chain.bias();
+    const Tensor mean = at_home(*chain.norm->running_mean);
+    const Tensor bias = chain.bias().defined() ? at_home(chain.bias().value()) : Tensor();
     for (int64_t c = 0; c < step->out_channels(); ++c) {
-      running_centre.push_back(
-          static_cast<double>(chain.norm->running_mean->data<float>()[c]) -
-          (bias.defined() ? static_cast<double>(bias.value().data<float>()[c]) : 0.0));
+      running_centre.push_back(static_cast<double>(mean.data<float>()[c]) -
+                               (bias.defined() ? static_cast<double>(bias.data<float>()[c]) : 0.0));
     }
   }
   return [layer, gradient = chain.gradient, step = std::move(step), running_centre](

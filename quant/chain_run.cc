@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
-#include "kernels/parallel.h"
+#include "kernels/elementwise.h"
+#include "kernels/quantize.h"
 #include "quant/chain_step.h"
 #include "quant/fold.h"
 
@@ -78,8 +79,6 @@ Executor pass_on(const ChainPtr& chain) {
   };
 }
 
-constexpr int64_t kGrain = 16384;
-
 // Codes times the mask of a dropout over ones: its values are 0 and 1 / (1 - p).
 Variable drop_codes(const Variable& x, float p) {
   const Codes& in = *x.codes();
@@ -89,20 +88,8 @@ Variable drop_codes(const Variable& x, float p) {
                    mask);
   Codes out{Tensor::empty(context, in.values.shape(), DType::kUInt8), in.params};
   out.params.scale = in.params.scale * (1.0f / (1.0f - p));
-  const uint8_t *from = in.values.data<uint8_t>(),
-                zero = static_cast<uint8_t>(in.params.zero_point);
-  uint8_t* to = out.values.data<uint8_t>();
-  const float* kept = mask.data<float>();
-  parallel_for(context, mask.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = kept[i] != 0 ? from[i] : zero;
-  });
-  auto backward = [mask](const Tensor& dy, GradSink& sink) {
-    const float *g = dy.data<float>(), *m = mask.data<float>();
-    float* dx = sink.out(0).data<float>();
-    parallel_for(dy.context(), mask.numel(), kGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) dx[i] = g[i] * m[i];
-    });
-  };
+  kernels::drop_codes(in.values, mask, static_cast<uint8_t>(in.params.zero_point), out.values);
+  auto backward = [mask](const Tensor& dy, GradSink& sink) { kernels::mul(dy, mask, sink.out(0)); };
   return make_result({"dropout", {x}, std::move(backward)}, std::move(out));
 }
 

@@ -7,18 +7,34 @@
 #include "kernels/integer_conv.h"
 #include "kernels/pool.h"
 #include "quant/fold.h"
+#include "quant/host_values.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
 namespace {
 
-double value_at(const Variable& v, int64_t c, double otherwise) {
-  return v.defined() ? static_cast<double>(v.value().data<float>()[c]) : otherwise;
+double value_at(const Tensor& t, int64_t c, double otherwise) {
+  return t.defined() ? static_cast<double>(t.data<float>()[c]) : otherwise;
 }
 
-bool is_negative(const Chain& chain, int64_t c) {
-  return chain.norm != nullptr && value_at(chain.norm->weight, c, 1) < 0;
-}
+Tensor home_of(const Variable& v) { return v.defined() ? at_home(v.value()) : Tensor(); }
+
+// What the constants of a chain are made of; undefined where there is no such thing.
+struct LayerNumbers {
+  explicit LayerNumbers(const Chain& chain) : bias(home_of(chain.bias())) {
+    if (chain.norm == nullptr) return;
+    gamma = home_of(chain.norm->weight);
+    beta = home_of(chain.norm->bias);
+    read_statistics(chain);
+  }
+  void read_statistics(const Chain& chain) {
+    mean = at_home(*chain.norm->running_mean);
+    variance = at_home(*chain.norm->running_var);
+  }
+  bool is_negative(int64_t c) const { return value_at(gamma, c, 1) < 0; }
+
+  Tensor bias, gamma, beta, mean, variance;  // running statistics
+};
 
 // s_w of the stored codes: shifted left, so 2^shift times finer. Exact.
 float stored_scale(const ChainStep& step, int64_t c) {
@@ -53,7 +69,7 @@ void check_weights(const Chain& chain, const Tensor& weight) {
 
 // Weights, raw or folded, to codes. Rows whose gamma is negative change sign (folded ones have), so
 // that the epilogue rises in every channel.
-void quantize_step_weights(const Chain& chain, ChainStep& step) {
+void quantize_step_weights(const Chain& chain, const LayerNumbers& numbers, ChainStep& step) {
   step.weight = weight_to_quantize(chain);
   check_weights(chain, step.weight);
   if (chain.weight->watched()) chain.weight->show(step.weight);
@@ -66,7 +82,7 @@ void quantize_step_weights(const Chain& chain, ChainStep& step) {
   step.row_factor.resize(channels, 1.0);
   // A folded row has changed its sign already: a negative factor says so.
   for (int64_t c = 0; c < channels; ++c) {
-    const bool negated = is_negative(chain, c) && !chain.quantizes_folded();
+    const bool negated = numbers.is_negative(c) && !chain.quantizes_folded();
     step.weight_options.negated.push_back(negated);
     step.weight_options.offsets.push_back(
         offset_of(step.grid_of_row(c), negated, step.weight_options.shift));
@@ -120,16 +136,17 @@ void accumulate(const Chain& chain, bool wants_statistics, ChainStep& step) {
   if (wants_statistics && pools) step.statistics = kernels::accumulator_statistics(step.acc, bound);
 }
 
-quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int64_t c) {
+quant_math::FoldInput fold_input(const Chain& chain, const LayerNumbers& numbers,
+                                 const ChainStep& step, int64_t c) {
   quant_math::FoldInput in;
   in.input_scale = step.x.params.scale;
   in.weight_scale = static_cast<float>(static_cast<double>(stored_scale(step, c)) /
                                        std::fabs(step.row_factor[c]));
-  in.bias = value_at(chain.bias(), c, 0);
+  in.bias = value_at(numbers.bias, c, 0);
   if (chain.norm == nullptr) return in;
   in.normalised = true;
-  in.gamma = value_at(chain.norm->weight, c, 1);
-  in.beta = value_at(chain.norm->bias, c, 0);
+  in.gamma = value_at(numbers.gamma, c, 1);
+  in.beta = value_at(numbers.beta, c, 0);
   in.eps = static_cast<double>(chain.norm->args().eps);
   if (step.batch_statistics) {
     const double unit = step.acc_scale[c];
@@ -137,8 +154,8 @@ quant_math::FoldInput fold_input(const Chain& chain, const ChainStep& step, int6
     in.variance = unit * unit * step.statistics.variance(c);
     in.bias = 0;
   } else {
-    in.mean = static_cast<double>(chain.norm->running_mean->data<float>()[c]);
-    in.variance = static_cast<double>(chain.norm->running_var->data<float>()[c]);
+    in.mean = value_at(numbers.mean, c, 0);
+    in.variance = value_at(numbers.variance, c, 1);
   }
   return in;
 }
@@ -155,14 +172,14 @@ void check_finite(const quant_math::Folded& f, double bias, int64_t c) {
              ", bias " + std::to_string(bias) + " in channel " + std::to_string(c));
 }
 
-void fold_channels(const Chain& chain, ChainStep& step) {
+void fold_channels(const Chain& chain, const LayerNumbers& numbers, ChainStep& step) {
   step.folded.clear();
   step.channels.clear();
   for (int64_t c = 0; c < step.out_channels(); ++c) {
-    quant_math::FoldInput in = fold_input(chain, step, c);
+    quant_math::FoldInput in = fold_input(chain, numbers, step, c);
     if (step.quantized && !step.signs) in.output_scale = step.y.scale;
     step.folded.push_back(quant_math::fold(in));
-    check_finite(step.folded.back(), value_at(chain.bias(), c, 0), c);
+    check_finite(step.folded.back(), value_at(numbers.bias, c, 0), c);
     step.channels.push_back(step.folded.back().channel);
   }
 }
@@ -221,18 +238,20 @@ void check_batch(const ChainStep& step) {
 }
 
 // The batch's statistics into the running ones.
-void update_running_statistics(Chain& chain, const ChainStep& step) {
+void update_running_statistics(Chain& chain, const LayerNumbers& numbers, const ChainStep& step) {
   BatchNorm& norm = *chain.norm;
+  const Context host = norm.context().host();
   const int64_t n = step.out_channels();
-  Tensor mean = Tensor::empty(norm.context(), {n}), variance = Tensor::empty(norm.context(), {n});
+  Tensor mean = Tensor::empty(host, {n}), variance = Tensor::empty(host, {n});
   for (int64_t c = 0; c < n; ++c) {
     const double unit = step.acc_scale[c];
     mean.data<float>()[c] =
-        static_cast<float>(unit * step.statistics.mean(c) + value_at(chain.bias(), c, 0));
+        static_cast<float>(unit * step.statistics.mean(c) + value_at(numbers.bias, c, 0));
     variance.data<float>()[c] = static_cast<float>(unit * unit * step.statistics.variance(c));
   }
-  kernels::batch_norm_update(mean, variance, step.statistics.count, norm.args().momentum,
-                             *norm.running_mean, *norm.running_var);
+  kernels::batch_norm_update(mean.to(norm.context()), variance.to(norm.context()),
+                             step.statistics.count, norm.args().momentum, *norm.running_mean,
+                             *norm.running_var);
   ++*norm.num_batches_tracked->data<int64_t>();
 }
 
@@ -276,21 +295,23 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   const NormStatistics source = statistics_of(chain);
   step.batch_statistics = trains && source == NormStatistics::kBatch;
   const bool moves = trains && source != NormStatistics::kFrozen;
-  quantize_step_weights(chain, step);
+  LayerNumbers numbers(chain);
+  quantize_step_weights(chain, numbers, step);
   const bool quantizes = chain.output != nullptr && chain.output->will_quantize();
   const bool observes = quantizes && chain.output->observes();
   accumulate(chain, moves || observes, step);
   if (moves) {
     check_batch(step);
-    update_running_statistics(chain, step);
+    update_running_statistics(chain, numbers, step);
+    if (!step.batch_statistics) numbers.read_statistics(chain);
   }
   set_activation_bounds(chain, step);
-  fold_channels(chain, step);
+  fold_channels(chain, numbers, step);
   if (observes) observe_output(chain, step);
   if (quantizes && chain.output->initialised()) {
     if (chain.output->watched()) chain.output->show(real_output(step));
     set_output(*chain.output, step);
-    fold_channels(chain, step);
+    fold_channels(chain, numbers, step);
     step.learned = chain.output->learned_grid(step.acc.shape());
     set_pass(chain, step);
   } else {
@@ -303,16 +324,16 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
 ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   ChainStep step;
   step.x.params = x;
-  quantize_step_weights(chain, step);
+  const LayerNumbers numbers(chain);
+  quantize_step_weights(chain, numbers, step);
   set_activation_bounds(chain, step);
   const FakeQuantize* output = deployed_output(chain);
   if (output != nullptr && output->initialised()) set_output(*output, step);
-  fold_channels(chain, step);
+  fold_channels(chain, numbers, step);
   step.channels = code_channels(step);
-  const int64_t length = step.weight.numel() / step.out_channels();
   for (int64_t c = 0; c < step.out_channels(); ++c) {
     if (!step.folded[c].constant) continue;
-    std::fill_n(step.weight_codes.data<int8_t>() + c * length, length, int8_t{0});
+    step.weight_codes.slice(c, c + 1).fill(0.0f);
     step.weight_options.offsets[c] = 0;
   }
   return step;

@@ -5,6 +5,7 @@
 #include "quant/chain_step.h"
 #include "quant/export_record.h"
 #include "quant/fold.h"
+#include "quant/host_values.h"
 #include "tensor/atomic_file.h"
 #include "tensor/nearest.h"
 #include "tensor/safetensors.h"
@@ -15,7 +16,8 @@ namespace {
 using Json = nlohmann::json;
 using Tensors = std::map<std::string, Tensor>;
 
-Tensor disk_layout(const Tensor& w) {
+Tensor disk_layout(const Tensor& value) {
+  const Tensor w = at_home(value);
   if (w.rank() != 4) return w.clone();
   Tensor out = Tensor::empty(w.context(), {w.dim(0), w.dim(3), w.dim(1), w.dim(2)}, w.dtype());
   kernels::nhwc_to_nchw(w, out);
@@ -26,12 +28,12 @@ template <class T, class Get>
 Tensor per_channel(const ChainStep& s, Get get) {
   std::vector<T> values;
   for (int64_t c = 0; c < s.out_channels(); ++c) values.push_back(static_cast<T>(get(c)));
-  return Tensor::from(s.weight.context(), Shape{s.out_channels()}, values);
+  return Tensor::from(s.weight.context().host(), Shape{s.out_channels()}, values);
 }
 
 // w gamma / sigma, in the shape of w.
 Tensor folded_weight(const ChainStep& s) {
-  Tensor w = s.weight.clone();
+  Tensor w = at_home(s.weight).clone();
   const int64_t length = w.numel() / s.out_channels();
   for (int64_t i = 0; i < w.numel(); ++i) {
     w.data<float>()[i] = static_cast<float>(w.data<float>()[i] * s.folded[i / length].ratio /
@@ -55,7 +57,7 @@ void add_chain(const Chain& chain, const QuantParams& x, Tensors& out) {
       per_channel<float>(s, [&](int64_t c) { return s.channels[c].multiplier; });
   out[name + "folded_weight"] = disk_layout(folded_weight(s));
   out[name + "folded_bias"] = per_channel<float>(s, [&](int64_t c) { return s.folded[c].offset; });
-  const Context& context = s.weight.context();
+  const Context context = s.weight.context().host();
   out[name + "input_scale"] = Tensor::full(context, {1}, x.scale);
   out[name + "input_zero_point"] =
       Tensor::from(context, Shape{1}, std::vector<int32_t>{x.zero_point});
@@ -81,8 +83,8 @@ void add_weight(const QuantPoint& point, const Tensor& weight, const std::string
   }
   const Shape shape{static_cast<int64_t>(scales.size())};
   out[name + "_codes"] = disk_layout(point.quantizer->codes(weight));
-  out[name + "_scale"] = Tensor::from(weight.context(), shape, scales);
-  out[name + "_zero_point"] = Tensor::from(weight.context(), shape, zero_points);
+  out[name + "_scale"] = Tensor::from(weight.context().host(), shape, scales);
+  out[name + "_zero_point"] = Tensor::from(weight.context().host(), shape, zero_points);
 }
 
 // Of a quantizer whose scale is no tensor of the file, as it follows from a rule.

@@ -124,7 +124,7 @@ Variable FakeQuantize::quantize(const Variable& x) {
 }
 
 Tensor FakeQuantize::codes(const Tensor& raw) const {
-  const Tensor x = before_rounding(raw);
+  const Tensor x = before_rounding(raw).to(raw.context().host());
   const kernels::Grids g = grids(x.rank());
   const int64_t inner = grid_stride(g, x.shape());
   Tensor out = Tensor::empty(x.context(), x.shape(), DType::kInt32);
@@ -138,7 +138,8 @@ Tensor FakeQuantize::codes(const Tensor& raw) const {
   return out;
 }
 
-int64_t FakeQuantize::count_clipped(const Tensor& x) const {
+int64_t FakeQuantize::count_clipped(const Tensor& raw) const {
+  const Tensor x = raw.to(raw.context().host());
   const kernels::Grids g = grids(x.rank());
   const bool nni = g.rounding == quant_math::Rounding::kNni;
   const int64_t inner = grid_stride(g, x.shape());

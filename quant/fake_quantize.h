@@ -86,7 +86,7 @@ class FakeQuantize : public Module {
   virtual quant_math::Grid empty_grid() const { return quant_math::empty_grid(spec().rule()); }
   // What of x is rounded to a code: x itself, but where a rule of the algorithm comes first.
   virtual Tensor before_rounding(const Tensor& x) const { return x; }
-  // The codes of x, int32, on grids(x.rank()).
+  // The codes of x, int32, on grids(x.rank()); in the host's memory.
   virtual Tensor codes(const Tensor& x) const;
   // How many values of x lie beyond the codes, and are clipped.
   virtual int64_t count_clipped(const Tensor& x) const;

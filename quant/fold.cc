@@ -5,15 +5,26 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/parallel.h"
+#include "quant/host_values.h"
 
 namespace halftone {
 namespace {
 
 int64_t row_length(const Tensor& w) { return w.numel() / w.dim(0); }
 
-// y = w times a factor per row.
+// `otherwise` where there is no such parameter.
+std::vector<float> values_of(const Variable& v, int64_t count, float otherwise) {
+  return v.defined() ? v.value().to_vector<float>() : std::vector<float>(count, otherwise);
+}
+
+// y = w times a factor per row; for a device by the host.
 template <class T>
 void scale_rows(const Tensor& w, const std::vector<T>& factors, Tensor& y) {
+  if (!y.on_host()) {
+    Tensor values = Tensor::empty(y.context().host(), y.shape());
+    scale_rows(at_home(w), factors, values);
+    return y.copy_from(values);
+  }
   const float* from = w.data<float>();
   float* to = y.data<float>();
   const int64_t n = row_length(w);
@@ -58,9 +69,10 @@ constexpr double kDead = 0x1p-20;
 // gamma / sigma_run.
 std::vector<double> ratios(const BatchNorm& norm) {
   std::vector<double> out;
+  const std::vector<float> gammas = values_of(norm.weight, norm.features(), 1.0f);
+  const std::vector<float> variances = norm.running_var->to_vector<float>();
   for (int c = 0; c < norm.features(); ++c) {
-    const double gamma = norm.weight.defined() ? norm.weight.value().data<float>()[c] : 1.0;
-    const double variance = norm.running_var->data<float>()[c];
+    const double gamma = gammas[c], variance = variances[c];
     out.push_back(gamma / std::sqrt(variance + static_cast<double>(norm.args().eps)));
   }
   return out;
@@ -74,11 +86,11 @@ struct Constants {
 
 Constants constants_of(const BatchNorm& norm) {
   Constants k;
-  for (int c = 0; c < norm.features(); ++c) {
-    const float gamma = norm.weight.defined() ? norm.weight.value().data<float>()[c] : 1.0f;
-    k.mean.push_back(norm.running_mean->data<float>()[c]);
-    k.sigma.push_back(std::sqrt(norm.running_var->data<float>()[c] + norm.args().eps));
-    k.factor.push_back(gamma / k.sigma.back());
+  k.mean = norm.running_mean->to_vector<float>();
+  const std::vector<float> gamma = values_of(norm.weight, norm.features(), 1.0f);
+  for (const float variance : norm.running_var->to_vector<float>()) {
+    k.sigma.push_back(std::sqrt(variance + norm.args().eps));
+    k.factor.push_back(gamma[k.factor.size()] / k.sigma.back());
   }
   return k;
 }
@@ -91,14 +103,17 @@ Variable folded_rows(const Variable& w, const Variable& gamma, const Constants& 
     if (sink.needs(0)) scale_rows(dy, k.factor, sink.out(0));
     if (!sink.needs(1)) return;
     const int64_t n = row_length(value);
+    const Tensor up = at_home(dy), rows = at_home(value);
+    std::vector<double> dgamma;
     for (int64_t r = 0; r < value.dim(0); ++r) {
       double sum = 0;
       for (int64_t i = r * n; i < (r + 1) * n; ++i) {
         sum +=
-            static_cast<double>(dy.data<float>()[i]) * static_cast<double>(value.data<float>()[i]);
+            static_cast<double>(up.data<float>()[i]) * static_cast<double>(rows.data<float>()[i]);
       }
-      sink.out(1).data<float>()[r] = static_cast<float>(sum / static_cast<double>(k.sigma[r]));
+      dgamma.push_back(sum / static_cast<double>(k.sigma[r]));
     }
+    assign(dgamma, sink.out(1));
   };
   return make_result({"fold_weight", {w, gamma}, std::move(backward)}, std::move(y));
 }
@@ -106,20 +121,23 @@ Variable folded_rows(const Variable& w, const Variable& gamma, const Constants& 
 // beta + (bias - mean) gamma / sigma; no gradient through mean and sigma.
 Variable folded_bias(const Variable& bias, const BatchNorm& norm, const Constants& k) {
   const int64_t n = norm.features();
-  Tensor y = Tensor::empty(norm.context(), {n}), centred = Tensor::empty(norm.context(), {n});
+  const std::vector<float> b = values_of(bias, n, 0.0f), beta = values_of(norm.bias, n, 0.0f);
+  std::vector<float> values, centred;
   for (int64_t c = 0; c < n; ++c) {
-    const float b = bias.defined() ? bias.value().data<float>()[c] : 0.0f;
-    const float beta = norm.bias.defined() ? norm.bias.value().data<float>()[c] : 0.0f;
-    centred.data<float>()[c] = b - k.mean[c];
-    y.data<float>()[c] = beta + centred.data<float>()[c] * k.factor[c];
+    centred.push_back(b[c] - k.mean[c]);
+    values.push_back(beta[c] + centred[c] * k.factor[c]);
   }
+  Tensor y = Tensor::from(norm.context(), Shape{n}, values);
   auto backward = [centred, k, n](const Tensor& dy, GradSink& sink) {
+    const std::vector<float> g = dy.to_vector<float>();
+    std::vector<float> dbias, dgamma;
     for (int64_t c = 0; c < n; ++c) {
-      const float g = dy.data<float>()[c];
-      if (sink.needs(0)) sink.out(0).data<float>()[c] = g * k.factor[c];
-      if (sink.needs(1)) sink.out(1).data<float>()[c] = g * (centred.data<float>()[c] / k.sigma[c]);
-      if (sink.needs(2)) sink.out(2).data<float>()[c] = g;
+      dbias.push_back(g[c] * k.factor[c]);
+      dgamma.push_back(g[c] * (centred[c] / k.sigma[c]));
     }
+    if (sink.needs(0)) assign(dbias, sink.out(0));
+    if (sink.needs(1)) assign(dgamma, sink.out(1));
+    if (sink.needs(2)) sink.out(2).copy_from(dy);
   };
   return make_result({"fold_bias", {bias, norm.weight, norm.bias}, std::move(backward)},
                      std::move(y));
@@ -169,9 +187,8 @@ Tensor exported_weight(const Chain& chain) {
   Tensor w = weight_to_quantize(chain);
   if (!chain.quantizes_folded() || chain.fold == FoldMode::kNni) return w;
   const std::vector<double> factors = ratios(*chain.norm);
-  const int64_t n = row_length(w);
   for (int64_t c = 0; c < w.dim(0); ++c) {
-    if (std::fabs(factors[c]) < kDead) std::fill_n(w.data<float>() + c * n, n, 0.0f);
+    if (std::fabs(factors[c]) < kDead) w.slice(c, c + 1).fill(0.0f);
   }
   return w;
 }
@@ -180,14 +197,15 @@ FoldedLayer fold_layer(const Chain& chain, const Tensor& w) {
   const BatchNorm& norm = *chain.norm;
   FoldedLayer out{Tensor::empty(w.context(), w.shape()), Tensor::empty(w.context(), {w.dim(0)})};
   const std::vector<double> ratio = ratios(norm);
+  const std::vector<float> bias = values_of(chain.bias(), norm.features(), 0.0f);
+  const std::vector<float> beta = values_of(norm.bias, norm.features(), 0.0f);
+  const std::vector<float> mean = norm.running_mean->to_vector<float>();
+  std::vector<double> folded;
   for (int c = 0; c < norm.features(); ++c) {
-    const auto at = [c](const Variable& v, double none) {
-      return v.defined() ? static_cast<double>(v.value().data<float>()[c]) : none;
-    };
-    const double mean = norm.running_mean->data<float>()[c];
-    out.bias.data<float>()[c] =
-        static_cast<float>(at(norm.bias, 0) + ratio[c] * (at(chain.bias(), 0) - mean));
+    const double b = bias[c], m = mean[c];
+    folded.push_back(static_cast<double>(beta[c]) + ratio[c] * (b - m));
   }
+  assign(folded, out.bias);
   scale_rows(w, ratio, out.weight);
   return out;
 }

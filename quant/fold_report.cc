@@ -5,6 +5,7 @@
 
 #include "quant/chain_step.h"
 #include "quant/fold.h"
+#include "quant/host_values.h"
 #include "quant/quantizer.h"
 
 namespace halftone {
@@ -32,9 +33,10 @@ void compare_codes(Chain& chain, const Variable& x, FoldReport& report) {
   const ChainStep s = prepare_step(chain, x);
   const float unit = s.quantized ? s.y.scale : 1.0f;
   const int64_t channels = s.out_channels();
-  for (int64_t i = 0; i < s.acc.numel(); ++i) {
+  const Tensor sums = at_home(s.acc);
+  for (int64_t i = 0; i < sums.numel(); ++i) {
     const int64_t c = i % channels;
-    const int32_t acc = s.acc.data<int32_t>()[i];
+    const int32_t acc = sums.data<int32_t>()[i];
     const quant_math::Channel& k = s.channels[c];
     const double apart = s.folded[c].offset + s.folded[c].ratio * s.acc_scale[c] * acc;
     compare(apart, unit * quant_math::scaled(acc, k.keep, k.bias, k.multiplier), report);
@@ -48,16 +50,17 @@ void compare_floats(const Chain& chain, const Variable& x, FoldReport& report) {
   Tensor raw = q.value();
   if (chain.quantizes_folded()) {
     const std::vector<double> f = fold_factors(*chain.norm);
-    raw = raw.clone();
+    Tensor values = at_home(raw.clone());
     const int64_t length = raw.numel() / raw.dim(0);
     for (int64_t i = 0; i < raw.numel(); ++i)
-      raw.data<float>()[i] = static_cast<float>(raw.data<float>()[i] / f[i / length]);
+      values.data<float>()[i] = static_cast<float>(values.data<float>()[i] / f[i / length]);
+    raw = values.to(raw.context());
   }
   const FoldedLayer folded = fold_layer(chain, raw);
-  const Tensor apart =
-      chain.norm->forward({chain.anchor->operate(in, Variable(raw), chain.bias())}).value();
+  const Tensor apart = at_home(
+      chain.norm->forward({chain.anchor->operate(in, Variable(raw), chain.bias())}).value());
   const Tensor together =
-      chain.anchor->operate(in, Variable(folded.weight), Variable(folded.bias)).value();
+      at_home(chain.anchor->operate(in, Variable(folded.weight), Variable(folded.bias)).value());
   for (int64_t i = 0; i < apart.numel(); ++i)
     compare(apart.data<float>()[i], together.data<float>()[i], report);
 }

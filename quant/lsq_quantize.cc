@@ -5,18 +5,21 @@
 
 #include "kernels/lsq.h"
 #include "quant/affine_start.h"
+#include "quant/host_values.h"
 #include "quant/scale_group.h"
 
 namespace halftone {
 namespace {
 
 void write(const std::vector<double>& sums, double factor, Tensor& out) {
-  for (size_t c = 0; c < sums.size(); ++c)
-    out.data<float>()[c] = static_cast<float>(factor * sums[c]);
+  std::vector<double> gradient;
+  for (const double sum : sums) gradient.push_back(factor * sum);
+  assign(gradient, out);
 }
 
-float& at(Variable& v, int64_t c) { return v.mutable_value().data<float>()[c]; }
-float at(const Variable& v, int64_t c) { return v.value().data<float>()[c]; }
+std::vector<float> values_of(const Variable& v) {
+  return v.defined() ? v.value().to_vector<float>() : std::vector<float>();
+}
 
 }  // namespace
 
@@ -24,12 +27,6 @@ LsqQuantize::LsqQuantize(const Context& context, const FakeQuantizeArgs& args, b
     : FakeQuantize(context, args),
       from_deviation_(from_deviation && args.type == QuantType::kWeight),
       sign_known_(!args.spec.auto_dtype) {
-  if (!context.on_cpu()) {
-    throw HALFTONE_ERROR("lsq")
-        .expected("the CPU: learned scales have no path on a device yet")
-        .found(name_of(context.device()))
-        .fix("--device cpu");
-  }
   const int64_t n = args.spec.per_channel ? args.channels : 1;
   register_parameter("scale", scale, Tensor::full(context, {n}, 1.0f));
   if (!args.spec.symmetric) register_parameter("offset", offset, Tensor::zeros(context, {n}));
@@ -68,14 +65,14 @@ void LsqQuantize::observe_values(const Tensor& x) {
   }
   if (!sign_known_) set_signed(seen[0].low < 0);
   if (learns_offset()) {
-    const AffineStart start = affine_start(x, empty_grid());
+    const AffineStart start = affine_start(at_home(x), empty_grid());
     if (start.scale == 0) return;
-    at(scale, 0) = start.scale;
-    at(offset, 0) = start.offset;
+    scale.mutable_value().fill(start.scale);
+    offset.mutable_value().fill(start.offset);
   } else {
     const std::vector<float> scales = first_scales(kernels::moments(x, axis));
     if (scales.empty()) return;
-    std::copy(scales.begin(), scales.end(), scale.mutable_value().data<float>());
+    assign(scales, scale.mutable_value());
   }
   set_initialised(true);
 }
@@ -124,9 +121,10 @@ kernels::Grids LsqQuantize::grids(int rank) const {
   kernels::Grids out;
   out.axis = spec().per_channel ? memory_axis(spec().axis, rank) : -1;
   quant_math::Grid g = empty_grid();
-  for (int64_t c = 0; c < scale.value().numel(); ++c) {
-    g.scale = at(scale, c);
-    if (learns_offset()) g = quant_math::lsq_plus_grid(g.scale, at(offset, c), g.qmin, g.qmax);
+  const std::vector<float> scales = values_of(scale), offsets = values_of(offset);
+  for (size_t c = 0; c < scales.size(); ++c) {
+    g.scale = scales[c];
+    if (learns_offset()) g = quant_math::lsq_plus_grid(g.scale, offsets[c], g.qmin, g.qmax);
     out.list.push_back(g);
   }
   return out;
@@ -157,7 +155,13 @@ void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   if (group_ != nullptr && !follows_) want(zeros ? 0.0f : scale_for(ranges[0]));
   if (zeros || group_ != nullptr) return;
   if (!sign_known_) set_signed(ranges[0].low < 0);
-  for (size_t c = 0; c < ranges.size(); ++c) set_range(static_cast<int64_t>(c), ranges[c]);
+  std::vector<float> scales, offsets;
+  for (const kernels::Range& range : ranges) {
+    scales.push_back(scale_for(range));
+    offsets.push_back(offset_for(range, scales.back()));
+  }
+  assign(scales, scale.mutable_value());
+  if (learns_offset()) assign(offsets, offset.mutable_value());
   set_initialised(true);
 }
 
@@ -171,18 +175,17 @@ float LsqQuantize::scale_for(const kernels::Range& range) const {
   return std::max(s, quant_math::kScaleFloor);
 }
 
-void LsqQuantize::set_range(int64_t c, const kernels::Range& range) {
+float LsqQuantize::offset_for(const kernels::Range& range, float s) const {
   const quant_math::Grid g = empty_grid();
-  const float s = scale_for(range), low = std::min(range.low, 0.0f);
-  at(scale, c) = s;
-  if (!learns_offset()) return;
-  const float zero = low - s * static_cast<float>(g.qmin);
-  at(offset, c) = quant_math::clamp_lsq_plus_offset(zero, s, g.qmin, g.qmax);
+  const float zero = std::min(range.low, 0.0f) - s * static_cast<float>(g.qmin);
+  return quant_math::clamp_lsq_plus_offset(zero, s, g.qmin, g.qmax);
 }
 
 void LsqQuantize::set_grids(const std::vector<quant_math::Grid>& list) {
   check_count(list.size(), "scales");
-  for (size_t c = 0; c < list.size(); ++c) at(scale, static_cast<int64_t>(c)) = list[c].scale;
+  std::vector<float> scales;
+  for (const quant_math::Grid& g : list) scales.push_back(g.scale);
+  assign(scales, scale.mutable_value());
   set_initialised(true);
 }
 
@@ -222,9 +225,10 @@ std::optional<LearnedGrid> LsqQuantize::learned_grid(const Shape& x) const {
 void LsqQuantize::after_step() {
   if (!initialised()) return;
   const quant_math::Grid g = empty_grid();
-  for (int64_t c = 0; c < scale.value().numel(); ++c) {
-    float& s = at(scale, c);
-    const float beta = learns_offset() ? at(offset, c) : 0.0f;
+  std::vector<float> scales = values_of(scale), offsets = values_of(offset);
+  for (size_t c = 0; c < scales.size(); ++c) {
+    float& s = scales[c];
+    const float beta = learns_offset() ? offsets[c] : 0.0f;
     if (!std::isfinite(s) || !std::isfinite(beta)) {
       throw HALFTONE_ERROR("lsq")
           .at(path())
@@ -233,8 +237,10 @@ void LsqQuantize::after_step() {
           .fix("lower the learning rate, or the scales' factor");
     }
     s = std::max(s, quant_math::kScaleFloor);
-    if (learns_offset()) at(offset, c) = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
+    if (learns_offset()) offsets[c] = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
   }
+  assign(scales, scale.mutable_value());
+  if (learns_offset()) assign(offsets, offset.mutable_value());
 }
 
 }  // namespace halftone

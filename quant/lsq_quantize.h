@@ -57,8 +57,8 @@ class LsqQuantize : public FakeQuantize {
   double factor(const Shape& x) const;
   std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
   void check_count(size_t found, const std::string& what) const;
-  void set_range(int64_t c, const kernels::Range& range);
   float scale_for(const kernels::Range& range) const;
+  float offset_for(const kernels::Range& range, float s) const;
   void want(float first_scale);
 
   std::shared_ptr<LsqGroup> group_;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/graph.h"
+#include "quant/host_values.h"
 #include "quant/observer.h"
 
 namespace halftone {
@@ -30,12 +31,13 @@ std::string observer_name(const std::vector<int32_t>& numbers) {
 
 ObserverQuantize::ObserverQuantize(const Context& context, const FakeQuantizeArgs& args)
     : RangeQuantize(context, args) {
-  register_buffer("observer", Tensor::from(context, Shape{2}, observer_numbers(spec())));
-  batches_ = &register_buffer("batches", Tensor::zeros(context, {1}, DType::kInt64));
+  const Context host = context.host();
+  register_buffer("observer", Tensor::from(host, Shape{2}, observer_numbers(spec())));
+  batches_ = &register_buffer("batches", Tensor::zeros(host, {1}, DType::kInt64));
   const bool exact = spec().observer != ObserverKind::kHistogram;
-  histogram_ = &register_buffer(
-      "histogram", Tensor::zeros(context, {0}, exact ? DType::kInt64 : DType::kFloat32));
-  histogram_range_ = &register_buffer("histogram_range", Tensor::zeros(context, {2}));
+  histogram_ = &register_buffer("histogram",
+                                Tensor::zeros(host, {0}, exact ? DType::kInt64 : DType::kFloat32));
+  histogram_range_ = &register_buffer("histogram_range", Tensor::zeros(host, {2}));
 }
 
 std::string ObserverQuantize::describe() const {
@@ -83,7 +85,7 @@ void ObserverQuantize::observe_values(const Tensor& x) {
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
   const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
   check_finite(seen);
-  if (is_searched(spec().observer)) update(x);
+  if (is_searched(spec().observer)) update(at_home(x));
   track(seen);
   ++*batches_->data<int64_t>();
 }
@@ -103,14 +105,14 @@ void ObserverQuantize::update(const Tensor& x) {
     const bool again = spec().nni && range[0] == range[1];  // PyTorch 1.13 forgets a constant
     if (histogram_->numel() > 0 && !again) h = {range[0], range[1], histogram_->to_vector<float>()};
     kernels::update_histogram(x, {kTorchBins, 128, spec().nni}, h);
-    *histogram_ = Tensor::from(context(), Shape{bins()}, h.counts);
+    *histogram_ = Tensor::from(context().host(), Shape{bins()}, h.counts);
     range[0] = h.low, range[1] = h.high;
     return;
   }
   kernels::SymmetricHistogram h;
   if (histogram_->numel() > 0) h = {range[1], histogram_->to_vector<int64_t>()};
   kernels::update_histogram(x, kBins, h);
-  *histogram_ = Tensor::from(context(), Shape{bins()}, h.counts);
+  *histogram_ = Tensor::from(context().host(), Shape{bins()}, h.counts);
   range[0] = -h.high, range[1] = h.high;
 }
 
@@ -157,7 +159,7 @@ void ObserverQuantize::fix() {
   if (follows() || range_known()) return;
   check_calibrated();
   set_ranges(is_searched(spec().observer) ? std::vector<kernels::Range>{searched()} : ranges());
-  *histogram_ = Tensor::zeros(context(), {0}, histogram_->dtype());
+  *histogram_ = Tensor::zeros(context().host(), {0}, histogram_->dtype());
 }
 
 void ObserverQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {

@@ -47,8 +47,7 @@ Quantizer::Quantizer(Module& model, ConfigList config_list, Optimizer* optimizer
       optimizer_(optimizer),
       dummy_(std::move(dummy_input)),
       options_(options) {
-  // A device computes on floats: its kernels take no codes.
-  if (options_.nni || !model.context().on_cpu()) options_.integer = false;
+  if (options_.nni) options_.integer = false;
 }
 
 std::shared_ptr<FakeQuantize> Quantizer::make_fake_quantize(Module& module,
@@ -65,6 +64,7 @@ void Quantizer::compress() {
 
 void Quantizer::prepare() {
   if (prepared_) return;
+  if (!model_.context().on_cpu() && !integer_on_device()) options_.integer = false;
   refresh_paths(model_);
   check_fresh(model_);
   read_config();

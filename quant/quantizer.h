@@ -134,6 +134,8 @@ class Quantizer {
   std::map<std::string, std::string> float_layers() const;
 
  protected:
+  // Whether a device computes on codes, as the CPU does. False: on floats, and evaluation with it.
+  virtual bool integer_on_device() const { return true; }
   // The quantizer of one tensor: a RangeQuantize unless the algorithm has one of its own.
   virtual std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                            const FakeQuantizeArgs& args) const;

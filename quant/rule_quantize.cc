@@ -19,7 +19,8 @@ void RuleQuantize::observe_values(const Tensor& x) {
 int64_t RuleQuantize::count_clipped(const Tensor& x) const {
   if (type() != QuantType::kInput && type() != QuantType::kOutput) return 0;
   const kernels::Range range = ranges().at(0);
-  const float* values = x.data<float>();
+  const Tensor home = x.to(x.context().host());
+  const float* values = home.data<float>();
   return std::count_if(values, values + x.numel(),
                        [&](float v) { return v < range.low || v > range.high; });
 }

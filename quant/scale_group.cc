@@ -55,7 +55,7 @@ void LsqGroup::start() {
     scale = std::max(scale, *alive.back()->wanted_);
   }
   if (scale == 0) return;
-  alive[0]->scale.mutable_value().data<float>()[0] = scale;
+  alive[0]->scale.mutable_value().fill(scale);
   for (const auto& member : alive) member->set_initialised(true);
 }
 

@@ -40,8 +40,11 @@ void observe(Sum& sum, const kernels::SumRange& t, float scale) {
 }
 
 // The sums themselves, in reals, behind the activation.
-void show(const Sum& sum, const Codes& a, const Codes& b) {
-  Tensor y = Tensor::empty(a.values.context(), a.values.shape());
+void show(const Sum& sum, const Codes& a_codes, const Codes& b_codes) {
+  const Context& context = a_codes.values.context();
+  const Codes a{a_codes.values.to(context.host()), a_codes.params};
+  const Codes b{b_codes.values.to(context.host()), b_codes.params};
+  Tensor y = Tensor::empty(context.host(), a.values.shape());
   const Bounds act = bounds_of(sum);
   const int32_t zero = a.params.zero_point + b.params.zero_point;
   for (int64_t i = 0; i < y.numel(); ++i) {
@@ -49,7 +52,7 @@ void show(const Sum& sum, const Codes& a, const Codes& b) {
     const float real = a.params.scale * static_cast<float>(steps);
     y.data<float>()[i] = std::min(std::max(real, act.low), act.high);
   }
-  sum.output->show(y);
+  sum.output->show(y.to(context));
 }
 
 // What every sum of two codes, qa + qb, contributes to the gradient of a learned scale, to be
@@ -85,7 +88,7 @@ BackwardFn sum_backward(const Sum& sum, const Codes& a, const Codes& b,
         sink.put(1, dt);
         if (shares.empty() || !sink.needs(2)) return;
         const double ds = kernels::add_codes_weighted_sum(dy, qa, qb, shares);
-        sink.out(2).data<float>()[0] = static_cast<float>(factor * ds);
+        sink.out(2).fill(static_cast<float>(factor * ds));
       };
 }
 

@@ -5,12 +5,21 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "train/choose_device.h"
+
 namespace halftone::tools {
 
-// --device of a subcommand; `words` is for train/choose_device.h.
-inline void add_device(CLI::App& command, std::string& words) {
-  command.add_option("--device", words,
+// --device and --math of a subcommand.
+struct DeviceWords {
+  DeviceChoice choose() const { return choose_device(device, math); }
+  std::string device = "cpu", math = "float32";
+};
+inline void add_device(CLI::App& command, DeviceWords& words) {
+  command.add_option("--device", words.device,
                      "cpu (the default), cuda, cuda:N, or auto: cuda where there is a GPU");
+  command.add_option("--math", words.math,
+                     "On a GPU, what convolutions and products multiply: float32 (the default), "
+                     "tf32 or bfloat16");
 }
 
 void add_train(CLI::App& app, int& code);

@@ -2,7 +2,6 @@
 #include <cstdio>
 
 #include "tools/command_line.h"
-#include "train/choose_device.h"
 #include "train/evaluate_run.h"
 
 namespace halftone::tools {
@@ -10,12 +9,12 @@ namespace {
 
 struct Arguments {
   EvaluateRequest request;
-  std::string device = "cpu";
+  DeviceWords device;
   bool json = false;
 };
 
 int run(Arguments a) {
-  a.request.device = choose_device(a.device);
+  a.request.device = a.device.choose();
   const EvaluateReport report = evaluate_run(a.request);
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());

@@ -3,7 +3,6 @@
 #include <limits>
 
 #include "tools/command_line.h"
-#include "train/choose_device.h"
 #include "train/quantize_run.h"
 
 namespace halftone::tools {
@@ -11,12 +10,12 @@ namespace {
 
 struct Arguments {
   QuantizeRequest request;
-  std::string device = "cpu";
+  DeviceWords device;
   bool json = false;
 };
 
 int run(Arguments a) {
-  a.request.device = choose_device(a.device);
+  a.request.device = a.device.choose();
   const QuantizeReport report = quantize_run(a.request);
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());

@@ -2,7 +2,6 @@
 #include <cstdio>
 
 #include "tools/command_line.h"
-#include "train/choose_device.h"
 #include "train/report.h"
 #include "train/resume.h"
 
@@ -10,7 +9,8 @@ namespace halftone::tools {
 namespace {
 
 struct Arguments {
-  std::string recipe, out, resume, device = "cpu";
+  std::string recipe, out, resume;
+  DeviceWords device;
   std::vector<std::string> set;
   bool json = false, quiet = false, other_threads = false;
 };
@@ -26,7 +26,7 @@ int stopped(const Trainer& trainer, const TrainResult& result) {
 int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
-  options.device = choose_device(a.device);
+  options.device = a.device.choose();
   options.allow_other_threads = a.other_threads;
   const Recipe recipe = prepare_run(a.recipe, a.set, a.out, a.resume, options);
   Trainer trainer(recipe, options);

@@ -21,13 +21,12 @@ std::vector<Tensor> calibration_batches(const Context& context,
   LoaderOptions options;
   options.batch_size = std::min<int64_t>(kBatch, images);
   options.seed = static_cast<uint64_t>(seed);
-  Loader loader(context.host(), set, options);
+  Loader loader(context, set, options);
   std::vector<Tensor> batches;
   for (int64_t left = images; left > 0;) {
     const Tensor batch = loader.next().images;
     const int64_t count = std::min(left, batch.dim(0));
-    const Tensor part = batch.slice(0, count);
-    batches.push_back(context.on_cpu() ? part.clone() : part.to(context));
+    batches.push_back(batch.slice(0, count).clone());
     left -= count;
   }
   return batches;

@@ -23,6 +23,13 @@ Device whatever_there_is() {
   return {};
 }
 
+DeviceMath math_of(const std::string& word) {
+  if (word == "float32") return DeviceMath::kFloat32;
+  if (word == "tf32") return DeviceMath::kTf32;
+  if (word == "bfloat16") return DeviceMath::kBFloat16;
+  throw HALFTONE_ERROR("--math").expected("float32, tf32 or bfloat16").found(word);
+}
+
 }  // namespace
 
 Device choose_device(const std::string& words) {
@@ -33,6 +40,20 @@ Device choose_device(const std::string& words) {
                         words.find_first_not_of("0123456789", 5) == std::string::npos;
   if (numbered) return cuda(std::stoi(words.substr(5)));
   throw HALFTONE_ERROR("--device").expected("cpu, cuda, cuda:N or auto").found(words);
+}
+
+DeviceChoice choose_device(const std::string& words, const std::string& math) {
+  const DeviceMath wanted = math_of(math);
+  const Device device = choose_device(words);
+  if (device.type == DeviceType::kCuda || wanted == DeviceMath::kFloat32) return {device, wanted};
+  if (words != "auto") {
+    throw HALFTONE_ERROR("--math")
+        .expected("float32: the CPU multiplies in nothing else")
+        .found(math)
+        .fix("--device cuda, or leave it out");
+  }
+  std::fprintf(stderr, "halftone: --math %s is left out: it is for a GPU\n", math.c_str());
+  return device;
 }
 
 }  // namespace halftone

@@ -5,6 +5,7 @@
 #include "autograd/anomaly.h"
 #include "kernels/loss.h"
 #include "tensor/memory.h"
+#include "train/out_of_memory.h"
 
 namespace halftone {
 namespace {
@@ -32,15 +33,18 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
   options.batch_size = batch_size;
   options.shuffle = false;
   const Context& context = model.context();
-  Loader loader(context.host(), dataset, options);
+  Loader loader(context, dataset, options);
   Evaluation result;
   int64_t correct = 0;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
-    const Batch prepared = loader.next();
-    const MemoryStep step(context.memory(), "evaluate " + prepared.images.shape().str());
-    const Batch batch = on_device(prepared, context);
-    const Variable output = model(Variable(batch.images));
-    const float value = loss(output, batch.labels).value().item<float>();
+    const Batch batch = loader.next();
+    const MemoryStep step(context.memory(), "evaluate " + batch.images.shape().str());
+    Variable output;
+    float value = 0.0f;
+    with_batch_advice("test_batch_size", batch_size, [&] {
+      output = model(Variable(batch.images));
+      value = loss(output, batch.labels).value().item<float>();
+    });
     if (!std::isfinite(value)) refuse_loss(model, batch, loss, value);
     result.loss += static_cast<double>(value) * static_cast<double>(batch.labels.numel());
     correct += kernels::count_correct(output.value(), batch.labels);

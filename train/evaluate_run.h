@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "train/choose_device.h"
 #include "train/evaluate.h"
 #include "train/network.h"
 
@@ -17,7 +18,7 @@ struct EvaluateRequest {
   std::vector<std::string> overrides;
   std::string data;  // folder, "" as the recipe says
   bool train_split = false;
-  Device device;
+  DeviceChoice device;
 };
 
 struct EvaluateReport {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "train/choose_device.h"
 #include "train/inspect.h"
 #include "train/sizes.h"
 
@@ -21,7 +22,7 @@ struct QuantizeRequest {
   int images = 0;    // of the training split; 0: quantizer.calibration_images of the config
   std::string out;   // "": runs/NAME-quantized-1, -2, ...
   bool quiet = false;
-  Device device;
+  DeviceChoice device;
 };
 
 struct QuantizeReport {

@@ -10,6 +10,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/memory.h"
 #include "train/calibrate.h"
+#include "train/out_of_memory.h"
 #include "train/stop_signal.h"
 
 namespace halftone {
@@ -19,14 +20,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-Context make_context(const Recipe& recipe, const Device& device) {
-  ContextOptions options;
-  options.device = device;
-  options.threads = recipe.threads;
-  options.seed = static_cast<uint64_t>(recipe.seed);
-  return Context(options);
 }
 
 int64_t count_steps(const Loader& loader, const Recipe& recipe) {
@@ -65,9 +58,9 @@ Recipe start_recipe(Recipe recipe, const TrainOptions& options) {
 Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
     : recipe_(recipe),
       options_(options),
-      context_(make_context(recipe, options.device)),
+      context_(options.device.context(recipe.threads, static_cast<uint64_t>(recipe.seed))),
       data_(load_data(context_.host(), recipe.data)),
-      loader_(training_loader(context_.host(), recipe, data_.train)),
+      loader_(training_loader(context_, recipe, data_.train)),
       steps_per_epoch_(count_steps(*loader_, recipe)),
       network_(build_network(context_, start_recipe(recipe, options), steps_per_epoch_,
                              NetworkUse::kTraining)),
@@ -199,9 +192,9 @@ void Trainer::step() {
   const int64_t left = loader_->batches_per_epoch() - loader_->state().batch;
   const int64_t parts = std::min<int64_t>(recipe_.accumulate, left);
   for (int64_t i = 0; i < parts; ++i) {
-    const Batch prepared = loader_->next();
-    const MemoryStep memory(context_.memory(), memory_key(prepared));
-    accumulate_batch(on_device(prepared, context_), parts);
+    const Batch batch = loader_->next();
+    const MemoryStep memory(context_.memory(), memory_key(batch));
+    with_batch_advice("batch_size", recipe_.batch_size, [&] { accumulate_batch(batch, parts); });
   }
   optimizer_->step();
   ++step_;
@@ -213,9 +206,6 @@ void Trainer::labelled(int64_t step, const std::function<void()>& work) {
   try {
     work();
   } catch (Error& e) {
-    if (e.op() == kOutOfDeviceMemory) {
-      e.fix(fmt::format("try --set batch_size={}", std::max(1, recipe_.batch_size / 2)));
-    }
     throw e.inside(fmt::format("step {} (epoch {})", step, (step - 1) / steps_per_epoch_ + 1));
   }
 }
@@ -277,10 +267,10 @@ void Trainer::reestimate() {
   if (step_ < total_steps() || wanted == 0) return;
   LoaderOptions options = loader_->options();
   options.augmentation = {};
-  Loader loader(context_.host(), data_.train, options);
+  Loader loader(context_, data_.train, options);
   std::vector<Tensor> batches;
   for (int64_t k = 0; k < std::min<int64_t>(wanted, loader.batches_per_epoch()); ++k)
-    batches.push_back(loader.next().images.to(context_));
+    batches.push_back(loader.next().images);
   network_.quantizer->reestimate_statistics(batches);
 }
 

@@ -8,6 +8,7 @@
 
 #include "data/loader.h"
 #include "train/checkpoint.h"
+#include "train/choose_device.h"
 #include "train/data_source.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -21,7 +22,7 @@ struct TrainOptions {
   bool resume = false;               // go on from out/checkpoint.safetensors
   bool allow_other_threads = false;  // resume although sums will round differently
   bool quiet = false;                // no progress bar
-  Device device;                     // where it trains; a run may go on elsewhere
+  DeviceChoice device;               // where it trains; a run may go on elsewhere
 };
 
 struct TrainResult {

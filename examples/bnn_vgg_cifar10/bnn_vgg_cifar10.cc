@@ -10,6 +10,7 @@
 #include "train/choose_device.h"
 #include "train/data_source.h"
 #include "train/network.h"
+#include "train/out_of_memory.h"
 
 namespace {
 
@@ -17,7 +18,7 @@ using namespace halftone;
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
 struct Arguments {
-  std::string recipe, weights, device = "cpu";
+  std::string recipe, weights, device = "cpu", math = "float32";
   std::vector<std::string> set;
   int64_t held_out = 5000;
 };
@@ -77,9 +78,10 @@ class Experiment {
  public:
   Experiment(const Arguments& a, const Recipe& recipe)
       : recipe_(recipe),
-        context_({choose_device(a.device), recipe.threads, static_cast<uint64_t>(recipe.seed)}),
+        context_(choose_device(a.device, a.math)
+                     .context(recipe.threads, static_cast<uint64_t>(recipe.seed))),
         parts_(split(load_data(context_.host(), recipe.data), a.held_out)),
-        loader_(training_loader(context_.host(), recipe, parts_.train)),
+        loader_(training_loader(context_, recipe, parts_.train)),
         network_(
             build_network(context_, recipe, loader_->batches_per_epoch(), NetworkUse::kTraining)),
         schedule_(build_schedule(recipe.schedule, loader_->batches_per_epoch(), recipe.epochs)),
@@ -110,15 +112,16 @@ class Experiment {
     double sum = 0;
     const int64_t batches = loader_->batches_per_epoch();
     for (int64_t i = 0; i < batches; ++i) {
-      const Batch prepared = loader_->next();
+      const Batch batch = loader_->next();
       network_.optimizer->schedule(schedule_, step_++);
       network_.optimizer->zero_grad();
       {
-        const MemoryStep memory(context_.memory(), "train " + prepared.images.shape().str());
-        const Batch batch = on_device(prepared, context_);
-        Variable loss = loss_((*network_.model.module)(Variable(batch.images)), batch.labels);
-        loss.backward();
-        sum += static_cast<double>(loss.value().item<float>());
+        const MemoryStep memory(context_.memory(), "train " + batch.images.shape().str());
+        with_batch_advice("batch_size", recipe_.batch_size, [&] {
+          Variable loss = loss_((*network_.model.module)(Variable(batch.images)), batch.labels);
+          loss.backward();
+          sum += static_cast<double>(loss.value().item<float>());
+        });
       }
       network_.optimizer->step();
     }
@@ -160,6 +163,9 @@ int main(int argc, char** argv) {
                  "Training images that choose the epoch instead of training; 0: none, as NNI");
   app.add_option("--device", a.device,
                  "cpu (the default), cuda, cuda:N, or auto: cuda where there is a GPU");
+  app.add_option("--math", a.math,
+                 "On a GPU, what convolutions and products multiply: float32 (the default), tf32 "
+                 "or bfloat16");
   app.add_option("--weights", a.weights, "Where to write the trained weights (safetensors)");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -211,13 +211,15 @@ HALFTONE_HD Spot spot(int64_t i, int64_t height, int64_t width, int64_t channels
   return {row.quotient, row.rest, column.rest, pixel.rest};
 }
 
+template <class T>
 struct SubsampleItem {
   SubsampleArgs a;
   HALFTONE_HD void operator()(int64_t i) const {
     const Spot s = spot(i, a.oh, a.ow, a.wide);
     const int64_t c = s.c - a.pad_before;
     const int64_t pixel = (s.n * a.h + s.h * a.stride) * a.w + s.w * a.stride;
-    a.y[i] = c >= 0 && c < a.c ? a.x[pixel * a.c + c] : a.fill;
+    static_cast<T*>(a.y)[i] =
+        c >= 0 && c < a.c ? static_cast<const T*>(a.x)[pixel * a.c + c] : static_cast<T>(a.fill);
   }
 };
 
@@ -228,13 +230,16 @@ struct SubsampleBackwardItem {
     const Division row = divide(s.h, a.stride), column = divide(s.w, a.stride);
     const int64_t pixel = (s.n * a.oh + row.quotient) * a.ow + column.quotient;
     const bool taken = row.rest == 0 && column.rest == 0;
-    a.y[i] = taken ? a.x[pixel * a.wide + a.pad_before + s.c] : 0.0f;
+    const float* dy = static_cast<const float*>(a.x);
+    static_cast<float*>(a.y)[i] = taken ? dy[pixel * a.wide + a.pad_before + s.c] : 0.0f;
   }
 };
 
 template <class Launcher>
 void launch_subsample_pad(Launcher& launcher, const SubsampleArgs& a) {
-  each(launcher, a.n * a.oh * a.ow * a.wide, SubsampleItem{a});
+  const int64_t count = a.n * a.oh * a.ow * a.wide;
+  if (a.dtype == DType::kUInt8) return each(launcher, count, SubsampleItem<uint8_t>{a});
+  each(launcher, count, SubsampleItem<float>{a});
 }
 
 template <class Launcher>

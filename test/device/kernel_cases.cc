@@ -7,6 +7,7 @@
 #include "kernels/binary.h"
 #include "kernels/column_sums.h"
 #include "kernels/conv.h"
+#include "kernels/device.h"
 #include "kernels/dorefa.h"
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
@@ -17,58 +18,14 @@
 #include "kernels/pad.h"
 #include "kernels/pool.h"
 #include "kernels/quantize.h"
+#include "test/device/both.h"
 #include "test/device/device_under_test.h"
 
 using namespace halftone;
 using namespace halftone::kernels;
+using halftone::test::Both;
 
 namespace {
-
-Context device_context() {
-  ContextOptions options;
-  options.device = {DeviceType::kCuda, 0};
-  options.threads = 1;
-  return Context(options);
-}
-
-// Runs a kernel twice, on tensors of the CPU and on the same on the device.
-class Both {
- public:
-  Tensor in(const Shape& shape, uint64_t stream) {
-    const Philox random{3, stream};
-    std::vector<float> values(shape.numel());
-    for (size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
-    return Tensor::from(home_, shape, values);
-  }
-  Tensor there(const Tensor& t) const { return t.to(device_); }
-  Tensor out(const Shape& shape, DType type = DType::kFloat32) const {
-    return Tensor::full(home_, shape, 0.0f).to(type);
-  }
-  const Context& home() const { return home_; }
-  const Context& device() const { return device_; }
-
-  // kernel(tensors...) writes the last of them; the two results are equal, or within `near` (sums
-  // in another order, exp of another library).
-  template <class Kernel>
-  void check(const Kernel& kernel, std::vector<Tensor> tensors, float near = 0.0f) const {
-    std::vector<Tensor> moved;
-    for (const Tensor& t : tensors) moved.push_back(there(t));
-    kernel(tensors);
-    kernel(moved);
-    for (size_t k = 0; k < tensors.size(); ++k) {
-      INFO("tensor " << k);
-      const auto want = tensors[k].to(DType::kFloat32).to_vector<float>();
-      const auto got = moved[k].to(home_).to(DType::kFloat32).to_vector<float>();
-      for (size_t i = 0; i < want.size(); ++i) {
-        REQUIRE(std::fabs(got[i] - want[i]) <= near);
-      }
-    }
-  }
-
- private:
-  Context device_ = device_context();
-  Context home_ = device_.host();
-};
 
 // Sums of up to 72 products of values near 1, in another order and maybe fused.
 constexpr float kProducts = 1e-4f;
@@ -305,11 +262,16 @@ TEST_CASE("one bit and DoReFa through their interface") {
   b.check([](Tensors& t) { dorefa_gradients(t[0], 4, Philox{6, 7}, t[1]); }, {x, out.clone()});
 }
 
+namespace {
+
+void lonely(const Tensor& x) { HALFTONE_ON_DEVICE(lonely, x, x); }
+
+}  // namespace
+
 TEST_CASE("what has no body on a device names itself and the device") {
   NEED_DEVICE();
   Both b;
-  Tensor codes = Tensor::empty(b.device(), {4}, DType::kUInt8);
-  REQUIRE_THROWS_WITH(
-      quantize_to_codes(Tensor::zeros(b.device(), {4}), {}, {}, codes),
-      Catch::Contains("quantize_to_codes: expected an operation with a body for cuda:0"));
+  REQUIRE_NOTHROW(lonely(Tensor::zeros(b.home(), {4})));
+  REQUIRE_THROWS_WITH(lonely(Tensor::zeros(b.device(), {4})),
+                      Catch::Contains("lonely: expected an operation with a body for cuda:0"));
 }

@@ -5,7 +5,9 @@
 #include "test/device/device_under_test.h"
 #include "test/tensor/temp_folder.h"
 #include "train/choose_device.h"
+#include "train/data_source.h"
 #include "train/evaluate_run.h"
+#include "train/network.h"
 #include "train/report.h"
 #include "train/resume.h"
 
@@ -129,15 +131,112 @@ TEST_CASE("a binary network trains on a device as on the CPU's float path") {
   REQUIRE(device.rows.back().loss == Approx(cpu.rows.back().loss).epsilon(1e-2));
 }
 
-TEST_CASE("learned scales say that they have no path on a device") {
+namespace {
+
+const std::string kImages = R"(
+name: quantized
+seed: 3
+threads: 1
+epochs: 1
+batch_size: 6
+test_batch_size: 6
+data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 1}
+model: {name: resnet20}
+)";
+
+Recipe quantized(const std::string& name, const std::string& base, const std::string& config) {
+  Recipe recipe = parse_recipe(base + kSgd, name + ".yaml");
+  recipe.quantizer.name = name;
+  recipe.quantizer.config_list = config;
+  return recipe;
+}
+
+const char* const kEightBits = R"([
+  {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"]},
+  {"quant_types": ["output"], "quant_bits": 8, "op_types": ["ReLU", "Add"]}])";
+const char* const kFourBits = R"([
+  {"quant_types": ["weight", "input"], "quant_bits": 4, "op_types": ["Conv2d", "Linear"]}])";
+
+// What the state of a run makes of some images, on a device.
+std::vector<float> logits(const Recipe& recipe, const std::string& folder, const Device& device) {
+  const Context context({device, 1, 0});
+  Network network = build_network(context, recipe, 1, NetworkUse::kEvaluation);
+  const std::string file = state_file(folder);
+  load_state(*network.model.module, load_safetensors(context.host(), file), file);
+  network.model->eval();
+  const auto images = load_split(context.host(), recipe.data, Split::kTest);
+  LoaderOptions options;
+  options.batch_size = 6;
+  options.shuffle = false;
+  Loader loader(context, images, options);
+  const NoGrad no_grad;
+  const Batch batch = loader.next();
+  return (*network.model.module)(Variable(batch.images)).value().to_vector<float>();
+}
+
+void check_quantized(const Recipe& recipe, double loss_tolerance) {
+  const test::TempFolder folder;
+  const Run device = train(recipe, folder.path() + "/device", kDevice);
+  const Run cpu = train(recipe, folder.path() + "/cpu", {});
+  REQUIRE(device.result.finished);
+  REQUIRE(device.rows.back().loss == Approx(cpu.rows.back().loss).epsilon(loss_tolerance));
+  // The same codes from the same state, wherever it was trained.
+  for (const char* run : {"/device", "/cpu"}) {
+    REQUIRE(logits(recipe, folder.path() + run, kDevice) ==
+            logits(recipe, folder.path() + run, {}));
+  }
+}
+
+}  // namespace
+
+// Gradients are rounded elsewhere, so that single codes differ from the second step on.
+TEST_CASE("QAT with batch norm folded into the scale trains on a device, with the CPU's codes") {
+  NEED_DEVICE();
+  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2);
+  check_quantized(quantized("QAT_Quantizer", kImages, kEightBits), 2e-2);
+}
+
+TEST_CASE("LSQ and LSQ+ train on a device, with the CPU's codes") {
+  NEED_DEVICE();
+  for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer"}) {
+    check_quantized(quantized(name, kFloat, kFourBits), 2e-2);
+  }
+  check_quantized(quantized("LsqQuantizer", kImages, kEightBits), 2e-2);
+}
+
+TEST_CASE("DoReFa trains on a device, with the CPU's codes") {
+  NEED_DEVICE();
+  check_quantized(quantized("DoReFaQuantizer", kFloat, kFourBits), 2e-2);
+}
+
+TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
+  NEED_DEVICE();
+  for (const char* fold : {"batch", "ema"}) {
+    const std::string config = R"([
+      {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"],
+       "fold": ")" + std::string(fold) +
+                               R"("}])";
+    check_quantized(quantized("QAT_Quantizer", kFloat, config), 1e-2);
+  }
+}
+
+TEST_CASE("a batch that a device cannot hold names the request, the memory and a batch size") {
   NEED_DEVICE();
   const test::TempFolder folder;
-  Recipe recipe = parse_recipe(kFloat + kSgd, "float.yaml");
-  recipe.quantizer.name = "LsqQuantizer";
-  recipe.quantizer.config_list =
-      R"([{"quant_types": ["weight", "input"], "quant_bits": 4, "op_types": ["Conv2d"]}])";
+  Recipe recipe = quantized("", kImages, "[]");
+  recipe.batch_size = 900;
+  recipe.data.train_samples = 900;
   REQUIRE_THROWS_WITH(train(recipe, folder.path() + "/run", kDevice),
-                      Contains("learned scales have no path on a device yet"));
+                      Contains("out of memory for a block of") && Contains("1 GiB in all") &&
+                          Contains("try --set batch_size=450"));
+}
+
+TEST_CASE("--math is for devices") {
+  NEED_DEVICE();
+  REQUIRE(choose_device("cuda", "bfloat16").math == DeviceMath::kBFloat16);
+  REQUIRE(choose_device("auto", "tf32").context(1, 0).math() == DeviceMath::kTf32);
+  REQUIRE_THROWS_WITH(choose_device("cuda", "half"), Contains("float32, tf32 or bfloat16"));
+  REQUIRE_THROWS_WITH(choose_device("cpu", "tf32"), Contains("the CPU multiplies in nothing else"));
 }
 
 TEST_CASE("--device chooses, and says what it cannot") {

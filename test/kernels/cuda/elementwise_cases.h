@@ -217,14 +217,15 @@ void check_subsample(Machine& machine, int64_t h, int64_t w, int64_t c, int stri
   args.oh = large[1], args.ow = large[2], args.wide = wide;
   args.stride = stride, args.pad_before = before, args.fill = 3.0f;
   args.x = machine.put(x.to_vector<float>());
-  args.y = machine.template room<float>(large.numel());
+  float* y = machine.template room<float>(large.numel());
+  args.y = y;
   machine.run(static_cast<const kernels::cuda::SubsampleArgs&>(args));
-  require_same_bits(machine.get(args.y, large.numel()), want.to_vector<float>());
+  require_same_bits(machine.get(y, large.numel()), want.to_vector<float>());
   kernels::subsample_pad_backward(dy, stride, before, dx);
   args.x = machine.put(dy.to_vector<float>());
-  args.y = machine.template room<float>(small.numel());
+  args.y = y = machine.template room<float>(small.numel());
   machine.run(args);
-  require_same_bits(machine.get(args.y, small.numel()), dx.to_vector<float>());
+  require_same_bits(machine.get(y, small.numel()), dx.to_vector<float>());
   machine.clear();
 }
 

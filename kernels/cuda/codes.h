@@ -1,0 +1,214 @@
+// The ops of codes_cuda.h, for any launcher.
+#pragma once
+
+#include "kernels/codes_cuda.h"
+#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/pool.h"
+#include "kernels/cuda/quantize.h"
+
+namespace halftone::kernels::cuda {
+
+// ---- codes to numbers, weights to codes ----
+
+template <class Code>
+struct ReadCodesOp : MapOp<Code, float, 4> {
+  using Base = MapOp<Code, float, 4>;
+  using Constants = float;
+  HALFTONE_HD float constants(int64_t channel) const {
+    return scales != nullptr ? scales[channel] : scale;
+  }
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, float factor,
+                         typename Base::Output& out, Nothing&) const {
+    out.y.v[j] = factor * static_cast<float>(static_cast<int32_t>(in.x.v[j]) - zero_point);
+  }
+  const float* scales;
+  float scale;
+  int32_t zero_point;
+};
+
+template <class Code, class Launcher>
+void launch_read_codes_of(Launcher& launcher, const ReadCodesArgs& a) {
+  using Op = ReadCodesOp<Code>;
+  pass<Op, Op>(launcher, a.layout, [&](Op& op) {
+    op.x = static_cast<const Code*>(a.codes);
+    op.y = a.y;
+    op.scales = a.scales, op.scale = a.scale, op.zero_point = a.zero_point;
+  });
+}
+
+template <class Launcher>
+void launch_read_codes(Launcher& launcher, const ReadCodesArgs& a) {
+  if (a.code_dtype == DType::kUInt8) return launch_read_codes_of<uint8_t>(launcher, a);
+  if (a.code_dtype == DType::kInt8) return launch_read_codes_of<int8_t>(launcher, a);
+  throw HALFTONE_ERROR("read_codes").expected("uint8 or int8 codes").found(name_of(a.code_dtype));
+}
+
+struct WeightCodesOp : MapOp<float, int8_t> {
+  struct Constants {
+    SharedGrid grid;
+    int32_t factor;
+  };
+  HALFTONE_HD Constants constants(int64_t row) const {
+    return {SharedGrid(grids.at(per_row ? row : 0)), factors[row]};
+  }
+  HALFTONE_HD void apply(int j, const Input& in, const Constants& c, Output& out, Nothing&) const {
+    out.y.v[j] = static_cast<int8_t>(OnnxRule::code(in.x.v[j], c.grid, 0) * c.factor);
+  }
+  DeviceGrids grids;
+  const int32_t* factors;
+  bool per_row;
+};
+
+template <class Launcher>
+void launch_weight_codes(Launcher& launcher, const WeightCodesArgs& a) {
+  using Op = WeightCodesOp;
+  pass<Op, Op>(launcher, {1, a.rows, a.length}, [&](Op& op) {
+    op.x = a.w, op.y = a.codes;
+    op.grids = a.grids, op.factors = a.factors, op.per_row = a.per_row;
+  });
+}
+
+// ---- sums of codes ----
+
+struct SumRangeTotal {
+  int32_t low = INT32_MAX, high = INT32_MIN;
+  HALFTONE_HD void take(const SumRangeTotal& tile) { merge(tile); }
+  HALFTONE_HD void merge(const SumRangeTotal& other) {
+    low = other.low < low ? other.low : low;
+    high = other.high > high ? other.high : high;
+  }
+};
+
+// GradientOp's members: dy is a, x is b, dx is y.
+struct AddCodesOp : GradientOp<uint8_t> {
+  using Constants = Nothing;
+  using Tile = SumRangeTotal;
+  using Total = SumRangeTotal;
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Total& total) const {
+    const int32_t t = in.dy.v[j] + in.x.v[j] - sum.a_zero - sum.b_zero;
+    total.merge({t, t});
+    const int32_t low = t < sum.low ? sum.low : t;
+    out.dx.v[j] = static_cast<uint8_t>((low < sum.high ? low : sum.high) + sum.y_zero);
+  }
+  HALFTONE_HD void finish(int64_t, const Total& total) const { *range = {total.low, total.high}; }
+  CodeSum sum;
+  SumRange* range;
+};
+
+template <class Launcher>
+void launch_add_codes(Launcher& launcher, const AddCodesArgs& a) {
+  AddCodesOp op{};
+  op.dy = a.a, op.x = a.b, op.dx = a.y;
+  op.sum = a.sum, op.range = a.range;
+  pass_flat(launcher, op, a.numel);
+}
+
+struct AddCodesBackwardItem {
+  AddCodesBackwardArgs a;
+  HALFTONE_HD void operator()(int64_t i) const {
+    const int32_t t = a.a[i] + a.b[i] - a.sum.a_zero - a.sum.b_zero;
+    a.dt[i] = (t >= a.sum.pass_low) & (t <= a.sum.pass_high) ? a.dy[i] : 0.0f;
+  }
+};
+
+template <class Launcher>
+void launch_add_codes_backward(Launcher& launcher, const AddCodesBackwardArgs& a) {
+  each(launcher, a.numel, AddCodesBackwardItem{a});
+}
+
+struct WeightedCodesItem {
+  using Total = SumTotal<1>;
+  WeightedCodesArgs a;
+  HALFTONE_HD void add(int64_t i, Total& total) const {
+    total.sum[0] += static_cast<double>(a.dy[i]) * static_cast<double>(a.shares[a.a[i] + a.b[i]]);
+  }
+  HALFTONE_HD void finish(const Total& total) const { *a.total = total.sum[0]; }
+};
+
+template <class Launcher>
+void launch_weighted_codes(Launcher& launcher, const WeightedCodesArgs& a) {
+  sum_each(launcher, a.numel, WeightedCodesItem{a});
+}
+
+struct DropCodesItem {
+  DropCodesArgs a;
+  HALFTONE_HD void operator()(int64_t i) const { a.y[i] = a.mask[i] != 0.0f ? a.codes[i] : a.zero; }
+};
+
+template <class Launcher>
+void launch_drop_codes(Launcher& launcher, const DropCodesArgs& a) {
+  each(launcher, a.numel, DropCodesItem{a});
+}
+
+// ---- windows ----
+
+// Flipping all bits of an int32 reverses the order. The first extreme wins.
+template <class T>
+struct WholePoolItem {
+  StridedAxis hs, ws;
+  int64_t channels;
+  const int32_t* flips;
+  const T* x;
+  T* y;
+  uint8_t* taps;
+
+  HALFTONE_HD void operator()(int64_t i) const {
+    const Spot s = spot(i, hs.out, ws.out, channels);
+    const int64_t top = s.h * hs.stride - hs.pad, left = s.w * ws.stride - ws.pad;
+    const int64_t h0 = hs.begin(s.h), w0 = ws.begin(s.w), h1 = hs.end(s.h), w1 = ws.end(s.w);
+    const int32_t flip = flips != nullptr ? flips[s.c] : 0;
+    int32_t best = INT32_MIN;
+    int64_t tap = (h0 - top) * ws.kernel + (w0 - left);
+    for (int64_t h = h0; h < h1; ++h) {
+      for (int64_t w = w0; w < w1; ++w) {
+        const int32_t code = x[((s.n * hs.in + h) * ws.in + w) * channels + s.c];
+        const int32_t v = code ^ flip;
+        const bool better = v > best;
+        best = better ? v : best;
+        tap = better ? (h - top) * ws.kernel + (w - left) : tap;
+      }
+    }
+    y[i] = static_cast<T>(best ^ flip);
+    if (taps != nullptr) taps[i] = static_cast<uint8_t>(tap);
+  }
+};
+
+template <class T, class Launcher>
+void launch_max_pool_of(Launcher& launcher, const WholePoolArgs& a) {
+  const PoolGeometry& g = a.g;
+  each(launcher, g.n * g.oh * g.ow * g.c,
+       WholePoolItem<T>{pool_rows(g), pool_columns(g), g.c, a.flips, static_cast<const T*>(a.x),
+                        static_cast<T*>(a.y), a.taps});
+}
+
+template <class Launcher>
+void launch_max_pool_whole(Launcher& launcher, const WholePoolArgs& a) {
+  if (a.dtype == DType::kUInt8) return launch_max_pool_of<uint8_t>(launcher, a);
+  if (a.dtype == DType::kInt32) return launch_max_pool_of<int32_t>(launcher, a);
+  throw HALFTONE_ERROR("max_pool").expected("uint8 or int32").found(name_of(a.dtype));
+}
+
+struct CodeWindowsItem {
+  StridedAxis hs, ws;
+  CodeWindowsArgs a;
+
+  HALFTONE_HD void operator()(int64_t i) const {
+    const Spot s = spot(i, hs.out, ws.out, a.g.c);
+    int32_t sum = 0;
+    for (int64_t h = hs.begin(s.h); h < hs.end(s.h); ++h) {
+      for (int64_t w = ws.begin(s.w); w < ws.end(s.w); ++w) {
+        sum += a.codes[((s.n * hs.in + h) * ws.in + w) * a.g.c + s.c] - a.zero_point;
+      }
+    }
+    a.sums[i] = sum;
+  }
+};
+
+template <class Launcher>
+void launch_code_windows(Launcher& launcher, const CodeWindowsArgs& a) {
+  const PoolGeometry& g = a.g;
+  each(launcher, g.n * g.oh * g.ow * g.c, CodeWindowsItem{pool_rows(g), pool_columns(g), a});
+}
+
+}  // namespace halftone::kernels::cuda
