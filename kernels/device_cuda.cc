@@ -12,6 +12,21 @@ std::string gigabytes(size_t bytes) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GB";
 }
 
+class CudaGraph : public DeviceGraph {
+ public:
+  CudaGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    HALFTONE_CUDA(status);
+  }
+  ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+  void launch() override { HALFTONE_CUDA(cudaGraphLaunch(graph_, stream_)); }
+
+ private:
+  cudaGraphExec_t graph_ = nullptr;
+  cudaStream_t stream_;
+};
+
 class CudaDevice : public DeviceRuntime {
  public:
   // The device is chosen for the calling thread, which is the one to use the Context.
@@ -35,6 +50,7 @@ class CudaDevice : public DeviceRuntime {
   }
 
   void copy(void* to, const void* from, size_t bytes, CopyKind kind) override {
+    if (kind != CopyKind::kOnDevice) note_host_copy();
     const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                     cudaMemcpyDeviceToDevice};
     HALFTONE_CUDA(cudaMemcpyAsync(to, from, bytes, kinds[static_cast<int>(kind)], stream_.get()));
@@ -58,7 +74,28 @@ class CudaDevice : public DeviceRuntime {
   void synchronize() override { stream_.synchronize(); }
   void* stream() override { return &stream_; }
 
+  void begin_capture() override {
+    HALFTONE_CUDA(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal));
+    capturing_ = true;
+  }
+  std::unique_ptr<DeviceGraph> end_capture() override {
+    capturing_ = false;
+    cudaGraph_t graph = nullptr;
+    HALFTONE_CUDA(cudaStreamEndCapture(stream_.get(), &graph));
+    return std::make_unique<CudaGraph>(graph, stream_.get());
+  }
+  uint64_t host_copies() const override { return host_copies_; }
+  uint64_t version() const override { return stream_.grown(); }
+
  private:
+  void note_host_copy() {
+    ++host_copies_;
+    if (!capturing_) return;
+    throw HALFTONE_ERROR("cuda graph")
+        .expected("a step that stays on the device")
+        .found("a copy between host and device in it");
+  }
+
   // Chosen before the stream is made.
   static int choose(int index) {
     int count = 0;
@@ -77,6 +114,8 @@ class CudaDevice : public DeviceRuntime {
     explicit ChosenStream(int) {}
   };
   ChosenStream stream_;
+  bool capturing_ = false;
+  uint64_t host_copies_ = 0;
 };
 
 [[maybe_unused]] const bool registered = register_cuda(

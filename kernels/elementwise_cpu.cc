@@ -71,6 +71,13 @@ void scale(const Tensor& x, float factor, Tensor& y) {
   map("scale", x, x, y, [factor](float l, float) { return l * factor; });
 }
 
+void scale_by(const Tensor& x, const Tensor& factor, Tensor& y) {
+  check_dtype("scale_by", "factor", factor, DType::kFloat32);
+  check_shape("scale_by", "result", y, x.shape());
+  HALFTONE_ON_DEVICE(scale_by, x, x, factor, y);
+  scale(x, factor.item<float>(), y);
+}
+
 double sum(const Tensor& x) {
   check_dtype("sum", "input", x, DType::kFloat32);
   HALFTONE_ON_DEVICE(sum, x, x);

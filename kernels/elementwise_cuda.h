@@ -30,6 +30,7 @@ struct ScaleArgs {
   float factor = 1.0f;
   const float* x = nullptr;
   float* y = nullptr;
+  const float* by = nullptr;  // of the device, in place of `factor`
 };
 void scale(Stream& stream, const ScaleArgs& args);
 

@@ -25,6 +25,11 @@ void scale_body(const Tensor& x, float factor, Tensor& y) {
   cuda::scale(stream_of(x), {x.numel(), factor, p.in(x), p.out(y)});
 }
 
+void scale_by_body(const Tensor& x, const Tensor& factor, Tensor& y) {
+  const DevicePointers p(x);
+  cuda::scale(stream_of(x), {x.numel(), 1.0f, p.in(x), p.out(y), p.in(factor)});
+}
+
 int64_t row_bytes(const Tensor& x) { return x.dim(-1) * static_cast<int64_t>(size_of(x.dtype())); }
 
 void concat_body(const std::vector<Tensor>& xs, Tensor& y) {
@@ -133,6 +138,7 @@ void column_sums_body(const Tensor& x, Tensor& out) {
   device_body<& accumulate> = accumulate_body;
   device_body<& mul> = mul_body;
   device_body<& scale> = scale_body;
+  device_body<& scale_by> = scale_by_body;
   device_body<& concat_channels> = concat_body;
   device_body<& split_channels> = split_body;
   device_body<& nhwc_to_nchw> = to_nchw_body;

@@ -21,4 +21,11 @@ float squared_hinge(const Tensor& x, const Tensor& labels, Tensor& dx);
 // Rows whose largest entry (lowest index on ties) is the label.
 int64_t count_correct(const Tensor& x, const Tensor& labels);
 
+// The same of devices without waiting for them: a float32 scalar, NaN where a label is none, and an
+// int64 one.
+enum class LabelledLoss : uint8_t { kCrossEntropy, kNll, kSquaredHinge };
+Tensor loss_on_device(LabelledLoss kind, const Tensor& x, const Tensor& labels,
+                      float label_smoothing, Tensor& dx);
+void count_correct_on_device(const Tensor& x, const Tensor& labels, Tensor& correct);
+
 }  // namespace halftone::kernels

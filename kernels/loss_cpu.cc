@@ -234,6 +234,17 @@ float squared_hinge(const Tensor& x, const Tensor& labels, Tensor& dx) {
   return static_cast<float>(total / count);
 }
 
+Tensor loss_on_device(LabelledLoss kind, const Tensor& x, const Tensor& labels,
+                      float label_smoothing, Tensor& dx) {
+  check_labels("loss", x, labels);
+  return device_body_of<&loss_on_device>("loss", x)(kind, x, labels, label_smoothing, dx);
+}
+
+void count_correct_on_device(const Tensor& x, const Tensor& labels, Tensor& correct) {
+  check_labels("count_correct", x, labels);
+  device_body_of<&count_correct_on_device>("count_correct", x)(x, labels, correct);
+}
+
 int64_t count_correct(const Tensor& x, const Tensor& labels) {
   check_labels("count_correct", x, labels);
   HALFTONE_ON_DEVICE(count_correct, x, x, labels);

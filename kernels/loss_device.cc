@@ -1,4 +1,6 @@
 // loss.h and optimizer.h on a device.
+#include <cstddef>
+
 #include "kernels/device_call.h"
 #include "kernels/loss.h"
 #include "kernels/loss_cuda.h"
@@ -29,6 +31,28 @@ float loss_of(const char* op, int64_t classes, const DeviceRoom<cuda::LossResult
   throw HALFTONE_ERROR(op)
       .expected("labels in [0, " + std::to_string(classes) + ")")
       .found(std::to_string(result.bad_labels) + " others");
+}
+
+cuda::LossKind kind_of(LabelledLoss kind) {
+  if (kind == LabelledLoss::kCrossEntropy) return cuda::LossKind::kCrossEntropy;
+  return kind == LabelledLoss::kNll ? cuda::LossKind::kNll : cuda::LossKind::kSquaredHinge;
+}
+
+Tensor loss_body(LabelledLoss kind, const Tensor& x, const Tensor& labels, float label_smoothing,
+                 Tensor& dx) {
+  static_assert(offsetof(cuda::LossResult, loss) == 0, "the result begins with the loss");
+  const DevicePointers p(x);
+  Tensor result = Tensor::empty(x.context(), {sizeof(cuda::LossResult) / sizeof(float)});
+  cuda::loss(stream_of(x),
+             {kind_of(kind), x.dim(0), x.dim(1), label_smoothing, p.in(x), p.in<int64_t>(labels),
+              p.out(dx), static_cast<cuda::LossResult*>(result.raw())});
+  return result.slice(0, 1).reshape(Shape());
+}
+
+void correct_body(const Tensor& x, const Tensor& labels, Tensor& correct) {
+  const DevicePointers p(x);
+  cuda::count_correct(stream_of(x), {x.dim(0), x.dim(1), p.in(x), p.in<int64_t>(labels),
+                                     p.out<int64_t>(correct)});
 }
 
 float labelled_loss(const char* op, cuda::LossKind kind, const Tensor& x, const Tensor& labels,
@@ -90,6 +114,8 @@ void adam_body(const AdamOptions& options, const Tensor& grad, Tensor& weights, 
   device_body<& nll> = nll_body;
   device_body<& squared_hinge> = squared_hinge_body;
   device_body<& mse> = mse_body;
+  device_body<& loss_on_device> = loss_body;
+  device_body<& count_correct_on_device> = correct_body;
   device_body<& count_correct> = count_correct_body;
   device_body<& sgd_step> = sgd_body;
   device_body<& adam_step> = adam_body;

@@ -153,7 +153,7 @@ int64_t FakeQuantize::count_clipped(const Tensor& raw) const {
 }
 
 void FakeQuantize::check_unobserved(const Variable& x) const {
-  if (!observes() && x.codes() == nullptr) check_finite(x.value());
+  if (!observes() && x.codes() == nullptr && checks_values()) check_finite(x.value());
 }
 
 void FakeQuantize::check_finite(const Tensor& x) const {

@@ -63,6 +63,9 @@ class FakeQuantize : public Module {
   virtual quant_math::Pass pass() const;
   virtual bool is_sign() const { return false; }
 
+  // Whether the next forward looks for NaN in values that nobody observes. A device would wait for
+  // the answer: in training there, every hundredth step.
+  bool checks_values() const { return context().on_cpu() || !training() || steps() % 100 == 1; }
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
   virtual bool will_quantize() const;

@@ -67,6 +67,7 @@ void Stream::synchronize() const { HALFTONE_CUDA(cudaStreamSynchronize(stream_))
 void* Stream::scratch(size_t bytes) {
   if (scratch_.bytes() < bytes) {
     synchronize();
+    ++grown_;
     scratch_ = Memory();
     scratch_ = Memory(bytes);
   }
@@ -77,6 +78,7 @@ uint32_t* Stream::counters(int64_t count) {
   const size_t bytes = static_cast<size_t>(count < 1024 ? 1024 : count) * sizeof(uint32_t);
   if (counters_.bytes() < bytes) {
     synchronize();
+    ++grown_;
     counters_ = Memory();
     counters_ = Memory(bytes);
     HALFTONE_CUDA(cudaMemsetAsync(counters_.data(), 0, bytes, stream_));

@@ -47,10 +47,12 @@ class Stream {
   void* scratch(size_t bytes);
   // At least this many zeros, for kernels that leave zeros; growing waits as well.
   uint32_t* counters(int64_t count);
+  uint64_t grown() const { return grown_; }  // how often either has moved
 
  private:
   cudaStream_t stream_ = nullptr;
   Memory scratch_, counters_;
+  uint64_t grown_ = 0;
 };
 
 // A point in a stream's work, with a time.

@@ -20,6 +20,13 @@ std::string name_of(Device device);  // "cpu", "cuda:0"
 
 enum class CopyKind : uint8_t { kToDevice, kToHost, kOnDevice };
 
+// Work that was recorded, run again as a whole (a CUDA graph).
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  virtual void launch() = 0;
+};
+
 // One device's memory and its stream of work, in which everything below takes its turn.
 class DeviceRuntime {
  public:
@@ -39,6 +46,14 @@ class DeviceRuntime {
                        int64_t count) = 0;
   virtual void synchronize() = 0;  // throws what failed
   virtual void* stream() = 0;      // cuda::Stream: what kernels run on
+
+  // Until end_capture(), what the stream is asked to do is recorded and not done. It keeps its
+  // addresses; copies between host and device throw.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<DeviceGraph> end_capture() = 0;
+  virtual uint64_t host_copies() const = 0;  // between host and device, so far
+  // Another one where memory of the stream's own, which recorded work may use, has moved.
+  virtual uint64_t version() const = 0;
 };
 
 // How a build reaches CUDA.

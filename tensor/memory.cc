@@ -82,6 +82,7 @@ struct MemoryPool::Impl {
   BlockHeader* allocate(size_t bytes);
   void release(BlockHeader* block);
 
+  BlockHeader* take(size_t bytes);  // from the heap
   BlockHeader* allocate_recorded(size_t bytes);
   BlockHeader* allocate_replayed(size_t bytes);
   void note_release(const BlockHeader& block);
@@ -179,13 +180,18 @@ void MemoryPool::Impl::depart() {
 BlockHeader* MemoryPool::Impl::allocate(size_t bytes) {
   if (mode == Mode::kRecording && owner()) return allocate_recorded(bytes);
   if (mode == Mode::kReplaying && owner()) return allocate_replayed(bytes);
-  BlockHeader* block = heap.take(bytes);
+  BlockHeader* block = take(bytes);
   update_peak();
   return block;
 }
 
+BlockHeader* MemoryPool::Impl::take(size_t bytes) {
+  ++stats.heap_blocks;
+  return heap.take(bytes);
+}
+
 BlockHeader* MemoryPool::Impl::allocate_recorded(size_t bytes) {
-  BlockHeader* block = heap.take(bytes);
+  BlockHeader* block = take(bytes);
   update_peak();
   block->step = step;
   block->index = recording.record_allocation(bytes);
@@ -204,7 +210,7 @@ BlockHeader* MemoryPool::Impl::allocate_replayed(size_t bytes) {
     block = arena->place(planned.offset, bytes);
     ++stats.replayed;
   } else {
-    block = heap.take(bytes);
+    block = take(bytes);
     update_peak();
   }
   block->step = step;

@@ -16,6 +16,7 @@ struct MemoryStats {
   size_t peak_bytes = 0;          // most that was ever held from the system: live and cached
   size_t arena_bytes = 0;         // of the largest plan so far
   uint64_t heap_allocations = 0;  // calls that reached the system allocator, ever
+  uint64_t heap_blocks = 0;       // allocations served from the heap, ever
   uint64_t replayed = 0;          // allocations served from the arena, ever
   uint64_t departures = 0;        // replays that left their record, ever
 };

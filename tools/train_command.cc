@@ -12,7 +12,7 @@ struct Arguments {
   std::string recipe, out, resume;
   DeviceWords device;
   std::vector<std::string> set;
-  bool json = false, quiet = false, other_threads = false;
+  bool json = false, quiet = false, other_threads = false, no_graph = false;
 };
 
 int stopped(const Trainer& trainer, const TrainResult& result) {
@@ -27,6 +27,7 @@ int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
   options.device = a.device.choose();
+  options.graph = !a.no_graph;
   options.allow_other_threads = a.other_threads;
   const Recipe recipe = prepare_run(a.recipe, a.set, a.out, a.resume, options);
   Trainer trainer(recipe, options);
@@ -52,6 +53,8 @@ void add_train(CLI::App& app, int& code) {
   c->add_option("--resume", a->resume,
                 "Go on with the run in this folder: same bits as a run that never stopped");
   add_device(*c, a->device);
+  c->add_flag("--no-graph", a->no_graph,
+              "On a GPU, launch kernel by kernel instead of steps as CUDA graphs: the same bits");
   c->add_flag("--allow-other-threads", a->other_threads,
               "Resume with another thread count: other rounding");
   c->add_flag("--quiet", a->quiet, "No progress bar");

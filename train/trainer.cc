@@ -66,6 +66,7 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
                              NetworkUse::kTraining)),
       optimizer_(network_.optimizer.get()),
       schedule_(build_schedule(recipe.schedule, steps_per_epoch_, recipe.epochs)),
+      graph_(*network_.model.module, options.graph),
       loss_(build_loss(recipe.loss)),
       progress_(!options.quiet) {
   check_fits(network_, *data_.train, recipe_);
@@ -162,39 +163,37 @@ void Trainer::check_finite(float loss, const Batch& batch) {
                   (saved ? "; the last checkpoint is whole" : ""));
 }
 
-void Trainer::accumulate_batch(const Batch& batch, int64_t parts) {
+// The sum of `parts` such gradients is the step's.
+StepOutputs Trainer::forward_backward(const Batch& batch, bool first, int64_t parts) {
+  if (first) optimizer_->zero_grad();
   const Variable output = (*network_.model.module)(Variable(batch.images));
   Variable loss = loss_(output, batch.labels);
-  const float value = loss.value().item<float>();
-  check_finite(value, batch);
+  const StepOutputs outputs{output.value(), loss.value()};
+  // Of a device it is looked at when the step is over.
+  if (context_.on_cpu()) check_finite(outputs.loss.item<float>(), batch);
   if (parts > 1) loss = scale(loss, 1.0f / static_cast<float>(parts));
   loss.backward();
-  window_.loss += value / static_cast<double>(parts);
-  window_.correct += kernels::count_correct(output.value(), batch.labels);
-  window_.images += batch.labels.numel();
-}
-
-// Whatever decides which buffers a step asks for: the shapes, and whether the float warm-up is
-// over.
-std::string Trainer::memory_key(const Batch& batch) const {
-  int quantizing = 0;
-  if (network_.quantizer) {
-    for (const QuantPoint& p : network_.quantizer->points())
-      quantizing += p.quantizer->will_quantize();
-  }
-  return fmt::format("train {} {}", batch.images.shape().str(), quantizing);
+  return outputs;
 }
 
 void Trainer::step() {
   optimizer_->schedule(schedule_, step_);
-  optimizer_->zero_grad();
   // The last step of an epoch may have fewer batches to add up.
   const int64_t left = loader_->batches_per_epoch() - loader_->state().batch;
   const int64_t parts = std::min<int64_t>(recipe_.accumulate, left);
   for (int64_t i = 0; i < parts; ++i) {
     const Batch batch = loader_->next();
-    const MemoryStep memory(context_.memory(), memory_key(batch));
-    with_batch_advice("batch_size", recipe_.batch_size, [&] { accumulate_batch(batch, parts); });
+    StepNumbers numbers;
+    with_batch_advice("batch_size", recipe_.batch_size, [&] {
+      const std::string key = fmt::format("{} {}/{}", step_key(batch, network_.quantizer.get()),
+                                          i == 0 ? 0 : 1, parts);
+      numbers = graph_.run(
+          key, batch, [&](const Batch& b) { return forward_backward(b, i == 0, parts); });
+    });
+    check_finite(numbers.loss, batch);
+    window_.loss += numbers.loss / static_cast<double>(parts);
+    window_.correct += numbers.correct;
+    window_.images += batch.labels.numel();
   }
   optimizer_->step();
   ++step_;

@@ -14,6 +14,7 @@
 #include "train/metrics.h"
 #include "train/network.h"
 #include "train/progress.h"
+#include "train/step_graph.h"
 
 namespace halftone {
 
@@ -23,6 +24,7 @@ struct TrainOptions {
   bool allow_other_threads = false;  // resume although sums will round differently
   bool quiet = false;                // no progress bar
   DeviceChoice device;               // where it trains; a run may go on elsewhere
+  bool graph = true;                 // of a device: steps as recorded graphs where that fits
 };
 
 struct TrainResult {
@@ -49,6 +51,7 @@ class Trainer {
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
   const Loss& loss() const { return loss_; }
   const std::vector<MetricsRow>& rows() const { return metrics_->rows(); }
+  int64_t graph_launches() const { return graph_.launches(); }
   // Images of the calibration behind the last step; 0 without one.
   int calibration_images() const;
   std::string checkpoint_path() const { return options_.out + "/checkpoint.safetensors"; }
@@ -57,8 +60,7 @@ class Trainer {
   void restore(const Checkpoint& checkpoint);
   void step();
   void labelled(int64_t step, const std::function<void()>& work);
-  std::string memory_key(const Batch& batch) const;
-  void accumulate_batch(const Batch& batch, int64_t parts);
+  StepOutputs forward_backward(const Batch& batch, bool first, int64_t parts);
   void check_finite(float loss, const Batch& batch);
   void check_calibration() const;
   bool records() const;
@@ -80,6 +82,7 @@ class Trainer {
   Network network_;
   Optimizer* optimizer_;  // network_'s
   Schedule schedule_;
+  StepGraph graph_;
   Loss loss_;
   std::unique_ptr<Metrics> metrics_;
   Progress progress_;

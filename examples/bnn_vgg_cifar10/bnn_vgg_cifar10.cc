@@ -11,6 +11,7 @@
 #include "train/data_source.h"
 #include "train/network.h"
 #include "train/out_of_memory.h"
+#include "train/step_graph.h"
 
 namespace {
 
@@ -84,6 +85,7 @@ class Experiment {
         loader_(training_loader(context_, recipe, parts_.train)),
         network_(
             build_network(context_, recipe, loader_->batches_per_epoch(), NetworkUse::kTraining)),
+        graph_(*network_.model.module, true),
         schedule_(build_schedule(recipe.schedule, loader_->batches_per_epoch(), recipe.epochs)),
         loss_(build_loss(recipe.loss)) {
     check_fits(network_, *parts_.train, recipe_);
@@ -114,18 +116,22 @@ class Experiment {
     for (int64_t i = 0; i < batches; ++i) {
       const Batch batch = loader_->next();
       network_.optimizer->schedule(schedule_, step_++);
-      network_.optimizer->zero_grad();
-      {
-        const MemoryStep memory(context_.memory(), "train " + batch.images.shape().str());
-        with_batch_advice("batch_size", recipe_.batch_size, [&] {
-          Variable loss = loss_((*network_.model.module)(Variable(batch.images)), batch.labels);
-          loss.backward();
-          sum += static_cast<double>(loss.value().item<float>());
-        });
-      }
+      with_batch_advice("batch_size", recipe_.batch_size, [&] {
+        const std::string key = step_key(batch, network_.quantizer.get());
+        const StepNumbers step =
+            graph_.run(key, batch, [this](const Batch& b) { return forward_backward(b); });
+        sum += static_cast<double>(step.loss);
+      });
       network_.optimizer->step();
     }
     return sum / static_cast<double>(batches);
+  }
+  StepOutputs forward_backward(const Batch& batch) {
+    network_.optimizer->zero_grad();
+    const Variable logits = (*network_.model.module)(Variable(batch.images));
+    Variable loss = loss_(logits, batch.labels);
+    loss.backward();
+    return {logits.value(), loss.value()};
   }
   // In percent; 0 of no set.
   double accuracy(const DatasetPtr& set) {
@@ -138,6 +144,7 @@ class Experiment {
   Parts parts_;
   std::unique_ptr<Loader> loader_;
   Network network_;
+  StepGraph graph_;
   Schedule schedule_;
   Loss loss_;
   int64_t step_ = 0;

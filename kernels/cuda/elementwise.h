@@ -51,18 +51,19 @@ void launch_multiply(Launcher& launcher, const MultiplyArgs& a) {
 // ---- y = f(x) ----
 
 struct ScaleOp : MapOp<float> {
-  using Constants = Nothing;
-  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
-  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Nothing&) const {
-    out.y.v[j] = in.x.v[j] * factor;
+  using Constants = float;
+  HALFTONE_HD float constants(int64_t) const { return by != nullptr ? *by : factor; }
+  HALFTONE_HD void apply(int j, const Input& in, float c, Output& out, Nothing&) const {
+    out.y.v[j] = in.x.v[j] * c;
   }
   float factor;
+  const float* by;
 };
 
 template <class Launcher>
 void launch_scale(Launcher& launcher, const ScaleArgs& a) {
   ScaleOp op{};
-  op.x = a.x, op.y = a.y, op.factor = a.factor;
+  op.x = a.x, op.y = a.y, op.factor = a.factor, op.by = a.by;
   pass_flat(launcher, op, a.numel);
 }
 

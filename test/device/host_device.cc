@@ -6,21 +6,12 @@
 
 #include <cstring>
 #include <map>
+#include <utility>
 
-#include "kernels/cuda/all_bodies.h"
 #include "tensor/device.h"
+#include "tensor/error.h"
 #include "test/device/device_under_test.h"
-#include "test/kernels/cuda/host_grid.h"
-
-namespace halftone::cuda {
-
-// What kernels/cuda/stream.h declares, for this program.
-class Stream {
- public:
-  test::HostLauncher launcher;
-};
-
-}  // namespace halftone::cuda
+#include "test/device/host_stream.h"
 
 namespace halftone::test {
 namespace {
@@ -63,10 +54,17 @@ Region& region() {
   return all;
 }
 
-class DeviceAccess {
+// Replays what a stream recorded.
+class HostGraph : public DeviceGraph {
  public:
-  DeviceAccess() { region().open(); }
-  ~DeviceAccess() { region().close(); }
+  explicit HostGraph(std::vector<cuda::Stream::Work> work) : work_(std::move(work)) {}
+  void launch() override {
+    const DeviceAccess access;
+    for (const auto& step : work_) step();
+  }
+
+ private:
+  std::vector<cuda::Stream::Work> work_;
 };
 
 class HostDevice : public DeviceRuntime {
@@ -74,32 +72,49 @@ class HostDevice : public DeviceRuntime {
   void* allocate(size_t bytes) override { return region().allocate(bytes); }
   void release(void* memory) override { region().release(memory); }
   std::string memory_text() const override { return "1 GiB in all"; }
-  void copy(void* to, const void* from, size_t bytes, CopyKind) override {
-    const DeviceAccess access;
-    std::memmove(to, from, bytes);
+  void copy(void* to, const void* from, size_t bytes, CopyKind kind) override {
+    if (kind != CopyKind::kOnDevice) note_host_copy();
+    stream_.submit([=] { std::memmove(to, from, bytes); });
   }
   void zero(void* memory, size_t bytes) override {
-    const DeviceAccess access;
-    std::memset(memory, 0, bytes);
+    stream_.submit([=] { std::memset(memory, 0, bytes); });
   }
   void fill(void* memory, int width, uint64_t bits, int64_t count) override {
-    const DeviceAccess access;
-    kernels::cuda::launch_fill(stream_.launcher, {count, width, bits, memory});
+    stream_.submit(
+        [=] { kernels::cuda::launch_fill(stream_.launcher, {count, width, bits, memory}); });
   }
   bool convert(const void* from, DType from_type, void* to, DType to_type, int64_t count) override {
     if (from_type != DType::kFloat32 || to_type != DType::kBFloat16) return false;
-    const DeviceAccess access;
-    kernels::cuda::launch_cast(stream_.launcher, {count, from_type, to_type, from, to});
+    stream_.submit([=] {
+      kernels::cuda::launch_cast(stream_.launcher, {count, from_type, to_type, from, to});
+    });
     return true;
   }
   void synchronize() override {}
   void* stream() override { return &stream_; }
 
+  void begin_capture() override { stream_.recording = true; }
+  std::unique_ptr<DeviceGraph> end_capture() override {
+    stream_.recording = false;
+    return std::make_unique<HostGraph>(std::exchange(stream_.recorded, {}));
+  }
+  uint64_t host_copies() const override { return host_copies_; }
+  uint64_t version() const override { return 0; }
+
  private:
+  void note_host_copy() {
+    ++host_copies_;
+    if (stream_.recording) throw HALFTONE_ERROR("graph").found("a copy between host and device");
+  }
+
   cuda::Stream stream_;
+  uint64_t host_copies_ = 0;
 };
 
 }  // namespace
+
+DeviceAccess::DeviceAccess() { region().open(); }
+DeviceAccess::~DeviceAccess() { region().close(); }
 
 std::string prepare_device() {
   static const bool once = register_cuda(
@@ -112,10 +127,9 @@ std::string prepare_device() {
 
 namespace halftone::kernels::cuda {
 
-#define HALFTONE_DEFINE(name, Args)             \
-  void name(Stream& stream, const Args& args) { \
-    const test::DeviceAccess access;            \
-    launch_##name(stream.launcher, args);       \
+#define HALFTONE_DEFINE(name, Args)                                         \
+  void name(Stream& stream, const Args& args) {                             \
+    stream.submit([&stream, args] { launch_##name(stream.launcher, args); }); \
   }
 HALFTONE_ALL_KERNELS(HALFTONE_DEFINE)
 

@@ -1,5 +1,6 @@
 // Whole runs on a device, beside the same on the CPU.
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <fstream>
 
 #include "test/device/device_under_test.h"
@@ -49,20 +50,23 @@ quantizer:
 struct Run {
   TrainResult result;
   std::vector<MetricsRow> rows;
+  int64_t launches = 0;  // of recorded steps
   std::map<std::string, Tensor> state;
 };
 
 Run train(const Recipe& recipe, const std::string& folder, const Device& device,
-          bool resume = false) {
+          bool resume = false, bool graph = true) {
   TrainOptions options;
   options.out = folder;
   options.quiet = true;
   options.device = device;
   options.resume = resume;
+  options.graph = graph;
   Trainer trainer(recipe, options);
   Run run;
   run.result = trainer.run();
   run.rows = trainer.rows();
+  run.launches = trainer.graph_launches();
   run.state = trainer.network().model.module->state_dict();
   return run;
 }
@@ -218,6 +222,35 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
                                R"("}])";
     check_quantized(quantized("QAT_Quantizer", kFloat, config), 1e-2);
   }
+}
+
+// Three steps of an epoch: of 24 and 12 images. The first two make the memory plan.
+TEST_CASE("recorded steps have the bits of those launched one by one") {
+  NEED_DEVICE();
+  for (const std::string& text : {kFloat + kAdam, kBinary}) {
+    const test::TempFolder folder;
+    Recipe recipe = parse_recipe(text, "graph.yaml");
+    recipe.epochs = 5;
+    const Run recorded = train(recipe, folder.path() + "/recorded", kDevice);
+    const Run plain = train(recipe, folder.path() + "/plain", kDevice, false, false);
+    REQUIRE(plain.launches == 0);
+    REQUIRE(recorded.launches >= 4);
+    REQUIRE(recorded.rows.back().loss == plain.rows.back().loss);
+    REQUIRE(recorded.rows.back().accuracy == plain.rows.back().accuracy);
+    for (const auto& [name, tensor] : plain.state) {
+      INFO(name);
+      const Tensor other = recorded.state.at(name);
+      REQUIRE(std::memcmp(tensor.raw(), other.raw(), tensor.nbytes()) == 0);
+    }
+  }
+}
+
+TEST_CASE("steps that need the host are not recorded") {
+  NEED_DEVICE();
+  const test::TempFolder folder;
+  Recipe recipe = quantized("QAT_Quantizer", kFloat, kEightBits);
+  recipe.epochs = 3;
+  REQUIRE(train(recipe, folder.path() + "/run", kDevice).launches == 0);
 }
 
 TEST_CASE("a batch that a device cannot hold names the request, the memory and a batch size") {

@@ -1,0 +1,68 @@
+// Training steps of a device: forward and backward as one recorded graph (on a GPU a CUDA graph),
+// where nothing in them needs the host.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "nn/module.h"
+#include "quant/quantizer.h"
+
+namespace halftone {
+
+struct StepOutputs {
+  Tensor logits, loss;
+};
+
+struct StepNumbers {
+  float loss = 0;
+  int64_t correct = 0;
+};
+
+// Forward and backward of a batch, gradients zeroed first.
+using StepWork = std::function<StepOutputs(const Batch& batch)>;
+
+// Whatever decides which buffers a step asks for: the shapes, and what the quantizers do in it. Null:
+// no quantizer.
+std::string step_key(const Batch& batch, const Quantizer* quantizer);
+
+class StepGraph {
+ public:
+  // `records` false: every step launches its kernels one by one, as on the CPU.
+  StepGraph(Module& model, bool records);
+
+  // work(batch), within a MemoryStep of this key. A step that neither copied between host and device,
+  // nor drew random numbers, nor took memory outside its plan, is recorded the next time, on copies
+  // of its inputs, and from then on launched as a whole: the same kernels, so the same bits. What the
+  // host counts in a step (batches that batch norm tracked) is counted for it.
+  StepNumbers run(const std::string& key, const Batch& batch, const StepWork& work);
+  int64_t launches() const { return launches_; }  // of recorded steps
+
+ private:
+  struct Kind {
+    bool fits = false;  // the last one could have been recorded
+    std::unique_ptr<DeviceGraph> graph;
+    Batch inputs;
+    const void* arena = nullptr;
+    uint64_t version = 0;
+    std::vector<int64_t> counts;  // per step, of counters_
+  };
+  void eager(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
+  void record(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
+  void launch(Kind& kind, const Batch& batch);
+  bool stands(const Kind& kind) const;
+  void take(const StepOutputs& outputs, const Batch& batch);
+  std::vector<int64_t> counts() const;
+
+  const Context context_;
+  const bool records_;
+  std::vector<Tensor*> counters_;
+  Tensor loss_, correct_;  // of a device: where a step leaves its numbers
+  std::map<std::string, Kind> kinds_;
+  int64_t launches_ = 0;
+};
+
+}  // namespace halftone
