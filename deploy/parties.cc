@@ -27,7 +27,11 @@ class TrainingParty : public Party {
  public:
   TrainingParty(Module& model, const CompiledProgram& compiled, const ProgramSource& source)
       : model_(model), compiled_(compiled), source_(source) {}
-  std::string name() const override { return "training's evaluation"; }
+  std::string name() const override {
+    const Device device = model_.context().device();
+    const bool elsewhere = device.type != DeviceType::kCpu;
+    return "training's evaluation" + (elsewhere ? " on " + name_of(device) : "");
+  }
 
   BatchTensors run(const uint8_t* images, int64_t count) override {
     const EvaluationMode mode(model_);
@@ -45,8 +49,7 @@ class TrainingParty : public Party {
       const auto found = last.find(compiled_.modules[v]);
       take_codes(found == last.end() ? Variable() : recorder.value(found->second), v, count, t);
     }
-    const float* reals = y.value().data<float>();
-    t.reals.assign(reals, reals + y.value().numel());
+    t.reals = y.value().to_vector<float>();
     return t;
   }
 
@@ -54,12 +57,12 @@ class TrainingParty : public Party {
   Tensor normalised(const uint8_t* images, int64_t count) const {
     const Shape& s = source_.input_shape;
     const SampleShape shape{s[1], s[2], s[0]};
-    Tensor x = Tensor::empty(model_.context(), {count, s[1], s[2], s[0]});
+    Tensor x = Tensor::empty(model_.context().host(), {count, s[1], s[2], s[0]});
     for (int64_t i = 0; i < count; ++i) {
       move_normalised(images + i * s.numel(), shape, {}, source_.normalisation.data(),
                       x.data<float>() + i * s.numel());
     }
-    return x;
+    return x.to(model_.context());
   }
 
   static std::string text_of(int64_t count, float scale, int32_t zero_point) {
@@ -81,8 +84,7 @@ class TrainingParty : public Party {
                                   : text_of(codes->values.numel(), codes->params.scale,
                                             codes->params.zero_point));
     }
-    const uint8_t* from = codes->values.data<uint8_t>();
-    t.codes[v].assign(from, from + codes->values.numel());
+    t.codes[v] = codes->values.to_vector<uint8_t>();
   }
 
   Module& model_;

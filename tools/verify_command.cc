@@ -1,6 +1,7 @@
 // halftone verify
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "data/file_bytes.h"
 #include "deploy/export_onnx.h"
@@ -18,6 +19,7 @@ struct Arguments {
   EvaluateRequest request;
   std::string program;       // a file, "": compiled now
   std::string onnx, python;  // a file, "": exported now; "": of the environment
+  DeviceWords device;
   int64_t images = 0;
   bool json = false, quiet = false;
 };
@@ -84,11 +86,22 @@ std::vector<PartyPtr> all_parties(const RunProgram& p,
   return parties;
 }
 
+// The same run on a device, beside the CPU; nothing on the CPU.
+std::optional<LoadedRun> run_on_device(const Arguments& a) {
+  EvaluateRequest request = a.request;
+  request.device = a.device.choose();
+  if (request.device.device.type == DeviceType::kCpu) return std::nullopt;
+  return load_run(request);
+}
+
 int run(const Arguments& a) {
+  const std::optional<LoadedRun> there = run_on_device(a);
   const RunProgram p = compile_run(a.request, "verify");
   const auto program = program_to_check(a, p.compiled);
   check_same_tensors(*program, p.compiled.program, a.program);
   std::vector<PartyPtr> parties = all_parties(p, program);
+  if (there.has_value())
+    parties.push_back(training_party(*there->network.model.module, p.compiled, p.source));
   std::string not_run;
   try {
     add_onnx_runtime(a, p.run.network.model.module->context(), program, parties);
@@ -121,6 +134,7 @@ void add_verify(CLI::App& app, int& code) {
   c->add_option("--python", a->python,
                 "A Python that has onnxruntime (default: $HALFTONE_PYTHON, or python3)");
   c->add_option("--data", a->request.data, "Folder of the data set, instead of the recipe's");
+  add_device(*c, a->device);
   c->add_option("--images", a->images, "The first so many test images (default: all)")
       ->check(CLI::PositiveNumber);
   c->add_option("--set", a->request.overrides, "threads=N, data.* (repeatable)")
@@ -128,10 +142,10 @@ void add_verify(CLI::App& app, int& code) {
   c->add_flag("--quiet", a->quiet, "No progress bar");
   c->add_flag("--json", a->json, "One JSON object on standard output");
   c->footer(
-      "The parties: the training code's evaluation, the program with every body of the engine, an "
-      "independent\noracle, and ONNX Runtime on the exported file. Where Python has no "
-      "onnxruntime, "
-      "a line says that it\nwas not run; with --onnx or --python that is an error.\n"
+      "The parties: the training code's evaluation (with --device cuda, on the GPU too), the "
+      "program with every\nbody of the engine, an independent oracle, and ONNX Runtime on the "
+      "exported file. Where Python has no\nonnxruntime, a line says that it was not run; with "
+      "--onnx or --python that is an error.\n"
       "Exit status 1 when anything differs, or when a tensor holds one single code.");
   c->callback([a, &code] { code = run(*a); });
 }

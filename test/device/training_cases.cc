@@ -3,6 +3,9 @@
 #include <cstring>
 #include <fstream>
 
+#include "data/augment.h"
+#include "deploy/compile.h"
+#include "deploy/parties.h"
 #include "test/device/device_under_test.h"
 #include "test/tensor/temp_folder.h"
 #include "train/choose_device.h"
@@ -178,7 +181,29 @@ std::vector<float> logits(const Recipe& recipe, const std::string& folder, const
   return (*network.model.module)(Variable(batch.images)).value().to_vector<float>();
 }
 
-void check_quantized(const Recipe& recipe, double loss_tolerance) {
+// Every code of every tensor, and the logits, of six images.
+void check_codes(const Recipe& recipe, const std::string& folder) {
+  const auto load = [&](const Device& device) {
+    EvaluateRequest request;
+    request.path = folder;
+    request.device = device;
+    return load_run(request);
+  };
+  const LoadedRun here = load({}), there = load(kDevice);
+  const ProgramSource source{recipe.model.name, here.network.model.input_shape,
+                             normalisation_table(*here.data)};
+  const CompiledProgram compiled = compile_program(*here.network.quantizer, source);
+  const uint8_t* images = here.data->images.data<uint8_t>();
+  const BatchTensors want =
+      training_party(*here.network.model.module, compiled, source)->run(images, 6);
+  const PartyPtr party = training_party(*there.network.model.module, compiled, source);
+  REQUIRE(party->name() == "training's evaluation on cuda:0");
+  const BatchTensors got = party->run(images, 6);
+  REQUIRE(got.codes == want.codes);
+  REQUIRE(got.reals == want.reals);
+}
+
+void check_quantized(const Recipe& recipe, double loss_tolerance, bool deploys = false) {
   const test::TempFolder folder;
   const Run device = train(recipe, folder.path() + "/device", kDevice);
   const Run cpu = train(recipe, folder.path() + "/cpu", {});
@@ -188,6 +213,7 @@ void check_quantized(const Recipe& recipe, double loss_tolerance) {
   for (const char* run : {"/device", "/cpu"}) {
     REQUIRE(logits(recipe, folder.path() + run, kDevice) ==
             logits(recipe, folder.path() + run, {}));
+    if (deploys) check_codes(recipe, folder.path() + run);
   }
 }
 
@@ -196,7 +222,7 @@ void check_quantized(const Recipe& recipe, double loss_tolerance) {
 // Gradients are rounded elsewhere, so that single codes differ from the second step on.
 TEST_CASE("QAT with batch norm folded into the scale trains on a device, with the CPU's codes") {
   NEED_DEVICE();
-  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2);
+  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2, true);
   check_quantized(quantized("QAT_Quantizer", kImages, kEightBits), 2e-2);
 }
 
