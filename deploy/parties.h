@@ -28,7 +28,8 @@ class Party {
 };
 using PartyPtr = std::unique_ptr<Party>;
 
-// The model as `halftone eval` runs it, on its device. Throws when it does not make a value of the program.
+// The model as `halftone eval` runs it, on its device. Throws when it does not make a value of the
+// program.
 PartyPtr training_party(Module& model, const CompiledProgram& compiled,
                         const ProgramSource& source);
 // With the context's threads.

@@ -51,8 +51,8 @@ Tensor loss_body(LabelledLoss kind, const Tensor& x, const Tensor& labels, float
 
 void correct_body(const Tensor& x, const Tensor& labels, Tensor& correct) {
   const DevicePointers p(x);
-  cuda::count_correct(stream_of(x), {x.dim(0), x.dim(1), p.in(x), p.in<int64_t>(labels),
-                                     p.out<int64_t>(correct)});
+  cuda::count_correct(
+      stream_of(x), {x.dim(0), x.dim(1), p.in(x), p.in<int64_t>(labels), p.out<int64_t>(correct)});
 }
 
 float labelled_loss(const char* op, cuda::LossKind kind, const Tensor& x, const Tensor& labels,

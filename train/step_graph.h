@@ -25,8 +25,8 @@ struct StepNumbers {
 // Forward and backward of a batch, gradients zeroed first.
 using StepWork = std::function<StepOutputs(const Batch& batch)>;
 
-// Whatever decides which buffers a step asks for: the shapes, and what the quantizers do in it. Null:
-// no quantizer.
+// Whatever decides which buffers a step asks for: the shapes, and what the quantizers do in it.
+// Null: no quantizer.
 std::string step_key(const Batch& batch, const Quantizer* quantizer);
 
 class StepGraph {
@@ -34,10 +34,10 @@ class StepGraph {
   // `records` false: every step launches its kernels one by one, as on the CPU.
   StepGraph(Module& model, bool records);
 
-  // work(batch), within a MemoryStep of this key. A step that neither copied between host and device,
-  // nor drew random numbers, nor took memory outside its plan, is recorded the next time, on copies
-  // of its inputs, and from then on launched as a whole: the same kernels, so the same bits. What the
-  // host counts in a step (batches that batch norm tracked) is counted for it.
+  // work(batch), within a MemoryStep of this key. A step that neither copied between host and
+  // device, nor drew random numbers, nor took memory outside its plan, is recorded the next time,
+  // on copies of its inputs, and from then on launched as a whole: the same kernels, so the same
+  // bits. What the host counts in a step (batches that batch norm tracked) is counted for it.
   StepNumbers run(const std::string& key, const Batch& batch, const StepWork& work);
   int64_t launches() const { return launches_; }  // of recorded steps
 

@@ -185,10 +185,10 @@ void Trainer::step() {
     const Batch batch = loader_->next();
     StepNumbers numbers;
     with_batch_advice("batch_size", recipe_.batch_size, [&] {
-      const std::string key = fmt::format("{} {}/{}", step_key(batch, network_.quantizer.get()),
-                                          i == 0 ? 0 : 1, parts);
-      numbers = graph_.run(
-          key, batch, [&](const Batch& b) { return forward_backward(b, i == 0, parts); });
+      const std::string key =
+          fmt::format("{} {}/{}", step_key(batch, network_.quantizer.get()), i == 0 ? 0 : 1, parts);
+      numbers = graph_.run(key, batch,
+                           [&](const Batch& b) { return forward_backward(b, i == 0, parts); });
     });
     check_finite(numbers.loss, batch);
     window_.loss += numbers.loss / static_cast<double>(parts);

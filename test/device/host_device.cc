@@ -80,8 +80,9 @@ class HostDevice : public DeviceRuntime {
     stream_.submit([=] { std::memset(memory, 0, bytes); });
   }
   void fill(void* memory, int width, uint64_t bits, int64_t count) override {
-    stream_.submit(
-        [=] { kernels::cuda::launch_fill(stream_.launcher, {count, width, bits, memory}); });
+    stream_.submit([=] {
+      kernels::cuda::launch_fill(stream_.launcher, {count, width, bits, memory});
+    });
   }
   bool convert(const void* from, DType from_type, void* to, DType to_type, int64_t count) override {
     if (from_type != DType::kFloat32 || to_type != DType::kBFloat16) return false;
@@ -127,8 +128,8 @@ std::string prepare_device() {
 
 namespace halftone::kernels::cuda {
 
-#define HALFTONE_DEFINE(name, Args)                                         \
-  void name(Stream& stream, const Args& args) {                             \
+#define HALFTONE_DEFINE(name, Args)                                           \
+  void name(Stream& stream, const Args& args) {                               \
     stream.submit([&stream, args] { launch_##name(stream.launcher, args); }); \
   }
 HALFTONE_ALL_KERNELS(HALFTONE_DEFINE)

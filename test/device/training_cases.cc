@@ -158,6 +158,12 @@ Recipe quantized(const std::string& name, const std::string& base, const std::st
   return recipe;
 }
 
+const std::string kKeys = R"("quant_bits": 8, "quant_dtype": {"weight": "int", "input": "uint"},
+  "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"},
+  "quant_types": ["weight", "input"], "op_types": ["Conv2d", "Linear"])";
+const std::string kInteger = "[{" + kKeys + R"(},
+  {"quant_types": ["output"], "quant_bits": 8, "op_types": ["Add"]}])";
+// Affine weights: no integer form.
 const char* const kEightBits = R"([
   {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"]},
   {"quant_types": ["output"], "quant_bits": 8, "op_types": ["ReLU", "Add"]}])";
@@ -222,8 +228,9 @@ void check_quantized(const Recipe& recipe, double loss_tolerance, bool deploys =
 // Gradients are rounded elsewhere, so that single codes differ from the second step on.
 TEST_CASE("QAT with batch norm folded into the scale trains on a device, with the CPU's codes") {
   NEED_DEVICE();
-  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2, true);
-  check_quantized(quantized("QAT_Quantizer", kImages, kEightBits), 2e-2);
+  check_quantized(quantized("QAT_Quantizer", kFloat, kInteger), 1e-2, true);
+  check_quantized(quantized("QAT_Quantizer", kImages, kInteger), 2e-2, true);
+  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2);
 }
 
 TEST_CASE("LSQ and LSQ+ train on a device, with the CPU's codes") {
@@ -242,10 +249,7 @@ TEST_CASE("DoReFa trains on a device, with the CPU's codes") {
 TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
   NEED_DEVICE();
   for (const char* fold : {"batch", "ema"}) {
-    const std::string config = R"([
-      {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"],
-       "fold": ")" + std::string(fold) +
-                               R"("}])";
+    const std::string config = "[{" + kKeys + R"(, "fold": ")" + fold + R"("}])";
     check_quantized(quantized("QAT_Quantizer", kFloat, config), 1e-2);
   }
 }
@@ -274,7 +278,7 @@ TEST_CASE("recorded steps have the bits of those launched one by one") {
 TEST_CASE("steps that need the host are not recorded") {
   NEED_DEVICE();
   const test::TempFolder folder;
-  Recipe recipe = quantized("QAT_Quantizer", kFloat, kEightBits);
+  Recipe recipe = quantized("QAT_Quantizer", kFloat, kInteger);
   recipe.epochs = 3;
   REQUIRE(train(recipe, folder.path() + "/run", kDevice).launches == 0);
 }
