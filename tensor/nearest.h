@@ -7,7 +7,8 @@
 namespace halftone {
 
 // The candidate with the smallest edit distance to `word`; "" when none is near (more than 2 edits
-// and more than a third of the word). Case does not count as an edit.
+// and more than a third of the word) and none begins like it (QAT for QAT_Quantizer). Case does not
+// count.
 std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates);
 
 // " (did you mean X?)" with the nearest candidate, or "" when none is near.
