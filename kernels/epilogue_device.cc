@@ -127,8 +127,8 @@ int64_t conv_body(const Codes& x, const Tensor& w, const Conv2dOptions& options,
                     });
 }
 
-int64_t linear_body(const Codes& x, const Tensor& w, Tensor& acc,
-                    AccumulatorStatistics* statistics, const RowOffsets&) {
+int64_t linear_body(const Codes& x, const Tensor& w, Tensor& acc, AccumulatorStatistics* statistics,
+                    const RowOffsets&) {
   return accumulate("integer_linear", x, w, acc, statistics,
                     [](const Tensor& integers, const Tensor& term, Tensor& y) {
                       linear(integers, term, nullptr, y);
