@@ -6,12 +6,32 @@
 
 namespace halftone::cuda {
 
+namespace {
+
+std::string version_text(int version) {  // 12040: "12.4"
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string reason_of(cudaError_t status) {
+  int driver = 0, wanted = 0;
+  if (status == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess) {
+    if (driver == 0) return "no NVIDIA driver";
+    cudaRuntimeGetVersion(&wanted);
+    return "an NVIDIA driver for CUDA " + version_text(driver) + ", older than this program's " +
+           version_text(wanted);
+  }
+  if (status == cudaErrorNoDevice) return "no CUDA device";
+  return std::string("no usable CUDA device: ") + cudaGetErrorString(status);
+}
+
+}  // namespace
+
 std::string unusable_reason() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
     cudaGetLastError();  // not for the next call to find
-    return std::string("no usable CUDA device: ") + cudaGetErrorString(status);
+    return reason_of(status);
   }
   if (count == 0) return "no CUDA device";
   int major = 0;
