@@ -257,7 +257,7 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
 // Three steps of an epoch: of 24 and 12 images. The first two make the memory plan.
 TEST_CASE("recorded steps have the bits of those launched one by one") {
   NEED_DEVICE();
-  for (const std::string& text : {kFloat + kAdam, kBinary}) {
+  for (const std::string& text : {kFloat + kAdam, kFloat + kAdam + "accumulate: 2\n", kBinary}) {
     const test::TempFolder folder;
     Recipe recipe = parse_recipe(text, "graph.yaml");
     recipe.epochs = 5;
