@@ -47,8 +47,8 @@ struct Slab {
   int64_t run_count, run_bytes;  // a multiple of 4
   const int8_t* weights;         // (run_count, run_bytes / 4, vectors, 16, 4)
   const int32_t* start;          // (vectors, 16): what the sums start with
-  const float* multiplier;    // (vectors, 16)
-  int32_t vectors, channels;  // channels: that are written
+  const float* multiplier;       // (vectors, 16)
+  int32_t vectors, channels;     // channels: that are written
   // One of the three; of pixel 0.
   uint8_t* codes;
   float* reals;
