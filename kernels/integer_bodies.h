@@ -6,6 +6,7 @@
 
 #include "kernels/conv_geometry.h"
 #include "kernels/epilogue.h"
+#include "kernels/integer_conv.h"
 #include "tensor/codes.h"
 
 namespace halftone::kernels {
