@@ -163,7 +163,14 @@ struct Loader::Impl {
   Batch next_of_device() {
     std::vector<int64_t> samples;
     fill_samples(samples);
-    Batch batch = device->batch(samples, position.epoch);
+    Batch batch;
+    try {
+      batch = device->batch(samples, position.epoch);
+    } catch (...) {  // next() tries again
+      ticket = position;
+      fill_order(order, options, position.epoch);
+      throw;
+    }
     batch.epoch = position.epoch, batch.index = position.batch;
     batch.last_of_epoch = position.batch + 1 == batches();
     advance(position);

@@ -1,6 +1,7 @@
 // conv.h on a CUDA device by cuDNN: NHWC, float32 (or TF32, bfloat16 where the Context says so),
 // deterministic algorithms only.
 #include <array>
+#include <limits>
 #include <map>
 
 #include "kernels/column_sums.h"
@@ -57,16 +58,22 @@ bool direct(cudnnConvolutionFwdAlgo_t a) {
          a != CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED;
 }
 
-// The fastest that is deterministic, computes in the mode that was asked for, and is allowed.
+constexpr size_t kWorkspace = size_t{256} << 20;  // more only where nothing else computes it
+
+// The fastest that is deterministic, computes in the mode that was asked for or more exactly, and
+// is allowed.
 template <class Algorithm, class Performance, class Allowed>
 Choice<Algorithm> choose(const char* op, const Performance* found, int count, cudnnMathType_t math,
                          const Allowed& allowed) {
-  for (int i = 0; i < count; ++i) {
-    const Performance& p = found[i];
-    const bool mode = p.mathType == math || p.mathType == CUDNN_DEFAULT_MATH;
-    if (p.status == CUDNN_STATUS_SUCCESS && p.determinism == CUDNN_DETERMINISTIC && mode &&
-        allowed(p.algo)) {
-      return {p.algo, p.memory};
+  for (const size_t limit : {kWorkspace, std::numeric_limits<size_t>::max()}) {
+    for (int i = 0; i < count; ++i) {
+      const Performance& p = found[i];
+      const bool mode =
+          p.mathType == math || p.mathType == CUDNN_DEFAULT_MATH || p.mathType == CUDNN_FMA_MATH;
+      if (p.status == CUDNN_STATUS_SUCCESS && p.determinism == CUDNN_DETERMINISTIC && mode &&
+          p.memory <= limit && allowed(p.algo)) {
+        return {p.algo, p.memory};
+      }
     }
   }
   throw HALFTONE_ERROR(op)

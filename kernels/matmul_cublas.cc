@@ -106,6 +106,12 @@ struct ProductPlan {
     const size_t workspace = kWorkspace;
     cublas().cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                   &workspace, sizeof workspace);
+    const uint32_t alignment = 16;  // memory of pools and parameters: 64, slices of either: less
+    for (const auto operand :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      cublas().cublasLtMatmulPreferenceSetAttribute(wish, operand, &alignment, sizeof alignment);
+    }
     const cublasStatus_t status = cublas().cublasLtMatmulAlgoGetHeuristic(
         handle, product, b.value, a.value, c.value, c.value, wish, 1, &found, &count);
     cublas().cublasLtMatmulPreferenceDestroy(wish);

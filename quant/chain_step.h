@@ -10,6 +10,12 @@
 namespace halftone {
 
 // Codes and constants of one call.
+// Whether weights on these grids are more than their codes, or than int8 holds.
+inline bool has_zero_points(const std::vector<quant_math::Grid>& grids) {
+  return std::any_of(grids.begin(), grids.end(),
+                     [](const quant_math::Grid& g) { return g.zero_point != 0 || g.qmax > 127; });
+}
+
 struct ChainStep {
   // What comes in.
   Codes x;
@@ -41,11 +47,7 @@ struct ChainStep {
   std::optional<Philox> gradient_noise;
 
   int64_t out_channels() const { return weight.dim(0); }
-  // Whether the weights are more than their codes, or than int8 holds.
-  bool has_zero_points() const {
-    return std::any_of(weight_options.grids.begin(), weight_options.grids.end(),
-                       [](const quant_math::Grid& g) { return g.zero_point != 0 || g.qmax > 127; });
-  }
+  bool has_zero_points() const { return halftone::has_zero_points(weight_options.grids); }
   const quant_math::Grid& grid_of_row(int64_t c) const {
     return weight_options.grids[weight_options.grids.size() > 1 ? c : 0];
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
@@ -177,6 +178,7 @@ void Quantizer::check_options() const {
 }
 
 void Quantizer::join_optimizer() {
+  if (std::exchange(joined_, true)) return;
   optimizer_->take_in(model_);
   prepare_optimizer(*optimizer_);
   optimizer_->on_step([this, alive = std::weak_ptr<const bool>(alive_)] {

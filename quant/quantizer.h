@@ -228,6 +228,7 @@ class Quantizer {
   std::set<Module*> installed_;  // whose executors are this quantizer's
   FusedLayers fused_;
   std::shared_ptr<TreeWatch> tree_;
+  bool joined_ = false;                                               // the optimizer
   std::shared_ptr<const bool> alive_ = std::make_shared<bool>(true);  // watched by the optimizer
   std::vector<std::string> warnings_;
   std::map<std::string, std::string> obstacles_;

@@ -41,6 +41,7 @@ Error& Error::fix(std::string text) { return set(&fix_, std::move(text)); }
 Error& Error::at(std::string location) { return set(&at_, std::move(location)); }
 
 Error& Error::inside(std::string outer) {
+  if (outer.empty()) return *this;
   return set(&at_, at_.empty() ? std::move(outer) : outer + ", " + at_);
 }
 

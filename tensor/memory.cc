@@ -166,7 +166,12 @@ void MemoryPool::Impl::provide_arena(size_t bytes) {
     }
     arena = nullptr;
   }
-  arena = new Arena(wanted, device);
+  try {
+    arena = new Arena(wanted, device);
+  } catch (const Error&) {
+    heap.trim();  // blocks that nobody uses
+    arena = new Arena(wanted, device);
+  }
   ++arenas_allocated;
   arena_held += wanted;
   update_peak();
@@ -304,7 +309,7 @@ void MemoryPool::release(void* block) {
 
 const void* MemoryPool::arena() const {
   std::lock_guard<std::mutex> lock(impl_->mutex);
-  return impl_->arena != nullptr ? impl_->arena->base : nullptr;
+  return impl_->arena != nullptr && impl_->arena->live == 0 ? impl_->arena->base : nullptr;
 }
 
 MemoryStats MemoryPool::stats() const {

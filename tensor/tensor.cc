@@ -136,7 +136,10 @@ void Tensor::copy_from(const Tensor& source) {
   } else if (source.on_host_) {
     context().runtime()->copy(data_, source.data_, nbytes(), CopyKind::kToDevice);
   } else {
+    const bool other = !(context() == source.context());  // another stream
+    if (other) source.context().runtime()->synchronize();
     context().runtime()->copy(data_, source.data_, nbytes(), CopyKind::kOnDevice);
+    if (other) context().runtime()->synchronize();
   }
 }
 

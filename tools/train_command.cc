@@ -28,6 +28,11 @@ int run(const Arguments& a) {
   options.quiet = a.quiet;
   options.device = a.device.choose();
   options.graph = !a.no_graph;
+  if (a.no_graph && a.device.device == "cpu") {
+    throw HALFTONE_ERROR("--no-graph")
+        .expected("--device cuda beside it: the CPU's steps are no graphs")
+        .found("--device cpu");
+  }
   options.allow_other_threads = a.other_threads;
   const Recipe recipe = prepare_run(a.recipe, a.set, a.out, a.resume, options);
   Trainer trainer(recipe, options);

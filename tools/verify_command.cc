@@ -100,7 +100,12 @@ int run(const Arguments& a) {
   const auto program = program_to_check(a, p.compiled);
   check_same_tensors(*program, p.compiled.program, a.program);
   std::vector<PartyPtr> parties = all_parties(p, program);
-  if (there.has_value())
+  std::string no_device;
+  if (there.has_value()) {
+    for (const auto& [layer, why] : there->network.quantizer->float_layers())
+      no_device = layer + " computes on floats there: " + why;
+  }
+  if (there.has_value() && no_device.empty())
     parties.push_back(training_party(*there->network.model.module, p.compiled, p.source));
   std::string not_run;
   try {
@@ -115,6 +120,7 @@ int run(const Arguments& a) {
              [&](int64_t done, int64_t total) { progress.count("verify", done, total); });
   progress.finish();
   if (!not_run.empty()) report.not_run["ONNX Runtime"] = not_run;
+  if (!no_device.empty()) report.not_run["training's evaluation on the device"] = no_device;
   std::fputs(to_table(report).c_str(), a.json ? stderr : stdout);
   if (a.json) std::printf("%s\n", to_json(report).dump().c_str());
   return report.passes() ? 0 : 1;

@@ -20,6 +20,7 @@ std::shared_ptr<const Dataset> load_split(const Context& context, const DataReci
 void use_folder(const std::string& op, const std::string& folder, DataRecipe& recipe) {
   if (folder.empty()) return;
   recipe.dir = folder;
+  recipe.lines.keys["dir"] = "--data";
   if (dataset_takes(recipe.name, "data_dir")) return;
   throw HALFTONE_ERROR(op)
       .at("--data")

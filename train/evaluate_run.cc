@@ -6,6 +6,7 @@
 
 #include "train/checkpoint.h"
 #include "train/data_source.h"
+#include "train/run_folder.h"
 
 namespace halftone {
 namespace {
@@ -21,7 +22,7 @@ Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
           .found(request.recipe);
     }
     check_run_overrides("eval", request.overrides);
-    recipe = parse_recipe(saved, file, request.overrides);
+    recipe = parse_recipe(saved, recipe_beside(file), request.overrides);
   } else if (!request.recipe.empty()) {
     recipe = load_recipe(request.recipe, request.overrides);
   } else {

@@ -48,7 +48,7 @@ Recipe source_recipe(const QuantizeRequest& q) {
     }
     check_run_overrides("quantize", q.overrides);
     const Checkpoint run = to_checkpoint(tensors, file);
-    recipe = parse_recipe(run.recipe, file, q.overrides);
+    recipe = parse_recipe(run.recipe, recipe_beside(file), q.overrides);
     check_approximates_float(recipe, run.steps_per_epoch, file);
   } else {
     if (q.model.empty() || q.calibrate.empty()) {
@@ -69,6 +69,8 @@ Recipe source_recipe(const QuantizeRequest& q) {
     recipe = parse_recipe("", "--set", q.overrides);
     recipe.name = fs::path(file).stem().string();
     recipe.model.name = q.model;
+    recipe.model.lines.keys["name"] = "--model";
+    recipe.data.lines.keys = {{"name", "--calibrate"}, {"dir", "--calibrate"}};
     const bool folder = fs::is_directory(q.calibrate);
     recipe.data.name = folder ? "image-folder" : q.calibrate;
     if (folder) recipe.data.dir = q.calibrate;
@@ -80,7 +82,7 @@ Recipe source_recipe(const QuantizeRequest& q) {
 }
 
 void check_takes_folder(const DataRecipe& own, const std::string& folder) {
-  if (own.name.rfind("generated", 0) != 0) return;
+  if (dataset_takes(own.name, "data_dir")) return;
   throw HALFTONE_ERROR("halftone quantize")
       .at("--calibrate")
       .expected("a data set's name, as the run's own, " + own.name + ", has no files")
@@ -95,9 +97,11 @@ DataRecipe calibration_data(const QuantizeRequest& request, const DataRecipe& ow
   if (fs::is_directory(request.calibrate)) {
     check_takes_folder(own, request.calibrate);
     data.dir = request.calibrate;
+    data.lines.keys["dir"] = "--calibrate";
   } else {
     data = DataRecipe();
     data.name = request.calibrate;
+    data.lines.keys = {{"name", "--calibrate"}, {"dir", "--data"}};
     data.dir = request.data;
   }
   return data;

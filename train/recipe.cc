@@ -129,7 +129,8 @@ void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
     r.groups.clear();
     for (const auto& item : groups) {
       r.groups.emplace_back();
-      read_group(YamlFields(file, fmt::format("optimizer.groups[{}]", r.groups.size() - 1), item),
+      read_group(YamlFields(file, fmt::format("optimizer.groups[{}]", r.groups.size() - 1), item,
+                            recipe_keys),
                  r.groups.back());
     }
   }
@@ -164,8 +165,8 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
 bool starts_by_itself(const YAML::Node& list) {
   bool all = list.IsDefined() && list.size() > 0;
   for (const auto& entry : list) {
-    const bool excludes = entry.IsMap() && entry["exclude"].IsDefined() &&
-                          entry["exclude"].as<std::string>("") == "true";
+    const bool excludes =
+        entry.IsMap() && entry["exclude"].IsDefined() && entry["exclude"].as<bool>(false);
     all = all && entry.IsMap() && (excludes || entry["quant_start_step"].IsDefined());
   }
   return all;
@@ -177,7 +178,7 @@ void add_entry_lines(const YamlFields& f, const std::string& name, const YAML::N
   lines.keys[name] = f.location(entry);
   if (!entry.IsMap()) return;
   for (const auto& item : entry)
-    lines.keys[name + ", " + item.first.Scalar()] = f.location(item.second);
+    lines.keys[name + ", " + item.first.Scalar()] = f.location(item.first, item.second);
 }
 
 void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
@@ -192,7 +193,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
     r.config_list = yaml_to_json(list).dump();
     for (size_t i = 0; i < list.size(); ++i)
-      add_entry_lines(f, fmt::format("config_list entry {}", i), list[i], r.lines);
+      add_entry_lines(f, fmt::format("config_list entry {}", i + 1), list[i], r.lines);
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
   for (const char* key :
@@ -227,7 +228,8 @@ YAML::Node list_entry(const YAML::Node& list, const std::string& key, const std:
   const bool number = key.size() < 7 && key.find_first_not_of("0123456789") == std::string::npos;
   if (number && std::stoul(key) < list.size()) return list[std::stoul(key)];
   throw HALFTONE_ERROR("--set " + text)
-      .expected(fmt::format("an entry from 0 to {}", list.size() - 1))
+      .expected(list.size() == 0 ? "a list with entries"
+                                 : fmt::format("an entry from 0 to {}", list.size() - 1))
       .found("'" + key + "'");
 }
 
@@ -346,7 +348,9 @@ QuantizerRecipe load_quantizer_recipe(const std::string& file) {
         .found(root.IsMap() ? "a mapping without config_list" : "something else");
   }
   QuantizerRecipe r;
-  read_quantizer(YamlFields(file, "quantizer", section), r, kMany);
+  read_quantizer(YamlFields(file, "quantizer", section, recipe_keys), r, kMany);
+  r.lines.section = file;  // the file's beginning looks like a value of --set
+  if (root.IsSequence()) r.lines.keys["config_list"] = r.lines.keys["name"] = file;
   return r;
 }
 

@@ -49,9 +49,9 @@ void check_same(const Recipe& saved, const Recipe& given, const std::string& fol
 Recipe resumed_recipe(const std::string& file, const std::vector<std::string>& overrides,
                       const std::string& folder) {
   const std::string path = folder + "/checkpoint.safetensors";
-  const Recipe saved = parse_recipe(load_checkpoint_recipe(path), path);
-  const Recipe given =
-      file.empty() ? parse_recipe(to_yaml(saved), path, overrides) : load_recipe(file, overrides);
+  const Recipe saved = parse_recipe(load_checkpoint_recipe(path), recipe_beside(path));
+  const Recipe given = file.empty() ? parse_recipe(to_yaml(saved), recipe_beside(path), overrides)
+                                    : load_recipe(file, overrides);
   check_same(saved, given, folder);
   return given;
 }

@@ -25,6 +25,11 @@ std::string new_run_folder(const std::string& op, const std::string& out,
       .fix("choose another --out");
 }
 
+std::string recipe_beside(const std::string& checkpoint) {
+  const std::string recipe = (fs::path(checkpoint).parent_path() / "recipe.yaml").string();
+  return fs::exists(recipe) ? recipe : checkpoint;
+}
+
 void write_run_folder(const std::string& op, const std::string& out,
                       const std::function<void(const std::string& folder)>& fill) {
   const fs::path whole = fs::path(out).lexically_normal();

@@ -11,6 +11,10 @@ namespace halftone {
 std::string new_run_folder(const std::string& op, const std::string& out,
                            const std::string& prefix);
 
+// Whose lines messages about a checkpoint's recipe name: the recipe.yaml beside it, the same text;
+// the checkpoint itself where that is gone.
+std::string recipe_beside(const std::string& checkpoint);
+
 // `fill` writes into a folder beside `out`, which takes its place; where it throws, nothing is
 // left.
 void write_run_folder(const std::string& op, const std::string& out,

@@ -1,6 +1,7 @@
 #include "train/sizes.h"
 
 #include "nn/layers.h"
+#include "quant/chain_step.h"
 #include "quant/fake_quantize.h"
 
 namespace halftone {
@@ -36,7 +37,8 @@ NetworkSizes weighted(WeightLayer& layer, const Quantizer* quantizer) {
   if (q == nullptr) return {own, 4 * own, 4 * own};
   const int64_t codes = (weight.numel() * q->spec().bits + 7) / 8;
   // A bias, a multiplier, and the byte of a zero point.
-  const int64_t constants = q->spec().symmetric && q->spec().is_signed ? 8 : 9;
+  const std::vector<quant_math::Grid> grids = q->grids(weight.rank()).list;
+  const int64_t constants = has_zero_points(grids) ? 9 : 8;
   if (integer_chain(quantizer, layer) != nullptr)
     return {own, 4 * own, codes + constants * channels};
   return {own, 4 * own, codes + grid_bytes(*q, weight.rank()) + 4 * biases};

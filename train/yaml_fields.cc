@@ -13,13 +13,20 @@ namespace {
 
 std::string text_of(const YAML::Node& node) {
   if (node.IsScalar()) return "'" + node.Scalar() + "'";
-  if (node.IsSequence()) {
-    std::string list;
-    for (const auto& item : node) list += (list.empty() ? "" : ", ") + text_of(item);
-    return "[" + list.substr(0, 60) + (list.size() > 60 ? "..." : "") + "]";
-  }
+  if (node.IsSequence()) return "a list";
   if (node.IsMap()) return "a mapping";
   return "nothing";
+}
+
+// With what a list holds, one level deep: an alias may hold itself.
+std::string shown(const YAML::Node& node) {
+  if (!node.IsSequence()) return text_of(node);
+  std::string list;
+  for (const auto& item : node) {
+    if (list.size() > 60) return "[" + list + ", ...]";
+    list += (list.empty() ? "" : ", ") + text_of(item);
+  }
+  return "[" + list + "]";
 }
 
 template <class T>
@@ -68,8 +75,13 @@ KeyLines YamlFields::lines() const {
   lines.section = whole ? file_ : yaml_location(file_, node_);
   if (!node_.IsMap()) return lines;
   for (const auto& item : node_)
-    lines.keys[item.first.Scalar()] = yaml_location(file_, item.second);
+    lines.keys[item.first.Scalar()] = location(item.first, item.second);
   return lines;
+}
+
+std::string YamlFields::location(const YAML::Node& key, const YAML::Node& value) const {
+  const bool follows = value.IsNull() && value.Mark().pos > 0;
+  return follows ? fmt::format("{}:{}", file_, key.Mark().line + 1) : yaml_location(file_, value);
 }
 
 YAML::Node YamlFields::take(const std::string& key) {
@@ -83,12 +95,7 @@ Error YamlFields::error(const std::string& key, const std::string& expected) con
   Error e = HALFTONE_ERROR(dotted(key));
   if (!has(key)) return e.at(lines().section).expected(expected).found("no such key");
   const YAML::Node value = node_[key];
-  std::string place = yaml_location(file_, value);
-  for (const auto& item : node_) {  // a missing value's own mark is that of what follows
-    if (value.IsNull() && value.Mark().pos > 0 && item.first.Scalar() == key)
-      place = fmt::format("{}:{}", file_, item.first.Mark().line + 1);
-  }
-  return e.at(place).expected(expected).found(text_of(value));
+  return e.at(lines().at(key)).expected(expected).found(shown(value));
 }
 
 template <class T>
@@ -136,6 +143,8 @@ YAML::Node YamlFields::raw(const std::string& key) { return take(key); }
 // What to do about an unknown key: one of that name in another section, one alike beside it, one
 // alike in another section.
 std::string YamlFields::advice(const std::string& key) const {
+  if (key.find('.') != std::string::npos)
+    return "write it into its section, as in optimizer: {lr: 0.1}; with dots it is for --set";
   const bool rate = key == "learning_rate" || key == "learningrate";  // as many call it
   const std::string name = rate ? "lr" : key;
   std::vector<std::string> all, names;

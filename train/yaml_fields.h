@@ -42,6 +42,8 @@ class YamlFields {
   // Where the given keys stand.
   KeyLines lines() const;
   std::string location(const YAML::Node& node) const { return yaml_location(file_, node); }
+  // Of a key's value; where that is missing its own mark is that of what follows.
+  std::string location(const YAML::Node& key, const YAML::Node& value) const;
   // Error at the key's line: "train.batch_size: expected ..., found ...".
   Error error(const std::string& key, const std::string& expected) const;
 

@@ -180,7 +180,8 @@ class OpCheck {
             "it has a wrong number of weights");
     const std::vector<int16_t> codes = unpack_weights(op_, count);
     // Codes of -128 .. 127 and, apart, the sum of a window: neither may leave int32.
-    require(w.zero_points.empty() || row <= (1 << 16), "an accumulator may leave int32");
+    require(row <= (1 << 16) || narrow_weights(op_, count).offsets.empty(),
+            "a sum of stored codes may leave int32");
     for (size_t c = 0; c < op_.channels.size(); ++c) {
       const int64_t bound = accumulator_bound(in(), op_.channels[c], &codes[c * row], row);
       require(bound < (int64_t{1} << 31), "an accumulator may leave int32");

@@ -159,12 +159,13 @@ TEST_CASE("what does not fit the network is refused at its line") {
              Catch::Contains("r.yaml:4, groups[1]: optimizer") && Catch::Contains("\"nowhere\""));
   const std::string quantizer = "quantizer:\n  name: QAT_Quantizer\n";
   CHECK_THAT(
-      message(quantizer + "  config_list:\n    - {quant_types: [weight], op_types: [Conv2d]}\n"
-                          "    - {quant_types: [weight], op_names: [nowhere]}\n"),
-      Catch::Contains("r.yaml:5, config_list entry 1"));
+      message(quantizer + "  config_list:\n"
+                          "    - {quant_types: [weight], quant_bits: 8, op_types: [Conv2d]}\n"
+                          "    - {quant_types: [weights], quant_bits: 8, op_names: [fc1]}\n"),
+      Catch::Contains("r.yaml:5, config_list entry 2, quant_types"));
   CHECK_THAT(message(quantizer + "  config_list:\n    - quant_types: [weight]\n"
                                  "      op_types: [Conv2d]\n      quant_bits: 99\n"),
-             Catch::Contains("r.yaml:6, config_list entry 0, quant_bits"));
+             Catch::Contains("r.yaml:6, config_list entry 1, quant_bits"));
   CHECK_THAT(message(quantizer + "  config_list: [{quant_types: [weight], op_types: [Conv2d]}]\n"
                                  "  calibration_images: 5\n"),
              Catch::Contains("r.yaml:4: quantizer.calibration_images"));

@@ -226,3 +226,9 @@ TEST_CASE("two documents, a group without params and a path through a value are 
              Catch::Contains("r.yaml:3: optimizer.groups[0].params"));
   CHECK_THAT(message_of("epochs: 2", {"epochs.deep=1"}), Catch::Contains("below a value"));
 }
+
+TEST_CASE("what a message shows of a list ends, though the list holds itself") {
+  CHECK_THAT(message_of("schedule: {name: multi_step, milestones: &a [*a]}"),
+             Catch::Contains("found [a list]"));
+  CHECK_THAT(message_of("optimizer.lr: 0.1"), Catch::Contains("write it into its section"));
+}
