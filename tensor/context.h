@@ -26,7 +26,7 @@ struct ContextOptions {
 };
 
 // A cheap handle; copies share device, memory, thread count and random state.
-// Two Contexts can live in one process; of GPUs, those of a thread are one GPU's.
+// Two Contexts can live in one process.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});
