@@ -16,18 +16,21 @@ struct ReadCodesArgs {
   DType code_dtype = DType::kUInt8;  // or int8
   int32_t zero_point = 0;
   float scale = 1.0f;
-  const float* scales = nullptr;  // one per channel, in place of `scale`
+  const float* scales = nullptr;         // one per channel, in place of `scale`
+  const int32_t* zero_points = nullptr;  // with `scales`: one per channel, in place of `zero_point`
   const void* codes = nullptr;
   float* y = nullptr;
 };
 void read_codes(Stream& stream, const ReadCodesArgs& args);
 
-// int8 codes of weight rows around zero, times a factor per row (quantize_weights of quantize.h).
+// int8 codes of weight rows around their zero points, times a factor per row, less an offset
+// (quantize_weights of quantize.h).
 struct WeightCodesArgs {
   int64_t rows = 0, length = 0;
   bool per_row = false;  // a grid per row, else one
-  DeviceGrids grids;     // zero points 0
+  DeviceGrids grids;
   const int32_t* factors = nullptr;
+  const int32_t* offsets = nullptr;
   const float* w = nullptr;
   int8_t* codes = nullptr;
 };

@@ -38,41 +38,43 @@ void integers_body(const Tensor& codes, int32_t zero_point, Tensor& y) {
 
 void weight_integers_body(const Tensor& codes, Tensor& y) { reals_body({codes, {}}, y); }
 
-// Offsets past 0 do not come this far: quantize_weights refuses them.
 void weight_reals_body(const Tensor& codes, const std::vector<float>& scales,
-                       const std::vector<int32_t>&, Tensor& y) {
+                       const std::vector<int32_t>& offsets, Tensor& y) {
   const DevicePointers p(codes);
   const int64_t rows = codes.dim(0);
+  std::vector<int32_t> zeros(rows);
+  for (size_t r = 0; r < offsets.size(); ++r) zeros[r] = -offsets[r];
   DeviceRoom<float> room(codes.context(), scales);
+  DeviceRoom<int32_t> zero_points(codes.context(), zeros);
   cuda::ReadCodesArgs args;
   args.layout = {1, rows, rows == 0 ? 0 : codes.numel() / rows};
-  args.code_dtype = DType::kInt8, args.scales = room.data();
+  args.code_dtype = DType::kInt8;
+  args.scales = room.data(), args.zero_points = zero_points.data();
   args.codes = p.in<int8_t>(codes), args.y = p.out(y);
   cuda::read_codes(stream_of(y), args);
 }
 
 void quantize_weights_body(const Tensor& w, const WeightCodes& options, Tensor& codes) {
-  bool symmetric = true;
-  for (const quant_math::Grid& g : options.grids) symmetric = symmetric && g.zero_point == 0;
-  for (const int32_t offset : options.offsets) symmetric = symmetric && offset == 0;
-  if (!symmetric) {
-    throw HALFTONE_ERROR("quantize_weights")
-        .expected("symmetric signed weights on " + name_of(w.context().device()))
-        .found("weights with zero points")
-        .fix("choose a symmetric quant_scheme and quant_dtype int for weights, or --device cpu");
-  }
   const DevicePointers p(w);
   std::vector<float> scales;
-  for (const quant_math::Grid& g : options.grids) scales.push_back(g.scale);
+  std::vector<int32_t> zeros, offsets = options.offsets;
+  for (const quant_math::Grid& g : options.grids) {
+    scales.push_back(g.scale);
+    zeros.push_back(g.zero_point);
+  }
+  offsets.resize(w.dim(0));
   std::vector<int32_t> factors(w.dim(0), 1 << options.shift);
   for (size_t r = 0; r < options.negated.size(); ++r) factors[r] *= options.negated[r] ? -1 : 1;
   DeviceRoom<float> scale(w.context(), scales);
-  DeviceRoom<int32_t> factor(w.context(), factors);
+  DeviceRoom<int32_t> zero_point(w.context(), zeros), factor(w.context(), factors);
+  DeviceRoom<int32_t> offset(w.context(), offsets);
   cuda::WeightCodesArgs args;
   args.rows = w.dim(0), args.length = args.rows == 0 ? 0 : w.numel() / args.rows;
   args.per_row = scales.size() > 1;
-  args.grids = {scale.data(), nullptr, nullptr, options.grids[0].qmin, options.grids[0].qmax};
-  args.factors = factor.data(), args.w = p.in(w), args.codes = p.out<int8_t>(codes);
+  args.grids = {scale.data(), zero_point.data(), nullptr, options.grids[0].qmin,
+                options.grids[0].qmax};
+  args.factors = factor.data(), args.offsets = offset.data();
+  args.w = p.in(w), args.codes = p.out<int8_t>(codes);
   cuda::weight_codes(stream_of(w), args);
 }
 

@@ -1,5 +1,7 @@
 // epilogue.h and integer_conv.h on a device. Constants come from the host, and statistics and sums
 // go to it: every layer waits for the device.
+#include <algorithm>
+
 #include "kernels/device_call.h"
 #include "kernels/epilogue.h"
 #include "kernels/epilogue_cuda.h"
@@ -96,40 +98,57 @@ void apply_body(const Tensor& dy, const Tensor& acc, const Channels& channels,
 
 // ---- sums of products, on whole numbers as floats ----
 
+// Integers that add up to offsets[r] in every element of row r: one int8 does not hold 128.
+std::vector<Tensor> offset_weights(const Tensor& w, const RowOffsets& offsets) {
+  if (std::all_of(offsets.begin(), offsets.end(), [](int32_t v) { return v == 0; })) return {};
+  Tensor half = Tensor::empty(w.context(), w.shape(), DType::kInt8), rest = half.clone();
+  for (int64_t r = 0; r < w.dim(0); ++r) {
+    const int32_t first = offsets[r] / 2;
+    half.slice(r, r + 1).fill(static_cast<float>(first));
+    rest.slice(r, r + 1).fill(static_cast<float>(offsets[r] - first));
+  }
+  return {half, rest};
+}
+
 // multiply(w, y): y = x * w in float32.
 template <class Multiply>
-int64_t accumulate(const char* op, const Codes& x, const Tensor& w, Tensor& acc,
-                   AccumulatorStatistics* statistics, Multiply multiply) {
+int64_t accumulate(const char* op, const Codes& x, const Tensor& w, const RowOffsets& offsets,
+                   Tensor& acc, AccumulatorStatistics* statistics, Multiply multiply) {
   const DevicePointers p(acc);
   const Context& context = acc.context();
   const Tensor home = w.to(context.host());
-  const int64_t bound = checked_bound(x, home, {}, op);
+  const int64_t bound = checked_bound(x, home, offsets, op);
   Tensor integers = Tensor::empty(context, x.values.shape());
   codes_to_integers(x.values, x.params.zero_point, integers);
   Tensor y = Tensor::empty(context, acc.shape());
   bool adds = false;
-  for (const ExactTerm& term : exact_terms(home, bound, x.params)) {
-    multiply(integers, term.w.to(context), y);
-    cuda::to_accumulators(stream_of(acc),
-                          {acc.numel(), term.factor, adds, p.in(y), p.out<int32_t>(acc)});
-    adds = true;
+  std::vector<Tensor> parts = offset_weights(home, offsets);
+  parts.push_back(home);
+  for (const Tensor& part : parts) {
+    const std::vector<int64_t> bounds = accumulator_bounds(x.params, part);
+    const int64_t largest = bounds.empty() ? 0 : *std::max_element(bounds.begin(), bounds.end());
+    for (const ExactTerm& term : exact_terms(part, largest, x.params)) {
+      multiply(integers, term.w.to(context), y);
+      cuda::to_accumulators(stream_of(acc),
+                            {acc.numel(), term.factor, adds, p.in(y), p.out<int32_t>(acc)});
+      adds = true;
+    }
   }
   if (statistics != nullptr) *statistics = accumulator_statistics(acc, bound);
   return bound;
 }
 
-// Offsets past 0 do not come this far: quantize_weights refuses them on a device.
 int64_t conv_body(const Codes& x, const Tensor& w, const Conv2dOptions& options, Tensor& acc,
-                  AccumulatorStatistics* statistics, const RowOffsets&) {
-  return accumulate("integer_conv2d", x, w, acc, statistics,
+                  AccumulatorStatistics* statistics, const RowOffsets& offsets) {
+  return accumulate("integer_conv2d", x, w, offsets, acc, statistics,
                     [&](const Tensor& integers, const Tensor& term, Tensor& y) {
                       conv2d(integers, term, nullptr, options, y);
                     });
 }
 
 int64_t linear_body(const Codes& x, const Tensor& w, Tensor& acc, AccumulatorStatistics* statistics,
-                    const RowOffsets&) {
-  return accumulate("integer_linear", x, w, acc, statistics,
+                    const RowOffsets& offsets) {
+  return accumulate("integer_linear", x, w, offsets, acc, statistics,
                     [](const Tensor& integers, const Tensor& term, Tensor& y) {
                       linear(integers, term, nullptr, y);
                     });

@@ -13,15 +13,20 @@ namespace halftone::kernels::cuda {
 template <class Code>
 struct ReadCodesOp : MapOp<Code, float, 4> {
   using Base = MapOp<Code, float, 4>;
-  using Constants = float;
-  HALFTONE_HD float constants(int64_t channel) const {
-    return scales != nullptr ? scales[channel] : scale;
+  struct Constants {
+    float scale;
+    int32_t zero_point;
+  };
+  HALFTONE_HD Constants constants(int64_t channel) const {
+    if (scales == nullptr) return {scale, zero_point};
+    return {scales[channel], zero_points != nullptr ? zero_points[channel] : 0};
   }
-  HALFTONE_HD void apply(int j, const typename Base::Input& in, float factor,
+  HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Nothing&) const {
-    out.y.v[j] = factor * static_cast<float>(static_cast<int32_t>(in.x.v[j]) - zero_point);
+    out.y.v[j] = c.scale * static_cast<float>(static_cast<int32_t>(in.x.v[j]) - c.zero_point);
   }
   const float* scales;
+  const int32_t* zero_points;
   float scale;
   int32_t zero_point;
 };
@@ -32,7 +37,8 @@ void launch_read_codes_of(Launcher& launcher, const ReadCodesArgs& a) {
   pass<Op, Op>(launcher, a.layout, [&](Op& op) {
     op.x = static_cast<const Code*>(a.codes);
     op.y = a.y;
-    op.scales = a.scales, op.scale = a.scale, op.zero_point = a.zero_point;
+    op.scales = a.scales, op.zero_points = a.zero_points;
+    op.scale = a.scale, op.zero_point = a.zero_point;
   });
 }
 
@@ -46,16 +52,17 @@ void launch_read_codes(Launcher& launcher, const ReadCodesArgs& a) {
 struct WeightCodesOp : MapOp<float, int8_t> {
   struct Constants {
     SharedGrid grid;
-    int32_t factor;
+    int32_t factor, offset;
   };
   HALFTONE_HD Constants constants(int64_t row) const {
-    return {SharedGrid(grids.at(per_row ? row : 0)), factors[row]};
+    return {SharedGrid(grids.at(per_row ? row : 0)), factors[row], offsets[row]};
   }
   HALFTONE_HD void apply(int j, const Input& in, const Constants& c, Output& out, Nothing&) const {
-    out.y.v[j] = static_cast<int8_t>(OnnxRule::code(in.x.v[j], c.grid, 0) * c.factor);
+    const int32_t steps = OnnxRule::code(in.x.v[j], c.grid, 0);  // code - zero point
+    out.y.v[j] = static_cast<int8_t>(steps * c.factor - c.offset);
   }
   DeviceGrids grids;
-  const int32_t* factors;
+  const int32_t *factors, *offsets;
   bool per_row;
 };
 
@@ -64,7 +71,8 @@ void launch_weight_codes(Launcher& launcher, const WeightCodesArgs& a) {
   using Op = WeightCodesOp;
   pass<Op, Op>(launcher, {1, a.rows, a.length}, [&](Op& op) {
     op.x = a.w, op.y = a.codes;
-    op.grids = a.grids, op.factors = a.factors, op.per_row = a.per_row;
+    op.grids = a.grids, op.per_row = a.per_row;
+    op.factors = a.factors, op.offsets = a.offsets;
   });
 }
 

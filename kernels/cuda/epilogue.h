@@ -57,8 +57,10 @@ void launch_epilogue_to_float(Launcher& launcher, const EpilogueFloatArgs& a) {
 struct ToAccumulatorsItem {
   ToAccumulatorsArgs a;
   HALFTONE_HD void operator()(int64_t i) const {
-    const int32_t before = a.adds ? a.y[i] : 0;
-    a.y[i] = before + a.factor * static_cast<int32_t>(a.x[i]);
+    // Modulo 2^32 on the way: the sum of all terms fits.
+    const uint32_t before = a.adds ? static_cast<uint32_t>(a.y[i]) : 0u;
+    const uint32_t term = static_cast<uint32_t>(static_cast<int32_t>(a.x[i]));
+    a.y[i] = static_cast<int32_t>(before + static_cast<uint32_t>(a.factor) * term);
   }
 };
 

@@ -69,13 +69,18 @@ TEST_CASE("values to codes and back on a device") {
   b.check([](Tensors& t) { codes_to_reals({t[0], {0.3f, 7}}, t[1]); }, {codes, b.out(kShape)});
   b.check([](Tensors& t) { weights_to_integers(t[0], t[1]); }, {signed_codes, b.out(w.shape())});
   const std::vector<float> scales = {0.1f, -0.2f, 0.3f, 1e-9f, 5.0f};
-  b.check([&](Tensors& t) { weights_to_reals(t[0], scales, t[1]); },
-          {signed_codes, b.out(w.shape())});
+  for (const std::vector<int32_t>& offsets : {std::vector<int32_t>{}, {128, 0, -127, 3, -4}}) {
+    b.check([&](Tensors& t) { weights_to_reals(t[0], scales, offsets, t[1]); },
+            {signed_codes, b.out(w.shape())});
+  }
   b.check([](Tensors& t) { drop_codes(t[0], t[1], 9, t[2]); },
           {codes, Tensor::zeros(b.home(), kShape), b.out(kShape, DType::kUInt8)});
-  WeightCodes one{{{0.3f, 0, -7, 7}}, {}, 4}, rows{{}, {0, 1, 0, 1, 1}, 4};
+  WeightCodes one{{{0.3f, 0, -7, 7}}, {}, 4, {}}, rows{{}, {0, 1, 0, 1, 1}, 4, {}};
   for (const float scale : scales) rows.grids.push_back({std::fabs(scale), 0, -7, 7});
-  for (const WeightCodes& options : {one, rows}) {
+  WeightCodes affine{{}, {0, 1, 0, 0, 1}, 0, {7, -3, 128, -127, 0}};
+  const int32_t zeros[] = {121, 124, 0, 255, 127};
+  for (size_t r = 0; r < 5; ++r) affine.grids.push_back({std::fabs(scales[r]), zeros[r], 0, 255});
+  for (const WeightCodes& options : {one, rows, affine}) {
     b.check([&](Tensors& t) { quantize_weights(t[0], options, t[1]); },
             {w, b.out(w.shape(), DType::kInt8)});
   }
@@ -186,14 +191,18 @@ TEST_CASE("sums of products of codes on a device") {
     REQUIRE((got.sum_squares == want.sum_squares));
   };
   const auto place = [&](bool moved, const Tensor& t) { return moved ? b.there(t) : t; };
+  for (const RowOffsets& offsets : {RowOffsets{}, RowOffsets{128, 0, -127, 5}}) {
+    same(
+        [&](bool moved, Tensor& acc, AccumulatorStatistics* s) {
+          return integer_conv2d({place(moved, x), {0.1f, 101}}, place(moved, w), o, acc, s,
+                                offsets);
+        },
+        {3, 6, 5, 4});
+  }
   same(
       [&](bool moved, Tensor& acc, AccumulatorStatistics* s) {
-        return integer_conv2d({place(moved, x), {0.1f, 101}}, place(moved, w), o, acc, s);
-      },
-      {3, 6, 5, 4});
-  same(
-      [&](bool moved, Tensor& acc, AccumulatorStatistics* s) {
-        return integer_linear({place(moved, many), {0.1f, 0}}, place(moved, matrix), acc, s);
+        return integer_linear({place(moved, many), {0.1f, 0}}, place(moved, matrix), acc, s,
+                              {-127, 1, 128, 0});
       },
       {3, 4});
 }
