@@ -163,7 +163,7 @@ const std::string kKeys = R"("quant_bits": 8, "quant_dtype": {"weight": "int", "
   "quant_types": ["weight", "input"], "op_types": ["Conv2d", "Linear"])";
 const std::string kInteger = "[{" + kKeys + R"(},
   {"quant_types": ["output"], "quant_bits": 8, "op_types": ["Add"]}])";
-// Affine weights: no integer form.
+// Affine weights.
 const char* const kEightBits = R"([
   {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"]},
   {"quant_types": ["output"], "quant_bits": 8, "op_types": ["ReLU", "Add"]}])";
@@ -230,7 +230,7 @@ TEST_CASE("QAT with batch norm folded into the scale trains on a device, with th
   NEED_DEVICE();
   check_quantized(quantized("QAT_Quantizer", kFloat, kInteger), 1e-2, true);
   check_quantized(quantized("QAT_Quantizer", kImages, kInteger), 2e-2, true);
-  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2);
+  check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2, true);  // affine weights
 }
 
 TEST_CASE("LSQ and LSQ+ train on a device, with the CPU's codes") {
