@@ -19,9 +19,6 @@ void Quantizer::reject(const std::string& module, const std::string& why) {
 std::string Quantizer::chain_obstacle(const Chain& chain) const {
   const std::string why = chain.weight->integer_obstacle();
   if (!why.empty()) return why;
-  const QuantSpec& spec = chain.weight->spec();
-  if (!model_.context().on_cpu() && !(spec.symmetric && spec.is_signed))
-    return "affine or unsigned weights on a device";
   if (chain.norm != nullptr && chain.fold == FoldMode::kNni) return "NNI's batch-norm folding";
   if (chain.quantizes_folded() && !chain.weight->learned().empty())
     return "a learned scale of folded weights";
