@@ -38,7 +38,7 @@ NetworkSizes weighted(WeightLayer& layer, const Quantizer* quantizer) {
   const int64_t codes = (weight.numel() * q->spec().bits + 7) / 8;
   // A bias, a multiplier, and the byte of a zero point.
   const std::vector<quant_math::Grid> grids = q->grids(weight.rank()).list;
-  const int64_t constants = has_zero_points(grids) ? 9 : 8;
+  const int64_t constants = !q->spec().symmetric || has_zero_points(grids) ? 9 : 8;
   if (integer_chain(quantizer, layer) != nullptr)
     return {own, 4 * own, codes + constants * channels};
   return {own, 4 * own, codes + grid_bytes(*q, weight.rank()) + 4 * biases};

@@ -78,7 +78,7 @@ TEST_CASE("a wrong type or range names line, key, what is allowed and what was f
   CHECK_THAT(type, Catch::Contains("r.yaml:2") && Catch::Contains("epochs") &&
                        Catch::Contains("an integer") && Catch::Contains("'many'"));
   const std::string range = message_of("batch_size: 0");
-  CHECK_THAT(range, Catch::Contains("an integer of at least 1") && Catch::Contains("'0'"));
+  CHECK_THAT(range, Catch::Contains("an integer from 1 to 1000000") && Catch::Contains("'0'"));
   CHECK_THAT(message_of("optimizer: {lr: -1}"), Catch::Contains("a number from 0 to"));
   CHECK_THAT(message_of("optimizer: {name: adam}"),
              Catch::Contains("SGD, Adam, AdamW") && Catch::Contains("'Adam'?"));
