@@ -1,6 +1,19 @@
 #include "train/data_source.h"
 
 namespace halftone {
+namespace {
+
+// More than a set has would be less than was asked for.
+void check_count(const Dataset& set, int wanted, const DataRecipe& recipe, const char* key) {
+  if (wanted <= set.size()) return;
+  throw HALFTONE_ERROR(std::string("data.") + key)
+      .at(recipe.lines.at(key))
+      .expected("at most the " + std::to_string(set.size()) + " images of " + recipe.name +
+                ", or 0 for all")
+      .found(std::to_string(wanted));
+}
+
+}  // namespace
 
 std::shared_ptr<const Dataset> load_split(const Context& context, const DataRecipe& recipe,
                                           Split split) {
@@ -10,11 +23,15 @@ std::shared_ptr<const Dataset> load_split(const Context& context, const DataReci
   options.resize = recipe.resize;
   options.crop = recipe.crop;
   options.limit = split == Split::kTrain ? recipe.train_samples : recipe.test_samples;
+  std::shared_ptr<const Dataset> set;
   try {
-    return std::make_shared<const Dataset>(load_dataset(context, recipe.name, split, options));
+    set = std::make_shared<const Dataset>(load_dataset(context, recipe.name, split, options));
   } catch (Error& e) {
     throw e.inside(recipe.lines.at(recipe.dir.empty() ? "name" : "dir"));
   }
+  check_count(*set, static_cast<int>(options.limit), recipe,
+              split == Split::kTrain ? "train_samples" : "test_samples");
+  return set;
 }
 
 void use_folder(const std::string& op, const std::string& folder, DataRecipe& recipe) {

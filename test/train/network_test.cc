@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "test/data/files.h"
 #include "train/data_source.h"
 #include "train/recipe.h"
 
@@ -191,4 +192,18 @@ TEST_CASE("drop_last without a full batch is refused at its line") {
   const Context context;
   CHECK_THROWS_WITH(training_loader(context, r, load_split(context, r.data, Split::kTrain)),
                     Catch::Contains("r.yaml:3: loader") && Catch::Contains("drop_last"));
+}
+
+TEST_CASE("more images than a set has are refused at their line") {
+  const test::TemporaryFolder folder;
+  folder.write("train-images-idx3-ubyte", test::idx_images(2, 28, 28));
+  folder.write("train-labels-idx1-ubyte", test::idx_labels({3, 9}));
+  const auto load = [&](int count) {
+    const Recipe r = recipe_of("data:\n  name: mnist\n  dir: " + folder.path() +
+                               "\n  train_samples: " + std::to_string(count));
+    return load_split(Context(), r.data, Split::kTrain);
+  };
+  CHECK(load(2)->size() == 2);
+  CHECK_THROWS_WITH(load(3), Catch::Contains("r.yaml:4: data.train_samples") &&
+                                 Catch::Contains("at most the 2 images of mnist"));
 }
