@@ -115,25 +115,21 @@ double weighted_body(const Tensor& dy, const Tensor& a, const Tensor& b,
 
 // ---- windows ----
 
-cuda::PoolGeometry geometry(const Tensor& x, const Tensor& y, const Pool2dOptions& options) {
-  return {x.dim(0), x.dim(1), x.dim(2), x.dim(3), y.dim(1), y.dim(2), options};
-}
-
 void pool_body(const Tensor& acc, const std::vector<char>& falling, const Pool2dOptions& options,
                Tensor& y, Tensor* taps) {
   const DevicePointers p(acc);
   std::vector<int32_t> flips;
   for (const char falls : falling) flips.push_back(falls ? -1 : 0);
   DeviceRoom<int32_t> room(acc.context(), flips);
-  cuda::max_pool_whole(stream_of(acc),
-                       {geometry(acc, y, options), DType::kInt32, room.data(), p.in<int32_t>(acc),
-                        p.out<int32_t>(y), taps == nullptr ? nullptr : p.out<uint8_t>(*taps)});
+  cuda::max_pool_whole(stream_of(acc), {pool_geometry(acc, y, options), DType::kInt32, room.data(),
+                                        p.in<int32_t>(acc), p.out<int32_t>(y),
+                                        taps == nullptr ? nullptr : p.out<uint8_t>(*taps)});
 }
 
 void windows_body(const Tensor& codes, int32_t zero_point, const Pool2dOptions& options,
                   Tensor& sums) {
   const DevicePointers p(codes);
-  cuda::code_windows(stream_of(codes), {geometry(codes, sums, options), zero_point,
+  cuda::code_windows(stream_of(codes), {pool_geometry(codes, sums, options), zero_point,
                                         p.in<uint8_t>(codes), p.out<int32_t>(sums)});
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include "kernels/column_sums.h"
 #include "kernels/conv_geometry.h"
@@ -108,7 +109,7 @@ struct ConvPlan {
   }
 
   const Choice<cudnnConvolutionFwdAlgo_t>& forward(cudnnHandle_t handle) {
-    if (!has_forward) {
+    if (!forward_) {
       cudnnConvolutionFwdAlgoPerf_t found[kAlgorithms];
       int count = 0;
       HALFTONE_CUDNN(cudnnGetConvolutionForwardAlgorithm_v7(handle, x.get(), w.get(), conv.get(),
@@ -116,33 +117,30 @@ struct ConvPlan {
       forward_ = choose<cudnnConvolutionFwdAlgo_t>("conv2d", found, count, mode, [this](auto a) {
         return algorithm == ConvAlgorithm::kAuto || direct(a);
       });
-      has_forward = true;
     }
-    return forward_;
+    return *forward_;
   }
   const Choice<cudnnConvolutionBwdDataAlgo_t>& data(cudnnHandle_t handle) {
-    if (!has_data) {
+    if (!data_) {
       cudnnConvolutionBwdDataAlgoPerf_t found[kAlgorithms];
       int count = 0;
       HALFTONE_CUDNN(cudnnGetConvolutionBackwardDataAlgorithm_v7(
           handle, w.get(), y.get(), conv.get(), x.get(), kAlgorithms, &count, found));
       data_ = choose<cudnnConvolutionBwdDataAlgo_t>("conv2d_backward_data", found, count, mode,
                                                     [](auto) { return true; });
-      has_data = true;
     }
-    return data_;
+    return *data_;
   }
   const Choice<cudnnConvolutionBwdFilterAlgo_t>& weight(cudnnHandle_t handle) {
-    if (!has_weight) {
+    if (!weight_) {
       cudnnConvolutionBwdFilterAlgoPerf_t found[kAlgorithms];
       int count = 0;
       HALFTONE_CUDNN(cudnnGetConvolutionBackwardFilterAlgorithm_v7(
           handle, x.get(), y.get(), conv.get(), w.get(), kAlgorithms, &count, found));
       weight_ = choose<cudnnConvolutionBwdFilterAlgo_t>("conv2d_backward_weight", found, count,
                                                         mode, [](auto) { return true; });
-      has_weight = true;
     }
-    return weight_;
+    return *weight_;
   }
 
   const ConvAlgorithm algorithm;
@@ -151,10 +149,9 @@ struct ConvPlan {
   TensorDescriptor x, y, bias;
   FilterDescriptor w;
   ConvDescriptor conv;
-  bool has_forward = false, has_data = false, has_weight = false;
-  Choice<cudnnConvolutionFwdAlgo_t> forward_;
-  Choice<cudnnConvolutionBwdDataAlgo_t> data_;
-  Choice<cudnnConvolutionBwdFilterAlgo_t> weight_;
+  std::optional<Choice<cudnnConvolutionFwdAlgo_t>> forward_;  // these: once wanted
+  std::optional<Choice<cudnnConvolutionBwdDataAlgo_t>> data_;
+  std::optional<Choice<cudnnConvolutionBwdFilterAlgo_t>> weight_;
 };
 
 // Of one Context: cuDNN's handle, and a plan per convolution.

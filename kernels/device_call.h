@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/stream.h"
 #include "kernels/device.h"
+#include "kernels/pool_cuda.h"
 
 namespace halftone::kernels {
 
@@ -32,6 +33,14 @@ class DevicePointers {
  private:
   const Context& home_;
 };
+
+// Of (rows, channels): what stands before the last dimension.
+inline int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
+
+inline cuda::PoolGeometry pool_geometry(const Tensor& x, const Tensor& y,
+                                        const Pool2dOptions& options) {
+  return {x.dim(0), x.dim(1), x.dim(2), x.dim(3), y.dim(1), y.dim(2), options};
+}
 
 // Room for `count` values of any plain type on x's device, for as long as it lives.
 template <class T>

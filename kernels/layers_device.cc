@@ -34,8 +34,6 @@ void dropout_body(const Tensor& x, float probability, const Philox& stream, Tens
 
 // ---- batch norm ----
 
-int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
-
 void statistics_body(const Tensor& x, Tensor& mean, Tensor& variance) {
   const DevicePointers p(x);
   cuda::batch_norm_statistics(stream_of(x),
@@ -83,13 +81,9 @@ void norm_backward_body(const Tensor& dy, const Tensor& x, const Tensor* y,
 
 // ---- pooling ----
 
-cuda::PoolGeometry geometry(const Tensor& x, const Tensor& y, const Pool2dOptions& options) {
-  return {x.dim(0), x.dim(1), x.dim(2), x.dim(3), y.dim(1), y.dim(2), options};
-}
-
 void max_pool(const Tensor& x, const Pool2dOptions& options, Tensor& y, uint8_t* taps) {
   const DevicePointers p(x);
-  const cuda::PoolGeometry g = geometry(x, y, options);
+  const cuda::PoolGeometry g = pool_geometry(x, y, options);
   if (x.dtype() == DType::kUInt8) {
     cuda::max_pool_whole(stream_of(x),
                          {g, x.dtype(), nullptr, p.in<uint8_t>(x), p.out<uint8_t>(y), taps});
@@ -112,19 +106,19 @@ void max_pool_backward_body(const Tensor& dy, const Tensor& y, const Tensor& tap
   const DevicePointers p(dy);
   const bool masks = options.act.kind != Activation::kIdentity;
   cuda::max_pool2d_backward(stream_of(dy),
-                            {geometry(dx, dy, options), p.in(dy), masks ? p.in(y) : nullptr,
+                            {pool_geometry(dx, dy, options), p.in(dy), masks ? p.in(y) : nullptr,
                              p.in<uint8_t>(taps), p.out(dx)});
 }
 
 void average(const Tensor& x, const Pool2dOptions& options, bool adaptive, Tensor& y) {
   const DevicePointers p(x);
-  cuda::avg_pool2d(stream_of(x), {geometry(x, y, options), adaptive, p.in(x), p.out(y)});
+  cuda::avg_pool2d(stream_of(x), {pool_geometry(x, y, options), adaptive, p.in(x), p.out(y)});
 }
 
 void spread(const Tensor& dy, const Pool2dOptions& options, bool adaptive, Tensor& dx) {
   const DevicePointers p(dy);
   cuda::avg_pool2d_backward(stream_of(dy),
-                            {geometry(dx, dy, options), adaptive, p.in(dy), p.out(dx)});
+                            {pool_geometry(dx, dy, options), adaptive, p.in(dy), p.out(dx)});
 }
 
 void avg_pool_body(const Tensor& x, const Pool2dOptions& options, Tensor& y) {

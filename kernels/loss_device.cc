@@ -9,8 +9,6 @@
 namespace halftone::kernels {
 namespace {
 
-int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
-
 template <bool kLog>
 void softmax_body(const Tensor& x, Tensor& y) {
   const DevicePointers p(x);
