@@ -122,7 +122,13 @@ std::string find_file(const std::vector<std::string>& folders,
     for (const std::string& name : names) {
       std::error_code ignored;
       const auto path = std::filesystem::path(folder) / name;
+      if (!std::filesystem::exists(path, ignored)) continue;
       if (std::filesystem::is_regular_file(path, ignored)) return path.string();
+      throw HALFTONE_ERROR("read file")
+          .at(path.string())
+          .expected("a file")
+          .found(std::filesystem::is_directory(path, ignored) ? "a folder" : "no regular file")
+          .fix("put the file itself there, or take this away");
     }
   }
   return "";

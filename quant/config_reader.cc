@@ -44,13 +44,17 @@ std::vector<std::string> read_strings(const Field& f) {
   return f.value.get<std::vector<std::string>>();
 }
 
-// "did you mean ...?" where the word is nearly a type.
+// "did you mean ...?", or "" where no name is near.
+std::string nearest_of(const std::string& word, const std::vector<std::string>& names) {
+  const std::string near = nearest_name(word, names);
+  return near.empty() ? "" : "did you mean \"" + near + "\"?";
+}
+
 std::string nearest_type(const Json& word, const ConfigRules& rules) {
   if (!word.is_string()) return "";
   std::vector<std::string> names;
   for (const QuantType t : rules.types) names.push_back(name_of(t));
-  const std::string near = nearest_name(word.get<std::string>(), names);
-  return near.empty() ? "" : "did you mean \"" + near + "\"?";
+  return nearest_of(word.get<std::string>(), names);
 }
 
 std::vector<QuantType> read_types(const Field& f, const ConfigRules& rules) {
@@ -125,7 +129,9 @@ void read_observer(const Field& f, const ConfigRules& rules, QuantSpec& spec) {
     if (!weight && name_of(kind) == word)
       f.fail(allowed, "ObserverQuantizer, which calibrates after training, has \"" + word + "\"");
   }
-  f.fail(allowed);
+  std::vector<std::string> known;
+  for (const ObserverKind kind : rules.observers) known.push_back(name_of(kind));
+  f.fail(allowed, weight ? "" : nearest_of(word, known));
 }
 
 double number_between(const Field& f, double low, double high, const std::string& allowed) {

@@ -9,24 +9,22 @@ while [ $# -gt 0 ]; do
   case $1 in
     --help | -h)
       cat <<'E'
-usage: tools/quickstart [--no-install] [--data DIR] [--out DIR] [OPTION ...]
+usage: tools/quickstart [--no-install] [--data DIR] [--out DIR] [--set KEY=VALUE] [--quiet]
 
 Installs what is missing (tools/setup), builds Halftone, and trains a first quantized
 network on handwritten digits.
 
   --no-install   install nothing; stop and say what is missing
   --data DIR     the folder with the four MNIST files (plain or .gz)
-  --out DIR      where results go
-  OPTION ...     passed on to the program: its own --help is printed below if it is built
+  --out DIR      where results go (default: runs/quickstart-1, -2, ...)
+  --recipe FILE  another recipe
+  --set KEY=VALUE  change one value of the recipe, as in --set epochs=2 (repeatable)
+  --quiet        no progress bar
 
 Without --data, MNIST is looked for in $HALFTONE_DATA/mnist, then in
 ${XDG_CACHE_HOME:-~/.cache}/halftone/mnist; if it is in neither, tools/get_data tries to
 download it there (11 MB). Without a network, digits drawn by the program itself are used.
 E
-      if [ -x "$root/bazel-bin/tools/quickstart" ]; then
-        echo
-        exec "$root/bazel-bin/tools/quickstart" --help
-      fi
       exit 0
       ;;
     --no-install) setup=(--no-install) ;;
@@ -35,7 +33,13 @@ E
       shift
       ;;
     --data=*) data=${1#--data=} ;;
-    *) args+=("$1") ;;
+    --out | --recipe | --set)
+      [ $# -ge 2 ] || { echo "quickstart: $1 needs a value; try --help" >&2; exit 2; }
+      args+=("$1" "$2")
+      shift
+      ;;
+    --out=* | --recipe=* | --set=* | --quiet) args+=("$1") ;;
+    *) echo "quickstart: unknown option $1; try --help" >&2; exit 2 ;;
   esac
   shift
 done

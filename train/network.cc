@@ -127,7 +127,14 @@ void check_loss(Module& model, const LossRecipe& r) {
 }  // namespace
 
 std::string state_file(const std::string& path) {
-  return std::filesystem::is_directory(path) ? path + "/checkpoint.safetensors" : path;
+  if (!std::filesystem::is_directory(path)) return path;
+  const std::string file = path + "/checkpoint.safetensors";
+  if (std::filesystem::exists(file)) return file;
+  throw HALFTONE_ERROR("run folder")
+      .at(path)
+      .expected("a folder with checkpoint.safetensors, as halftone train leaves it")
+      .found("a folder without")
+      .fix("name the folder of a run, or a safetensors file");
 }
 
 void load_state(Module& model, TensorFile file, const std::string& path) {

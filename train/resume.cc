@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 
+#include "train/network.h"
 #include "train/run_folder.h"
 
 namespace halftone {
@@ -48,7 +49,14 @@ void check_same(const Recipe& saved, const Recipe& given, const std::string& fol
 
 Recipe resumed_recipe(const std::string& file, const std::vector<std::string>& overrides,
                       const std::string& folder) {
-  const std::string path = folder + "/checkpoint.safetensors";
+  if (!fs::is_directory(folder)) {
+    throw HALFTONE_ERROR("resume")
+        .at(folder)
+        .expected("the folder of a run, with its checkpoint.safetensors")
+        .found(fs::exists(folder) ? "a file" : "nothing there")
+        .fix("name the folder that halftone train wrote to (--out)");
+  }
+  const std::string path = state_file(folder);
   const Recipe saved = parse_recipe(load_checkpoint_recipe(path), recipe_beside(path));
   const Recipe given = file.empty() ? parse_recipe(to_yaml(saved), recipe_beside(path), overrides)
                                     : load_recipe(file, overrides);

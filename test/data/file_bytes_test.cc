@@ -1,5 +1,7 @@
 #include "data/file_bytes.h"
 
+#include <filesystem>
+
 #include "test/data/files.h"
 
 namespace halftone {
@@ -34,6 +36,14 @@ TEST_CASE("gzip that unpacks to far more than its size hint allows for") {
 TEST_CASE("a missing file is named") {
   CHECK_THAT(read_error("/nowhere/at/all"),
              Contains("/nowhere/at/all") && Contains("No such file or directory"));
+}
+
+TEST_CASE("a folder with a file's name is said, not passed over") {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "labels");
+  folder.write("labels.gz", some_bytes());
+  CHECK_THAT(message_of([&] { find_file({folder.path()}, {"labels", "labels.gz"}); }),
+             Contains("labels") && Contains("expected a file, found a folder"));
 }
 
 TEST_CASE("damaged gzip files") {

@@ -112,6 +112,7 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
   refuses(entry(R"(, "exclude": 1)"), {"exclude", "true or false"});
   refuses(entry(R"(, "ema_decay": 1.0)"), {"ema_decay", "[0, 1)"});
   refuses(entry(R"(, "observer": "histogram")"), {"observer", "min_max", "histogram"});
+  refuses(entry(R"(, "observer": "minmax")"), {"observer", "did you mean \"min_max\"?"});
   refuses("8", {"entry 1", "8"});
   REQUIRE_THROWS_WITH(parse("{"), Catch::Contains("not JSON"));
   REQUIRE_THROWS_WITH(parse("[" + entry("") + ", {}]"), Catch::Contains("entry 2"));

@@ -42,7 +42,7 @@ TAR = make_tar(dict(BATCHES, **{"../../evil.bin": b"evil"}))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """/MODE/FILE: good, wrong, 404, cut (stops half-way), cutonce."""
+    """/MODE/FILE: good, wrong, 404, cut (stops half-way), cutonce, babble (no HTTP)."""
 
     def do_GET(self):
         _, mode, name = self.path.split("/")
@@ -51,6 +51,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = server.files.get(name)
         if mode == "404" or body is None:
             self.send_error(404, "no such file")
+            return
+        if mode == "babble":
+            self.wfile.write(b"\x1b[31mno status line\r\n\r\n")
             return
         if mode == "wrong":
             body = b"x" * len(body)
@@ -217,6 +220,16 @@ class GetDataTest(unittest.TestCase):
         self.assertEqual(self.run_tool("good", folder=folder), 1)
         self.assertIn("cannot write there", self.output)
         self.assertEqual(self.server.log, [])
+
+    def test_what_is_no_http_is_not_printed(self):
+        self.assertEqual(self.run_tool("babble"), 1)
+        self.assertIn("no valid HTTP answer (BadStatusLine)", self.output)
+        self.assertNotIn("no status line", self.output)
+
+    def test_a_folder_where_a_file_belongs_is_no_full_disk(self):
+        os.makedirs(self.path(".sums"))
+        self.assertEqual(self.run_tool("good"), 1)
+        self.assertIn(".sums: Is a directory. How to fix: put right what is there", self.output)
 
     def test_disk_full_keeps_the_part(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

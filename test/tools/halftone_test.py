@@ -420,6 +420,14 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
                 f.write(bad)
             self.assertIn("checkpoint.safetensors", self.fails("train", "--resume", self.path("run")))
 
+    def test_what_is_no_run_folder_is_said(self):
+        nowhere = self.fails("train", "--resume", self.path("nowhere"))
+        self.assertIn("expected the folder of a run, with its checkpoint.safetensors, found nothing there", nowhere)
+        empty = self.path("empty")
+        os.makedirs(empty)
+        for command in [("train", "--resume"), ("eval",), ("inspect",), ("quantize", "--config", self.config())]:
+            self.assertIn("found a folder without", self.fails(*command, empty))
+
     def test_weights_of_another_model_are_listed(self):
         self.call("train", self.recipe(RECIPE), "--out", self.path("run"), "--quiet", "--set", "epochs=1")
         other = self.recipe(RECIPE.replace("lenet5", "nni_mnist"), "other.yaml")

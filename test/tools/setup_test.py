@@ -144,8 +144,8 @@ class QuickstartTest(ToolTest):
         return self.path(folder)
 
     def test_named_folder_and_options_are_passed_on(self):
-        self.assertEqual(self.run_tool("quickstart.sh", "--data", "/d", "--epochs", "2"), 0)
-        self.assertIn(self.ran("--data /d --epochs 2"), self.output)
+        self.assertEqual(self.run_tool("quickstart.sh", "--data", "/d", "--set", "epochs=2", "--quiet"), 0)
+        self.assertIn(self.ran("--data /d --set epochs=2 --quiet"), self.output)
         self.assertNotIn("get_data", self.calls)
 
     def test_halftone_data_comes_first(self):
@@ -173,6 +173,12 @@ class QuickstartTest(ToolTest):
         self.installed("catch2")
         self.assertEqual(self.run_tool("quickstart.sh", "--no-install"), 1)
         self.assertNotIn("bazel", self.calls)
+
+    def test_an_unknown_option_stops_before_anything_is_installed_or_built(self):
+        self.installed("all")
+        self.assertEqual(self.run_tool("quickstart.sh", "--epochs", "2"), 2)
+        self.assertIn("unknown option --epochs", self.output)
+        self.assertEqual(self.calls, "")
 
     def test_help(self):
         self.assertEqual(self.run_tool("quickstart.sh", "--help"), 0)
