@@ -42,7 +42,9 @@ TEST_CASE("a folder with a file's name is said, not passed over") {
   const test::TemporaryFolder folder;
   std::filesystem::create_directory(folder / "labels");
   folder.write("labels.gz", some_bytes());
-  CHECK_THAT(message_of([&] { find_file({folder.path()}, {"labels", "labels.gz"}); }),
+  CHECK_THAT(message_of([&] {
+               find_file({folder.path()}, {"labels", "labels.gz"});
+             }),
              Contains("labels") && Contains("expected a file, found a folder"));
 }
 
