@@ -110,7 +110,7 @@ std::vector<std::string> data_folders(const std::string& set, const std::string&
   std::vector<std::string> folders;
   const std::string data = variable("HALFTONE_DATA"), home = variable("HOME");
   std::string cache = variable("XDG_CACHE_HOME");
-  if (!data.empty()) folders = {data + "/" + set, data};
+  if (!data.empty()) folders = {data + "/" + set};
   if (cache.empty() && !home.empty()) cache = home + "/.cache";
   if (!cache.empty()) folders.push_back(cache + "/halftone/" + set);
   return folders;

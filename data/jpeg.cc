@@ -107,8 +107,7 @@ Image decode_jpeg(const std::string& path, const std::vector<uint8_t>& bytes) {
   d.info.err = jpeg_std_error(&d.failure.base);
   d.failure.base.error_exit = fail;
   d.failure.base.emit_message = on_message;
-  jpeg_create_decompress(&d.info);
-  if (!decode(d, path, bytes)) {
+  if (!guarded(d, [&] { jpeg_create_decompress(&d.info); }) || !decode(d, path, bytes)) {
     throw HALFTONE_ERROR("read JPEG")
         .at(path)
         .what_happened(std::string("cannot decode: ") + d.failure.message)

@@ -64,10 +64,17 @@ struct Loader::Impl {
       return;
     }
     for (int i = 0; i <= options.prefetch; ++i) add_slot();
-    for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
+    } catch (...) {  // no more threads to be had: those that run must end first
+      stop();
+      throw;
+    }
   }
 
-  ~Impl() {
+  ~Impl() { stop(); }
+
+  void stop() {
     {
       std::lock_guard<std::mutex> lock(mutex);
       stopping = true;
@@ -76,7 +83,9 @@ struct Loader::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
-  void add_slot() { slots.push_back(std::make_unique<Slot>(context.host(), *dataset, options)); }
+  void add_slot() {
+    slots.push_back(std::make_unique<BatchSlot>(context.host(), *dataset, options));
+  }
 
   int64_t used_samples() const {
     return options.drop_last ? dataset->size() / options.batch_size * options.batch_size
@@ -90,7 +99,7 @@ struct Loader::Impl {
                          [&](const auto& s) { return s->state == state; });
   }
 
-  Slot* find(SlotState state) const {
+  BatchSlot* find(SlotState state) const {
     for (const auto& slot : slots) {
       if (slot->state == state) return slot.get();
     }
@@ -107,9 +116,9 @@ struct Loader::Impl {
   }
 
   // Null when enough is under way. The slot leaves with the next ticket.
-  Slot* take_ticket() {
+  BatchSlot* take_ticket() {
     if (count(SlotState::kWorking) + count(SlotState::kReady) >= options.prefetch) return nullptr;
-    Slot* slot = find(SlotState::kFree);
+    BatchSlot* slot = find(SlotState::kFree);
     if (!slot) return nullptr;
     slot->epoch = ticket.epoch;
     slot->index = ticket.batch;
@@ -128,7 +137,7 @@ struct Loader::Impl {
   void work() {
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
-      Slot* slot = nullptr;
+      BatchSlot* slot = nullptr;
       wake_workers.wait(lock, [&] { return stopping || (!paused && (slot = take_ticket())); });
       if (stopping) return;
       lock.unlock();
@@ -148,8 +157,8 @@ struct Loader::Impl {
     for (int64_t i = usable; i < options.prefetch; ++i) add_slot();
   }
 
-  Slot* wait_for_position(std::unique_lock<std::mutex>& lock) {
-    Slot* wanted = nullptr;
+  BatchSlot* wait_for_position(std::unique_lock<std::mutex>& lock) {
+    BatchSlot* wanted = nullptr;
     wake_consumer.wait(lock, [&] {
       for (const auto& slot : slots) {
         const bool next = slot->epoch == position.epoch && slot->index == position.batch;
@@ -183,12 +192,12 @@ struct Loader::Impl {
     recycle();
     paused = false;
     if (threads.empty()) {
-      Slot* slot = take_ticket();
+      BatchSlot* slot = take_ticket();
       filler.fill(*slot);
       slot->state = SlotState::kReady;
     }
     wake_workers.notify_all();
-    Slot* slot = wait_for_position(lock);
+    BatchSlot* slot = wait_for_position(lock);
     if (slot->error) {
       const std::exception_ptr error = slot->error;
       go_to(lock, position);
@@ -228,7 +237,7 @@ struct Loader::Impl {
 
   mutable std::mutex mutex;  // guards all below
   std::condition_variable wake_workers, wake_consumer;
-  std::vector<std::unique_ptr<Slot>> slots;
+  std::vector<std::unique_ptr<BatchSlot>> slots;
   std::vector<int64_t> order;  // of the ticket's epoch
   LoaderState ticket, position;
   bool stopping = false, paused = false;

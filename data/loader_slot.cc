@@ -10,7 +10,7 @@ constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;  // spreads epochs over seeds
 
 }  // namespace
 
-Slot::Slot(const Context& context, const Dataset& set, const LoaderOptions& options)
+BatchSlot::BatchSlot(const Context& context, const Dataset& set, const LoaderOptions& options)
     : images(Tensor::zeros(context, {options.batch_size, set.height(), set.width(), set.channels()},
                            options.dtype)),
       labels(Tensor::zeros(context, {options.batch_size}, DType::kInt64)) {
@@ -20,12 +20,12 @@ Slot::Slot(const Context& context, const Dataset& set, const LoaderOptions& opti
   }
 }
 
-Batch Slot::batch() const {
+Batch BatchSlot::batch() const {
   const int64_t count = static_cast<int64_t>(samples.size());
   return {images.slice(0, count), labels.slice(0, count), epoch, index, last_of_epoch};
 }
 
-bool Slot::returned() const { return images.unique() && labels.unique(); }
+bool BatchSlot::returned() const { return images.unique() && labels.unique(); }
 
 SlotFiller::SlotFiller(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
@@ -34,7 +34,7 @@ SlotFiller::SlotFiller(const Dataset& dataset, const LoaderOptions& options)
       bytes_(dataset.height() * dataset.width() * dataset.channels()),
       table_(normalisation_table(dataset)) {}
 
-void SlotFiller::fill_sample(Slot& slot, int64_t row) const {
+void SlotFiller::fill_sample(BatchSlot& slot, int64_t row) const {
   const int64_t sample = slot.samples[static_cast<size_t>(row)];
   const Augmentation& augmentation = options_.augmentation;
   const uint8_t* bytes = dataset_.images.data<uint8_t>() + sample * bytes_;
@@ -53,7 +53,7 @@ void SlotFiller::fill_sample(Slot& slot, int64_t row) const {
   slot.labels.data<int64_t>()[row] = dataset_.labels[static_cast<size_t>(sample)];
 }
 
-void SlotFiller::fill(Slot& slot) const noexcept {
+void SlotFiller::fill(BatchSlot& slot) const noexcept {
   slot.error = nullptr;
   try {
     for (size_t row = 0; row < slot.samples.size(); ++row) {

@@ -10,8 +10,8 @@ namespace halftone {
 
 enum class SlotState : uint8_t { kFree, kWorking, kReady, kLent };
 
-struct Slot {
-  Slot(const Context& context, const Dataset& dataset, const LoaderOptions& options);
+struct BatchSlot {
+  BatchSlot(const Context& context, const Dataset& dataset, const LoaderOptions& options);
 
   Batch batch() const;    // handles on this slot's buffers, cut to the number of samples
   bool returned() const;  // no handle but the slot's own is left
@@ -29,10 +29,10 @@ struct Slot {
 class SlotFiller {
  public:
   SlotFiller(const Dataset& dataset, const LoaderOptions& options);
-  void fill(Slot& slot) const noexcept;  // a failure goes to slot.error
+  void fill(BatchSlot& slot) const noexcept;  // a failure goes to slot.error
 
  private:
-  void fill_sample(Slot& slot, int64_t row) const;
+  void fill_sample(BatchSlot& slot, int64_t row) const;
 
   const Dataset& dataset_;
   const LoaderOptions& options_;

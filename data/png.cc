@@ -78,7 +78,9 @@ Image decode_png(const std::string& path, const std::vector<uint8_t>& bytes) {
   d.message.reserve(200);
   d.bytes = &bytes;
   d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
+  if (d.png == nullptr) throw std::bad_alloc();
   d.info = png_create_info_struct(d.png);
+  if (d.info == nullptr) throw std::bad_alloc();
   if (!decode(d, path)) {
     throw HALFTONE_ERROR("read PNG")
         .at(path)

@@ -9,6 +9,8 @@
 namespace halftone {
 namespace {
 
+constexpr int64_t kLargestSide = 1 << 17;
+
 constexpr int kPrecision = 32 - 8 - 2;  // fraction bits of a weight, as in Pillow's Resample.c
 
 // Source pixels of one target pixel and their weights.
@@ -39,8 +41,6 @@ std::vector<Tap> triangle_taps(int64_t from, int64_t to) {
   }
   return taps;
 }
-
-constexpr int64_t kLargestSide = 1 << 17;
 
 // One byte: taps over bytes `stride` apart.
 uint8_t blend(const Tap& tap, const uint8_t* in, int64_t stride) {

@@ -4,7 +4,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=$PWD
-setup=() data='' args=()
+setup=() data='' recipe='' args=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h)
@@ -33,12 +33,17 @@ E
       shift
       ;;
     --data=*) data=${1#--data=} ;;
-    --out | --recipe | --set)
+    --recipe) [ $# -ge 2 ] || { echo "quickstart: --recipe needs a file; try --help" >&2; exit 2; }
+      recipe=$2
+      shift
+      ;;
+    --recipe=*) recipe=${1#--recipe=} ;;
+    --out | --set)
       [ $# -ge 2 ] || { echo "quickstart: $1 needs a value; try --help" >&2; exit 2; }
       args+=("$1" "$2")
       shift
       ;;
-    --out=* | --recipe=* | --set=* | --quiet) args+=("$1") ;;
+    --out=* | --set=* | --quiet) args+=("$1") ;;
     *) echo "quickstart: unknown option $1; try --help" >&2; exit 2 ;;
   esac
   shift
@@ -59,12 +64,10 @@ if [ -z "$data" ]; then
   cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/halftone/mnist
   if [ -n "${HALFTONE_DATA:-}" ] && has_mnist "$HALFTONE_DATA/mnist"; then
     data=$HALFTONE_DATA/mnist
-  elif [ -n "${HALFTONE_DATA:-}" ] && has_mnist "$HALFTONE_DATA"; then
-    data=$HALFTONE_DATA
   elif has_mnist "$cache" || "$root/tools/get_data" mnist "$cache" --timeout 5 --tries 2 >&2; then
     data=$cache
   fi  # else the program uses its own digits, and says so
 fi
 
 cd "$here"
-exec "$root/bazel-bin/tools/quickstart" --recipe "$root/examples/recipes/quickstart.yaml" ${data:+--data "$data"} ${args[@]+"${args[@]}"}
+exec "$root/bazel-bin/tools/quickstart" --recipe "${recipe:-$root/examples/recipes/quickstart.yaml}" ${data:+--data "$data"} ${args[@]+"${args[@]}"}

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "test/catch_skip.h"
 #include "test/data/files.h"
@@ -68,6 +69,7 @@ TEST_CASE("Fashion-MNIST has its own names") {
 TEST_CASE("the real MNIST") {
   if (!std::getenv("HALFTONE_DATA")) HALFTONE_SKIP("HALFTONE_DATA is not set");
   const std::string folder = std::getenv("HALFTONE_DATA");
+  if (!std::filesystem::exists(folder + "/mnist")) HALFTONE_SKIP("no mnist in HALFTONE_DATA");
   const Dataset train = load_mnist(Context(), Split::kTrain, folder);
   const Dataset test = load_mnist(Context(), Split::kTest, folder);
   CHECK(train.images.shape() == Shape{60000, 28, 28, 1});

@@ -241,6 +241,7 @@ class GetDataTest(unittest.TestCase):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         self.assertIn("free some space", self.output)
         self.assertNotIn("images.gz", os.listdir(self.dir))
+        self.assertEqual(os.path.getsize(self.path("images.gz.part")), 100000)
 
     def test_present_and_good_plain_or_packed(self):
         self.put("images", PLAIN["images"])
@@ -275,7 +276,8 @@ class GetDataTest(unittest.TestCase):
     def test_tar_is_unpacked_and_its_sums_recorded(self):
         self.assertEqual(self.run_tool("good", name="tar"), 0, self.output)
         self.assertEqual(sorted(os.listdir(self.path("b"))), ["one.bin", "two.bin"])
-        self.assertFalse(os.path.exists(os.path.join(self.temp.name, "evil.bin")))
+        for folder in [self.dir, self.temp.name, os.path.dirname(self.temp.name)]:
+            self.assertFalse(os.path.exists(os.path.join(folder, "evil.bin")))
         with open(self.path(".sums")) as f:
             self.assertIn("%s  b/one.bin\n" % sha256(BATCHES["b/one.bin"]), f.read())
 

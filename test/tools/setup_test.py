@@ -174,6 +174,10 @@ class QuickstartTest(ToolTest):
         self.assertEqual(self.run_tool("quickstart.sh", "--no-install"), 1)
         self.assertNotIn("bazel", self.calls)
 
+    def test_another_recipe(self):
+        self.run_tool("quickstart.sh", "--recipe", "mine.yaml")
+        self.assertIn("ran: --recipe mine.yaml\n", self.output)
+
     def test_an_unknown_option_stops_before_anything_is_installed_or_built(self):
         self.installed("all")
         self.assertEqual(self.run_tool("quickstart.sh", "--epochs", "2"), 2)
