@@ -33,7 +33,8 @@ std::string first_bad(const Tensor& t) {
   while (i < t.numel() && std::isfinite(values[i])) ++i;
   if (i == t.numel()) return "";
   const std::string kind = std::isnan(values[i]) ? "NaN" : "infinity";
-  return kind + " at element " + std::to_string(i) + " of " + t.shape().str();
+  return kind + " at element " + std::to_string(i) + " of " + t.shape().str() +
+         (t.rank() == 4 ? " (NHWC)" : "");
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ int Graph::only_node(const std::string& module_path) const {
 int Graph::only_consumer(int node) const {
   const int value = nodes_[node].output;
   const std::vector<int> readers = consumers(value);
-  return readers.size() == 1 && value != output_ ? readers[0] : -1;
+  const bool dropped = std::find(dropped_.begin(), dropped_.end(), value) != dropped_.end();
+  return readers.size() == 1 && value != output_ && !dropped ? readers[0] : -1;
 }
 
 std::string Graph::str() const {

@@ -27,7 +27,8 @@ class Graph {
   int producer(int value) const;                // node index, -1 for the network input
   // The only node that a module made; -1 when it ran more or less than one operation.
   int only_node(const std::string& module_path) const;
-  // The node that alone reads a node's value; -1 when others do, or the network returns it.
+  // The node that alone reads a node's value; -1 when others do, when the network returns it, or
+  // when it goes through a Dropout, which is no node but changes the value in training.
   int only_consumer(int node) const;
   int input() const { return input_; }  // value id of the network input
   int output() const { return output_; }
@@ -37,6 +38,7 @@ class Graph {
  private:
   friend class GraphRecorder;
   std::vector<GraphNode> nodes_;
+  std::vector<int> dropped_;  // values that a Dropout reads
   int input_ = -1, output_ = -1;
   uint64_t version_ = 0;
 };
@@ -58,6 +60,8 @@ class GraphRecorder {
   // A module starts to run (Module says so): its ops carry the number of this call from now on.
   void begin_call(const std::string& module_path);
   void record(const std::string& op, const std::vector<Variable>& inputs, const Variable& output);
+  // A Dropout, which in evaluation passes its input on, says what it reads.
+  void record_dropout(const Variable& input);
 
  private:
   int value_id(const Variable& v);  // -1 for leaves that no op produced

@@ -66,6 +66,10 @@ void GraphRecorder::record(const std::string& op, const std::vector<Variable>& i
   state_->graph.nodes_.push_back(std::move(node));
 }
 
+void GraphRecorder::record_dropout(const Variable& input) {
+  state_->graph.dropped_.push_back(value_id(input));
+}
+
 Graph GraphRecorder::finish(const Variable& output, uint64_t version) {
   const int id = value_id(output);
   if (id < 0) {

@@ -17,11 +17,8 @@ Variable add(const Variable& a, const Variable& b, const ActivationOptions& act)
   kernels::add_activation(av, b.value(), act, y);
   const bool masks = act.kind != Activation::kIdentity;
   auto backward = [saved_y = saved_if(masks, y), act](const Tensor& dy, GradSink& sink) {
-    Tensor gradient = dy;
-    if (saved_y.defined()) {
-      gradient = reuse_or_empty(dy);
-      kernels::activation_backward(dy, saved_y, act, gradient);
-    }
+    Tensor gradient = saved_y.defined() ? reuse_or_empty(dy) : dy;
+    if (saved_y.defined()) kernels::activation_backward(dy, saved_y, act, gradient);
     sink.put(0, gradient);
     sink.put(1, gradient);
   };

@@ -64,7 +64,7 @@ void FusedLayers::fuse_sums(Module& model, const Graph& graph) {
     }
     const GraphNode& sum = graph.nodes()[consumer];
     auto* add = free_module<Add>(model, graph, sum.module_path);
-    if (!add || sum.inputs[0] == sum.inputs[1]) continue;
+    if (!add || sum.inputs.size() != 2 || sum.inputs[0] == sum.inputs[1]) continue;
     norm->set_executor(pass_through);
     add->set_executor(summing(norm, sum.inputs[0] == node.output ? 0 : 1));
     sums_.emplace_back(norm, add);

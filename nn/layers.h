@@ -11,11 +11,12 @@ namespace halftone {
 
 struct Conv2dArgs {
   int in_channels = 0, out_channels = 0;
-  int kernel_size = 3;  // square; kernel_w overrides the width when positive
-  int kernel_w = 0;
+  int kernel_size = 3;
   int stride = 1, padding = 0, dilation = 1, groups = 1;
   bool bias = true;
+  int kernel_w = 0;  // positive: the kernel's width, where it is not square
 };
+
 // What Conv2d and Linear have in common: a weight, whose first axis is the output channel, and
 // slots for what transforms input, weight and bias before they meet, and the gradient that comes
 // back to the result.

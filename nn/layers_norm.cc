@@ -7,7 +7,7 @@ namespace halftone {
 BatchNorm::BatchNorm(const Context& context, int features, int spatial_rank,
                      const BatchNormArgs& args)
     : Module(context), rank_(spatial_rank == 2 ? 2 : 1), features_(features), args_(args) {
-  if (features <= 0 || (spatial_rank != 0 && spatial_rank != 1 && spatial_rank != 2)) {
+  if (features <= 0 || (spatial_rank != 1 && spatial_rank != 2)) {
     throw HALFTONE_ERROR("batch_norm")
         .expected("features > 0, and 1 (BatchNorm1d) or 2 (BatchNorm2d)")
         .found(std::to_string(features) + " and " + std::to_string(spatial_rank));

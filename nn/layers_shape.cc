@@ -15,8 +15,8 @@ Variable Identity::forward(const std::vector<Variable>& inputs) {
 }
 
 Dropout::Dropout(const Context& context, float p) : Module(context), p_(p) {
-  if (!(p >= 0.0f && p < 1.0f)) {
-    throw HALFTONE_ERROR("dropout").expected("p in [0, 1)").found(std::to_string(p));
+  if (!(p >= 0.0f && p <= 1.0f)) {
+    throw HALFTONE_ERROR("dropout").expected("p in [0, 1]").found(std::to_string(p));
   }
 }
 
@@ -24,6 +24,7 @@ std::string Dropout::describe() const { return "p=" + short_number(p_); }
 
 Variable Dropout::forward(const std::vector<Variable>& inputs) {
   const Variable& x = only_input("dropout", inputs);
+  if (GraphRecorder* recorder = GraphRecorder::current()) recorder->record_dropout(x);
   return training() && p_ > 0.0f ? dropout(x, p_, true) : x;
 }
 

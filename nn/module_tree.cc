@@ -83,10 +83,14 @@ void refresh_paths(Module& root) {
 EvaluationMode::EvaluationMode(Module& model) {
   for (auto& [name, module] : model.named_modules())
     before_.emplace_back(module, module->training());
+  // Every parent before its children, also of a module that several share: it holds more modules.
+  std::stable_sort(before_.begin(), before_.end(), [](const auto& a, const auto& b) {
+    return a.first->named_modules().size() > b.first->named_modules().size();
+  });
   model.eval();
 }
 
-EvaluationMode::~EvaluationMode() {  // parents come before their children
+EvaluationMode::~EvaluationMode() {
   for (auto& [module, training] : before_) module->train(training);
 }
 

@@ -12,6 +12,7 @@ int64_t round_up(int64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignm
 }  // namespace
 
 ParameterStore::ParameterStore(Module& model) {
+  refresh_paths(model);  // errors of a training say which module
   for (auto& [name, variable] : model.named_parameters())
     entries_.push_back({name, variable, 0, 0});
   lay_out(model.context());

@@ -59,7 +59,7 @@ struct Misfits {
   const auto list = [&text](const char* title, const std::vector<std::string>& names) {
     if (names.empty()) return;
     text += (text.empty() ? "" : "; ") + std::to_string(names.size()) + " " + title + ": " +
-            short_list(names);
+            short_list(names, names.size());
   };
   list("missing", m.missing);
   list("unexpected", m.unexpected);

@@ -19,8 +19,9 @@ Module* average_before(Module& model, const Graph& graph, const std::string& lay
   int node = graph.only_node(layer);
   while (node >= 0) {
     const int before = graph.producer(graph.nodes()[node].inputs.at(0));
-    if (before < 0 || graph.only_consumer(before) != node) return nullptr;
-    const GraphNode& made = graph.nodes()[before];
+    if (before < 0) return nullptr;
+    const GraphNode& made = graph.nodes()[before];  // a Dropout behind it drops codes
+    if (graph.consumers(made.output).size() != 1 || made.output == graph.output()) return nullptr;
     Module* module = model.find(made.module_path);
     if (module == nullptr || module->output_transform() ||
         graph.only_node(made.module_path) != before)

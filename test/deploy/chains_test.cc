@@ -75,7 +75,7 @@ std::string output(const std::string& layer) {
 // conv - batch norm - ReLU - pool - flatten - linear - batch norm - ReLU - linear.
 struct SmallNet {
   explicit SmallNet(const std::string& bits, const std::string& name = "QAT_Quantizer") {
-    net->append("conv", make<Conv2d>(c, Conv2dArgs{3, 6, 3, 0, 1, 1}))
+    net->append("conv", make<Conv2d>(c, Conv2dArgs{3, 6, 3, 1, 1}))
         .append("norm", make<BatchNorm>(c, 6, 2))
         .append("relu", make_relu(c))
         .append("pool", make<MaxPool2d>(c, pool_options(3, 2, 1)))

@@ -62,7 +62,7 @@ inline void warm(Module& model, Quantizer& quantizer, const Dataset& data) {
 // Two branches of one input, joined.
 struct Fork : Module {
   explicit Fork(const Context& c, int64_t channels = 4) : Module(c) {
-    register_child("left", make<Conv2d>(c, Conv2dArgs{channels, 3, 3, 0, 1, 1}));
+    register_child("left", make<Conv2d>(c, Conv2dArgs{channels, 3, 3, 1, 1}));
     register_child("right", make<Conv2d>(c, Conv2dArgs{channels, 5, 1}));
     register_child("join", make<Concat>(c));
   }

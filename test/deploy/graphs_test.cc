@@ -62,7 +62,7 @@ int64_t count(const std::vector<runtime::OpKind>& kinds, runtime::OpKind kind) {
 
 std::shared_ptr<Sequential> stem(const Context& c) {
   auto net = make<Sequential>(c);
-  net->append("conv1", make<Conv2d>(c, Conv2dArgs{3, 4, 3, 0, 1, 1}))
+  net->append("conv1", make<Conv2d>(c, Conv2dArgs{3, 4, 3, 1, 1}))
       .append("bn1", make<BatchNorm>(c, 4, 2))
       .append("relu1", make_relu(c));
   return net;
@@ -172,7 +172,7 @@ TEST_CASE("averages over windows: convolutions of ones") {
        {pooled(R"("relu1", "relu2")"), pooled(R"("relu1", "relu2", "half", "third")")}) {
     auto net = stem(c);
     net->append("half", make<AvgPool2d>(c, pool_options(3, 2, 1)))
-        .append("conv2", make<Conv2d>(c, Conv2dArgs{4, 5, 3, 0, 1, 1}))
+        .append("conv2", make<Conv2d>(c, Conv2dArgs{4, 5, 3, 1, 1}))
         .append("relu2", make_relu(c))
         .append("third", make<AdaptiveAvgPool2d>(c, 2, 3))
         .append("flatten", make<Flatten>(c))

@@ -12,9 +12,9 @@ namespace {
 // conv - ReLU - conv, padded, on an affine grid whose zero is in the middle.
 struct TwoLayers {
   TwoLayers() {
-    net->append("a", make<Conv2d>(c, Conv2dArgs{3, 4, 3, 0, 1, 1}))
+    net->append("a", make<Conv2d>(c, Conv2dArgs{3, 4, 3, 1, 1}))
         .append("act", make_hardtanh(c, -2.0f, 2.0f))
-        .append("b", make<Conv2d>(c, Conv2dArgs{4, 4, 3, 0, 1, 1}));
+        .append("b", make<Conv2d>(c, Conv2dArgs{4, 4, 3, 1, 1}));
     quantizer = make_quantizer("QAT_Quantizer", *net, R"([
       {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d"],
        "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"},

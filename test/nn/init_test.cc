@@ -39,7 +39,8 @@ void check_normal(const Tensor& t, double wanted) {
 struct Fixture {
   Context context;
   Sequential net{context,
-                 {make<Conv2d>(context, Conv2dArgs{8, 16, 3, 5}), make<Linear>(context, 40, 24)}};
+                 {make<Conv2d>(context, Conv2dArgs{8, 16, 3, 1, 0, 1, 1, true, 5}),
+                  make<Linear>(context, 40, 24)}};
   test::TorchNumbers numbers{context, "init_numbers"};
   Conv2d& conv = dynamic_cast<Conv2d&>(*net.find("0"));
   Linear& linear = dynamic_cast<Linear&>(*net.find("1"));

@@ -36,19 +36,19 @@ Build simple(Args... args) {
 }
 
 ModulePtr conv_norm_relu(const Context& c) {
-  return make<Sequential>(c, std::vector<ModulePtr>{conv({4, 3, 3, 0, 1, 0, 1, 1, false})(c),
+  return make<Sequential>(c, std::vector<ModulePtr>{conv({4, 3, 3, 1, 0, 1, 1, false})(c),
                                                     norm(3, 2)(c), make_relu(c)});
 }
 
 const std::vector<std::pair<std::string, Build>>& cases() {
   static const std::vector<std::pair<std::string, Build>> all = {
       {"conv", conv({4, 3})},
-      {"conv_stride_pad", conv({4, 6, 3, 0, 2, 1})},
-      {"conv_dilation", conv({4, 2, 3, 0, 1, 2, 2})},
-      {"conv_groups", conv({4, 6, 3, 0, 1, 1, 1, 2, false})},
-      {"conv_depthwise", conv({4, 4, 3, 0, 1, 1, 1, 4})},
+      {"conv_stride_pad", conv({4, 6, 3, 2, 1})},
+      {"conv_dilation", conv({4, 2, 3, 1, 2, 2})},
+      {"conv_groups", conv({4, 6, 3, 1, 1, 1, 2, false})},
+      {"conv_depthwise", conv({4, 4, 3, 1, 1, 1, 4})},
       {"conv_1x1", conv({4, 5, 1})},
-      {"conv_3x5", conv({4, 2, 3, 5, 1, 1})},
+      {"conv_3x5", conv({4, 2, 3, 1, 1, 1, 1, true, 5})},
       {"linear", simple<Linear>(6, 4, true)},
       {"linear_no_bias", simple<Linear>(6, 4, false)},
       {"batch_norm2d", norm(4, 2)},

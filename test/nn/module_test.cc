@@ -219,7 +219,7 @@ TEST_CASE("names must be single and without dots") {
 
 TEST_CASE("to_string lists the tree as PyTorch prints it") {
   Context c;
-  Sequential net(c, {make<Conv2d>(c, Conv2dArgs{1, 6, 5, 0, 1, 2}), make_relu(c),
+  Sequential net(c, {make<Conv2d>(c, Conv2dArgs{1, 6, 5, 1, 2}), make_relu(c),
                      make<Sequential>(c, std::vector<ModulePtr>{make<Linear>(c, 4, 2)})});
   CHECK(to_string(net) ==
         "Sequential(\n"
@@ -253,7 +253,7 @@ TEST_CASE("a layer's gradient slot stands at its result") {
 
 TEST_CASE("a convolution may pad with another value than zero") {
   Context c;
-  Conv2d conv(c, Conv2dArgs{1, 1, 3, 0, 1, 1, 1, 1, false});
+  Conv2d conv(c, Conv2dArgs{1, 1, 3, 1, 1, 1, 1, false});
   conv.weight.mutable_value().fill(1.0f);
   const Variable x(Tensor::from<float>(c, {1, 2, 2, 1}, {10, 20, 30, 40}), true);
   CHECK(conv({x}).value().to_vector<float>() == std::vector<float>(4, 100.0f));

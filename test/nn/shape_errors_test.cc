@@ -58,10 +58,10 @@ TEST_CASE("add and concat name both shapes") {
 
 TEST_CASE("arguments that make no layer are refused") {
   Context c;
-  CHECK_THROWS_WITH(Conv2d(c, Conv2dArgs{3, 4, 3, 0, 1, 0, 1, 2}), Catch::Contains("groups 2"));
+  CHECK_THROWS_WITH(Conv2d(c, Conv2dArgs{3, 4, 3, 1, 0, 1, 2}), Catch::Contains("groups 2"));
   CHECK_THROWS_WITH(Conv2d(c, Conv2dArgs{0, 4, 3}), Catch::Contains("in_channels 0"));
   CHECK_THROWS_WITH(Linear(c, 0, 4), Catch::Contains("0 to 4"));
-  CHECK_THROWS_WITH(Dropout(c, 1.0f), Catch::Contains("p in [0, 1)"));
+  CHECK_THROWS_WITH(Dropout(c, 1.5f), Catch::Contains("p in [0, 1]"));
   CHECK_THROWS_WITH(BatchNorm(c, 3, 5), Catch::Contains("batch_norm"));
   CHECK_THROWS_WITH(make_hardtanh(c, 1.0f, -1.0f), Catch::Contains("low < high"));
 }

@@ -42,7 +42,7 @@ TEST_CASE("a parameter assigned to another layer's member is shared everywhere")
 
 TEST_CASE("convolution weights are OIHW in the state, O kh kw I in memory") {
   Context c;
-  Conv2d conv(c, Conv2dArgs{2, 1, 2, 3});  // kernel 2 x 3
+  Conv2d conv(c, Conv2dArgs{2, 1, 2, 1, 0, 1, 1, true, 3});  // kernel 2 x 3
   std::vector<float> memory(12);
   for (size_t i = 0; i < 12; ++i) memory[i] = static_cast<float>(i);
   conv.weight.mutable_value().copy_from(Tensor::from<float>(c, {1, 2, 3, 2}, memory));
@@ -50,7 +50,7 @@ TEST_CASE("convolution weights are OIHW in the state, O kh kw I in memory") {
   CHECK(state.at("weight").shape() == Shape{1, 2, 2, 3});
   CHECK(state.at("weight").to_vector<float>() ==
         std::vector<float>{0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11});
-  Conv2d other(c, Conv2dArgs{2, 1, 2, 3});
+  Conv2d other(c, Conv2dArgs{2, 1, 2, 1, 0, 1, 1, true, 3});
   other.load_state_dict(state);
   CHECK(other.weight.value().to_vector<float>() == memory);
 }
@@ -104,14 +104,14 @@ TEST_CASE("shapes in the error are the file's") {
              Catch::Contains("weight [4, 3, 1, 1] instead of [4, 3, 5, 5]"));
 }
 
-TEST_CASE("weights of another model: long lists are cut") {
+TEST_CASE("weights of another model: every name is listed") {
   Context c;
   const Model resnet = make_model("resnet20", c), lenet = make_model("lenet5", c);
   const std::string message = message_of(*resnet.module, lenet->state_dict());
   CHECK_THAT(message, Catch::Contains("missing: "));
   CHECK_THAT(message, Catch::Contains("unexpected: "));
-  CHECK_THAT(message, Catch::Contains(" more"));
-  CHECK(message.size() < 1500);
+  for (const auto& [name, tensor] : resnet->state_dict())
+    CHECK_THAT(message, Catch::Contains(name));
 }
 
 TEST_CASE("a value of another kind of number is refused; another width is converted") {

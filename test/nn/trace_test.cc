@@ -25,6 +25,27 @@ std::vector<std::string> ops(const Graph& graph) {
   return result;
 }
 
+TEST_CASE("nothing is fused across a Dropout, which a trace passes by") {
+  const Context c;
+  const Variable x(Tensor::full(c, {4, 2, 2, 3}, 1.0f));
+  Sequential net(c, {make<BatchNorm>(c, 3, 2), make<Dropout>(c, 0.5f), make_relu6(c)});
+  CHECK(fuse_layers(net, trace(net, x)).size() == 0);
+  Sequential without(c, {make<BatchNorm>(c, 3, 2), make_relu6(c)});
+  CHECK(fuse_layers(without, trace(without, x)).size() == 1);
+}
+
+TEST_CASE("an evaluation leaves a module that two parents share as it was") {
+  const Context c;
+  const auto shared = make<BatchNorm>(c, 2, 2);
+  Sequential net(c, {make<Sequential>(c, std::vector<ModulePtr>{shared}),
+                     make<Sequential>(c, std::vector<ModulePtr>{shared})});
+  net.train();
+  shared->eval();
+  { const EvaluationMode evaluation(net); }
+  CHECK_FALSE(shared->training());
+  CHECK(net.find("0")->training());
+}
+
 TEST_CASE("trace records ops, paths and edges") {
   Context c;
   Sequential net(c, {make<Conv2d>(c, Conv2dArgs{1, 2, 3}), make<BatchNorm>(c, 2, 2), make_relu(c)});

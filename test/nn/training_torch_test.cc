@@ -34,7 +34,7 @@ void check_training(const std::string& name, Module& model, const OptimizerOptio
 
 ModulePtr small_cnn(const Context& c) {
   return make<Sequential>(
-      c, std::vector<ModulePtr>{make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1, 1, 1, false}),
+      c, std::vector<ModulePtr>{make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1, 1, 1, false}),
                                 make<BatchNorm>(c, 4, 2), make_relu(c),
                                 make<MaxPool2d>(c, pool_options(2)), make<Flatten>(c),
                                 make<Linear>(c, 36, 3)});

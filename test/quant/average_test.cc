@@ -21,7 +21,7 @@ struct Pooled {
   Pooled(std::shared_ptr<Module> pool, const std::string& more = "",
          const std::string& name = "QAT_Quantizer")
       : net(make<Sequential>(c)) {
-    net->append("a", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1})).append("relu", make_relu(c));
+    net->append("a", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1})).append("relu", make_relu(c));
     net->append("pool", std::move(pool)).append("b", make<Conv2d>(c, Conv2dArgs{4, 3, 1}));
     const std::string list = "[" + (name == "QAT_Quantizer" ? kLayers : lsq_layers()) +
                              (more.empty() ? "" : ", ") + more + "]";

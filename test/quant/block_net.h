@@ -42,12 +42,12 @@ inline void check_sum_of_codes(const Codes& a, const Codes& b, const Codes& y) {
 struct Block : Module {
   Block(const Context& c, bool wide) : Module(c) {
     const int out = wide ? 6 : 4;
-    register_child("conv0", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1}));
+    register_child("conv0", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1}));
     register_child("relu0", make_relu(c));
-    register_child("conv1", make<Conv2d>(c, Conv2dArgs{4, out, 3, 0, wide ? 2 : 1, 1}));
+    register_child("conv1", make<Conv2d>(c, Conv2dArgs{4, out, 3, wide ? 2 : 1, 1}));
     register_child("bn1", make<BatchNorm>(c, out, 2));
     register_child("relu1", make_relu(c));
-    register_child("conv2", make<Conv2d>(c, Conv2dArgs{out, out, 3, 0, 1, 1}));
+    register_child("conv2", make<Conv2d>(c, Conv2dArgs{out, out, 3, 1, 1}));
     register_child("bn2", make<BatchNorm>(c, out, 2));
     register_child("shortcut", wide ? make<SubsamplePad>(c, SubsamplePadArgs{2, 1, 1}) : nullptr);
     register_child("add", make<Add>(c));

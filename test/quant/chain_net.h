@@ -31,7 +31,7 @@ inline const char* const kLearnedConfig = R"([
 
 struct Case {
   std::string name, quantizer = "QAT_Quantizer";
-  Conv2dArgs conv{3, 8, 3, 0, 1, 1, 1, 1, true};
+  Conv2dArgs conv{3, 8, 3, 1, 1};
   bool linear = false, norm = true;
   Activation act = Activation::kReLU;
   int weight_bits = 8, output_bits = 8;
@@ -51,9 +51,9 @@ inline std::vector<Case> cases() {
   all[1].name = "no batch norm, bias";
   all[1].norm = false;
   all[2].name = "groups, stride, no bias";
-  all[2].conv = {6, 9, 3, 0, 2, 1, 1, 3, false};
+  all[2].conv = {6, 9, 3, 2, 1, 1, 3, false};
   all[3].name = "depthwise, ReLU6";
-  all[3].conv = {8, 8, 3, 0, 1, 1, 1, 8, false};
+  all[3].conv = {8, 8, 3, 1, 1, 1, 8, false};
   all[3].act = Activation::kReLU6;
   all[4].name = "per-tensor weights, Hardtanh";
   all[4].per_channel = false;
@@ -72,7 +72,7 @@ inline std::vector<Case> cases() {
   all[9].act = Activation::kHardtanh;
   all[9].output_signed = true;
   all[10].name = "dilation, even kernel";
-  all[10].conv = {3, 5, 2, 3, 1, 1, 2, 1, true};
+  all[10].conv = {3, 5, 2, 1, 1, 2, 1, true, 3};
   for (int i = 11; i < 17; ++i) all[i].act = Activation::kHardtanh;
   all[11].name = "max pooling before batch norm";
   all[11].pool = true;
@@ -111,7 +111,7 @@ inline std::vector<Case> zero_point_cases() {
   Case wide;
   wide.name = "affine, stride, dilation, padding, groups, per tensor";
   wide.grid = Grid::kAffine;
-  wide.conv = {6, 9, 3, 0, 2, 2, 2, 3, true};
+  wide.conv = {6, 9, 3, 2, 2, 2, 3, true};
   wide.per_channel = false;
   all.push_back(wide);
   return all;

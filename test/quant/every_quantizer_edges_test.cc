@@ -67,7 +67,7 @@ struct AnyRun {
 
 std::shared_ptr<Sequential> small(const Context& c) {
   auto net = make<Sequential>(c);
-  net->append("conv", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 0, 1, 1}))
+  net->append("conv", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}))
       .append("bn", make<BatchNorm>(c, 3, 2))
       .append("relu", make_relu(c))
       .append("flatten", make<Flatten>(c))

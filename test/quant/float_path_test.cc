@@ -15,10 +15,10 @@ using Found = std::map<std::string, std::string>;
 struct Net : Module {
   explicit Net(const Context& c) : Module(c) {
     register_child("before", make<AvgPool2d>(c, pool_options(2)));
-    register_child("conv1", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1}));
+    register_child("conv1", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1}));
     register_child("bn", make<BatchNorm>(c, 4, 2));
     register_child("relu", make_relu(c));
-    register_child("conv2", make<Conv2d>(c, Conv2dArgs{4, 4, 3, 0, 1, 1}));
+    register_child("conv2", make<Conv2d>(c, Conv2dArgs{4, 4, 3, 1, 1}));
     register_child("add", make<Add>(c));
     register_child("relu2", make_relu(c));
     register_child("max", make<MaxPool2d>(c, pool_options(2)));

@@ -19,7 +19,7 @@ namespace {
 // conv feeds bn and, in `skips`, an addition as well.
 struct Forked : Module {
   Forked(const Context& c, bool skips) : Module(c), skips(skips) {
-    conv = make<Conv2d>(c, Conv2dArgs{2, 3, 3, 0, 1, 1});
+    conv = make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1});
     norm = make<BatchNorm>(c, 3, 2);
     register_child("conv", conv);
     register_child("bn", norm);

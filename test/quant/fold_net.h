@@ -62,7 +62,7 @@ inline Shape nchw(int64_t n, int64_t c, int64_t h, int64_t w) { return {n, c, h,
 struct ConvNorm {
   explicit ConvNorm(const std::string& config, int kernel = 3, int in = 2, int out = 3)
       : net(make<Sequential>(c)) {
-    conv = make<Conv2d>(c, Conv2dArgs{in, out, kernel, 0, 1, kernel / 2, 1, 1, false});
+    conv = make<Conv2d>(c, Conv2dArgs{in, out, kernel, 1, kernel / 2, 1, 1, false});
     norm = make<BatchNorm>(c, out, 2);
     net->append("conv", conv).append("bn", norm);
     q = make_quantizer("QAT_Quantizer", *net, config, nullptr, Tensor::zeros(c, {1, 4, 4, in}));

@@ -53,7 +53,7 @@ TEST_CASE(
     "conv - batch norm - ReLU - pool - flatten - linear gives the oracle's logits, bit for bit") {
   const Context c;
   auto net = make<Sequential>(c);
-  auto conv = make<Conv2d>(c, Conv2dArgs{3, 6, 3, 0, 1, 1});
+  auto conv = make<Conv2d>(c, Conv2dArgs{3, 6, 3, 1, 1});
   auto norm = make<BatchNorm>(c, 6, 2);
   auto fc = make<Linear>(c, 120, 7);
   net->append("conv", conv).append("norm", norm).append("relu", make_relu(c));

@@ -130,7 +130,7 @@ TEST_CASE("the output of a container is refused, with the layer that makes it") 
 TEST_CASE("a quantized max pooling: its codes are made where its values are") {
   Context c(two_threads());
   auto net = make<Sequential>(c);
-  net->append("conv1", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1}));
+  net->append("conv1", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1}));
   net->append("relu1", make_relu(c)).append("pool1", make<MaxPool2d>(c, pool_options(2)));
   net->append("conv2", make<Conv2d>(c, Conv2dArgs{4, 3, 3}));
   const auto q = make_quantizer("QAT_Quantizer", *net, with(outputs("MaxPool2d", 4)), nullptr,

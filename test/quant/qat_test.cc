@@ -134,7 +134,7 @@ TEST_CASE(
             "per-channel activations"}}) {
     CAPTURE(row.keys);
     auto net = make<Sequential>(c);
-    net->append("conv", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 0, 1, 1}));
+    net->append("conv", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}));
     net->append("bn", make<BatchNorm>(c, 3, 2)).append("flatten", make<Flatten>(c));
     net->append("fc", make<Linear>(c, 48, 4));
     QatQuantizer q(*net,

@@ -66,9 +66,9 @@ namespace {
 
 struct Fork : Module {  // conv3(concat(relu(conv1(x)), conv2(x) or relu(conv2(x))))
   Fork(const Context& c, bool both) : Module(c) {
-    conv1 = &register_child("conv1", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 0, 1, 1}));
+    conv1 = &register_child("conv1", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}));
     relu1 = &register_child("relu1", make_relu(c));
-    conv2 = &register_child("conv2", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 0, 1, 1}));
+    conv2 = &register_child("conv2", make<Conv2d>(c, Conv2dArgs{2, 4, 3, 1, 1}));
     relu2 = &register_child("relu2", both ? make_relu(c) : nullptr);
     concat = &register_child("concat", make<Concat>(c));
     conv3 = &register_child("conv3", make<Conv2d>(c, Conv2dArgs{7, 2, 1}));

@@ -178,7 +178,7 @@ namespace {
 
 struct Direct : Module {  // conv(x) + x
   explicit Direct(const Context& c) : Module(c) {
-    conv = &register_child("conv", make<Conv2d>(c, Conv2dArgs{2, 2, 3, 0, 1, 1}));
+    conv = &register_child("conv", make<Conv2d>(c, Conv2dArgs{2, 2, 3, 1, 1}));
     add = &register_child("add", make<Add>(c));
   }
   std::string type_name() const override { return "Direct"; }

@@ -17,7 +17,7 @@ namespace {
 // folded ones.
 struct Net {
   Net(const std::string& fold, bool integer) : model(make<Sequential>(context)) {
-    Conv2dArgs conv{3, 4, 3, 0, 1, 1};
+    Conv2dArgs conv{3, 4, 3, 1, 1};
     model->append(make<Conv2d>(context, conv));
     auto norm = make<BatchNorm>(context, 4, 2);
     norm->weight.mutable_value().fill(0.05f);
