@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <system_error>
 
 #include "tensor/error.h"
@@ -14,6 +15,7 @@ namespace halftone {
 namespace {
 
 constexpr size_t kBufferBytes = 1 << 18;
+constexpr const char* kTemporary = ".tmp-";  // between a file's name and the process
 
 std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -51,8 +53,15 @@ void check_target(const std::string& path) {
 
 }  // namespace
 
+bool is_temporary_name(const std::string& name) {
+  const size_t at = name.rfind(kTemporary);
+  if (at == std::string::npos || at == 0) return false;
+  const std::string process = name.substr(at + std::strlen(kTemporary));
+  return !process.empty() && process.find_first_not_of("0123456789") == std::string::npos;
+}
+
 AtomicFile::AtomicFile(const std::string& path)
-    : path_(path), temporary_(path + ".tmp-" + std::to_string(::getpid())) {
+    : path_(path), temporary_(path + kTemporary + std::to_string(::getpid())) {
   if (path.empty() || path.back() == '/') {
     throw HALFTONE_ERROR("write file").expected("a file name").found("\"" + path + "\"");
   }

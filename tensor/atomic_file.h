@@ -32,6 +32,9 @@ class AtomicFile {
   int fd_ = -1;
 };
 
+// Whether a file is called as the temporary one of an AtomicFile: a killed process leaves it.
+bool is_temporary_name(const std::string& name);
+
 // The whole of it at once.
 void write_file_atomically(const std::string& path, std::string_view contents);
 

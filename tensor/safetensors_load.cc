@@ -150,7 +150,7 @@ void check_bools(const std::string& path, const SafetensorsEntry& entry, const T
 
 Tensor read_tensor(const Context& context, const std::string& path, const SafetensorsEntry& entry,
                    Reader& file) {
-  Tensor tensor = Tensor::empty(context, entry.shape, entry.type.dtype);
+  Tensor tensor = Tensor::empty(context.host(), entry.shape, entry.type.dtype);
   if (entry.type.name == std::string(safetensors_type(entry.type.dtype).name)) {
     file.read(tensor.raw(), tensor.nbytes());
     if (tensor.dtype() == DType::kBool) check_bools(path, entry, tensor);
@@ -159,7 +159,7 @@ Tensor read_tensor(const Context& context, const std::string& path, const Safete
     file.read(bytes.data(), bytes.size());
     convert(path, entry, bytes.data(), &tensor);
   }
-  return tensor;
+  return tensor.to(context);
 }
 
 }  // namespace

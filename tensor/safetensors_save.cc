@@ -68,7 +68,10 @@ void save_safetensors(const std::string& path, const TensorFile& file) {
   AtomicFile out(path);
   out.write(&length, sizeof length);  // little-endian, as this machine is
   out.write(header);
-  for (const Named* named : order) out.write(named->second.raw(), named->second.nbytes());
+  for (const Named* named : order) {
+    const Tensor on_host = named->second.to(named->second.context().host());
+    out.write(on_host.raw(), on_host.nbytes());
+  }
   out.commit();
 }
 

@@ -6,7 +6,9 @@ namespace halftone::tools {
 
 RunProgram compile_run(const EvaluateRequest& request, const std::string& op) {
   RunProgram p;
-  p.run = load_run(request);
+  EvaluateRequest named = request;
+  named.op = op;
+  p.run = load_run(named);
   const Network& network = p.run.network;
   if (network.quantizer == nullptr) {
     throw HALFTONE_ERROR(op)

@@ -1,5 +1,6 @@
 // halftone train
 #include <cstdio>
+#include <filesystem>
 
 #include "tools/command_line.h"
 #include "train/report.h"
@@ -23,6 +24,16 @@ int stopped(const Trainer& trainer, const TrainResult& result) {
   return 128 + result.signal;
 }
 
+// A run that could not begin leaves no folder behind.
+struct ClaimedFolder {
+  explicit ClaimedFolder(const std::string& path) : path(path) {}
+  ~ClaimedFolder() {
+    std::error_code has_files;
+    if (!path.empty()) std::filesystem::remove(path, has_files);
+  }
+  const std::string path;
+};
+
 int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
@@ -34,7 +45,13 @@ int run(const Arguments& a) {
         .found("--device cpu");
   }
   options.allow_other_threads = a.other_threads;
+  if (a.other_threads && a.resume.empty()) {
+    throw HALFTONE_ERROR("--allow-other-threads")
+        .expected("--resume beside it: a new run has no other threads")
+        .found("none");
+  }
   const Recipe recipe = prepare_run(a.recipe, a.set, a.out, a.resume, options);
+  const ClaimedFolder claimed(a.out.empty() && a.resume.empty() ? options.out : "");
   Trainer trainer(recipe, options);
   const TrainResult result = trainer.run();
   if (!result.finished) return stopped(trainer, result);

@@ -89,6 +89,7 @@ std::vector<PartyPtr> all_parties(const RunProgram& p,
 // The same run on a device, beside the CPU; nothing on the CPU.
 std::optional<LoadedRun> run_on_device(const Arguments& a) {
   EvaluateRequest request = a.request;
+  request.op = "verify";
   request.device = a.device.choose();
   if (request.device.device.type == DeviceType::kCpu) return std::nullopt;
   return load_run(request);

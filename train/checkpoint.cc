@@ -9,7 +9,7 @@ namespace halftone {
 namespace {
 
 constexpr const char* kKey = "halftone_checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  // 1: the checksum was of the tensors alone
 const std::string kModel = "model.", kOptimizer = "optimizer.";
 
 nlohmann::json header_of(const Checkpoint& c) {
@@ -23,7 +23,8 @@ nlohmann::json header_of(const Checkpoint& c) {
            {{"loss", c.window.loss},
             {"steps", c.window.steps},
             {"correct", c.window.correct},
-            {"images", c.window.images}}},
+            {"images", c.window.images},
+            {"seconds", c.window.seconds}}},
           {"threads", c.threads},
           {"seconds", c.seconds},
           {"finished", c.finished}};
@@ -36,17 +37,24 @@ void read_header(const nlohmann::json& j, Checkpoint& c) {
   c.loader = {j.at("loader").at("epoch"), j.at("loader").at("batch")};
   c.random = {j.at("random").at("seed"), j.at("random").at("next")};
   const nlohmann::json& w = j.at("window");
-  c.window = {w.at("loss"), w.at("steps"), w.at("correct"), w.at("images")};
+  c.window = {w.at("loss"), w.at("steps"), w.at("correct"), w.at("images"),
+              w.value("seconds", 0.0)};
   c.threads = j.at("threads");
   c.seconds = j.at("seconds");
   c.finished = j.at("finished");
 }
 
-// Of every name and every byte, so that no flipped bit goes unnoticed.
-uint32_t checksum_of(const std::map<std::string, Tensor>& tensors) {
-  uint32_t sum = 0;
+uint32_t add_to(uint32_t sum, const std::string& text) {
+  return crc32_z(sum, reinterpret_cast<const Bytef*>(text.data()), text.size());
+}
+
+// Of the header but for the sum itself, and of every tensor's name and bytes, so that no flipped
+// bit goes unnoticed.
+uint32_t checksum_of(nlohmann::json header, const std::map<std::string, Tensor>& tensors) {
+  header.erase("crc32");
+  uint32_t sum = header.at("version") < 2 ? 0 : add_to(0, header.dump());
   for (const auto& [name, tensor] : tensors) {
-    sum = crc32(sum, reinterpret_cast<const Bytef*>(name.data()), static_cast<uInt>(name.size()));
+    sum = add_to(sum, name);
     sum = crc32_z(sum, static_cast<const Bytef*>(tensor.raw()), tensor.nbytes());
   }
   return sum;
@@ -59,12 +67,12 @@ void move_prefixed(TensorFile& file, const std::string& prefix,
   }
 }
 
-void check_sum(uint32_t expected, const TensorFile& file, const std::string& path) {
-  const uint32_t found = checksum_of(file.tensors);
+void check_sum(const nlohmann::json& header, const TensorFile& file, const std::string& path) {
+  const uint32_t expected = header.at("crc32"), found = checksum_of(header, file.tensors);
   if (expected == found) return;
   throw HALFTONE_ERROR("checkpoint")
       .at(path)
-      .expected(fmt::format("tensors with the checksum {:08x}", expected))
+      .expected(fmt::format("a header and tensors with the checksum {:08x}", expected))
       .found(fmt::format("{:08x}: the file is damaged", found))
       .fix("use another copy, or train again");
 }
@@ -108,7 +116,7 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.optimizer)
     file.tensors.emplace(kOptimizer + name, tensor);
   nlohmann::json header = header_of(checkpoint);
-  header["crc32"] = checksum_of(file.tensors);
+  header["crc32"] = checksum_of(header, file.tensors);
   file.metadata[kKey] = header.dump();
   save_safetensors(path, file);
 }
@@ -127,7 +135,7 @@ Checkpoint to_checkpoint(TensorFile file, const std::string& path) {
   Checkpoint c = with_header(file.metadata, path, [&](const nlohmann::json& header) {
     Checkpoint read;
     read_header(header, read);
-    check_sum(header.at("crc32"), file, path);
+    check_sum(header, file, path);
     return read;
   });
   move_prefixed(file, kModel, c.model);

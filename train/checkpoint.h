@@ -14,6 +14,7 @@ namespace halftone {
 struct Window {
   double loss = 0;  // sum over steps
   int64_t steps = 0, correct = 0, images = 0;
+  double seconds = 0;  // of it, before this process
 };
 
 struct Checkpoint {

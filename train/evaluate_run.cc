@@ -11,29 +11,40 @@
 namespace halftone {
 namespace {
 
+Error no_run(const EvaluateRequest& request, const std::string& file) {
+  if (request.op != "eval") {
+    return HALFTONE_ERROR(request.op)
+        .at(file)
+        .expected("a run: its folder, or its checkpoint")
+        .found("a file of weights, which does not say its model")
+        .fix("halftone import makes a run of one");
+  }
+  return HALFTONE_ERROR("eval")
+      .at(file)
+      .expected("--recipe RECIPE.yaml: a file of weights does not say its model")
+      .found("none")
+      .fix("examples/recipes holds some");
+}
+
 Recipe recipe_for(const EvaluateRequest& request, const std::string& file,
                   const std::string& saved) {
   Recipe recipe;
   if (!saved.empty()) {
     if (!request.recipe.empty()) {
-      throw HALFTONE_ERROR("eval")
+      throw HALFTONE_ERROR(request.op)
           .at(file)
           .expected("no --recipe: a run has its own")
           .found(request.recipe);
     }
-    check_run_overrides("eval", request.overrides);
+    check_run_overrides(request.op, request.overrides);
     recipe = parse_recipe(saved, recipe_beside(file), request.overrides);
   } else if (!request.recipe.empty()) {
     recipe = load_recipe(request.recipe, request.overrides);
   } else {
-    throw HALFTONE_ERROR("eval")
-        .at(file)
-        .expected("--recipe RECIPE.yaml: a file of weights does not say its model")
-        .found("none")
-        .fix("examples/recipes holds some");
+    throw no_run(request, file);
   }
   recipe.model.weights.clear();
-  use_folder("eval", request.data, recipe.data);
+  use_folder(request.op, request.data, recipe.data);
   return recipe;
 }
 

@@ -13,8 +13,9 @@
 namespace halftone {
 
 struct EvaluateRequest {
-  std::string path;    // run folder, checkpoint, or a safetensors file with PyTorch's names
-  std::string recipe;  // for a plain file: which model and data
+  std::string op = "eval";  // what errors name
+  std::string path;         // run folder, checkpoint, or a safetensors file with PyTorch's names
+  std::string recipe;       // for a plain file: which model and data
   std::vector<std::string> overrides;
   std::string data;  // folder, "" as the recipe says
   bool train_split = false;

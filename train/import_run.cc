@@ -25,8 +25,22 @@ void check_plain(const TensorFile& file, const std::string& path) {
       .fix("every command takes the run's folder as it is");
 }
 
+void check_overrides(const std::vector<std::string>& overrides) {
+  for (const std::string& o : overrides) {
+    const bool name = o.rfind("model.name=", 0) == 0;
+    if (!name && o.rfind("model.weights=", 0) != 0) continue;
+    throw HALFTONE_ERROR("import")
+        .expected(name ? "--model to say the network" : "the file's path to say the weights")
+        .found("--set " + o);
+  }
+}
+
 Recipe recipe_of(const ImportRequest& request) {
-  Recipe recipe = parse_recipe("", "--set", request.overrides);
+  check_overrides(request.overrides);
+  zoo_entry(request.model);
+  std::vector<std::string> overrides = {"model.name=" + request.model};
+  overrides.insert(overrides.end(), request.overrides.begin(), request.overrides.end());
+  Recipe recipe = parse_recipe("", "--set", overrides);
   if (!recipe.quantizer.name.empty()) {
     throw HALFTONE_ERROR("import")
         .expected("no quantizer: the run is in float")
@@ -35,7 +49,6 @@ Recipe recipe_of(const ImportRequest& request) {
   }
   if (recipe.name == Recipe().name)
     recipe.name = std::filesystem::path(request.path).stem().string();
-  recipe.model.name = request.model;
   recipe.model.weights = request.path;
   return recipe;
 }

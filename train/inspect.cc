@@ -87,7 +87,7 @@ std::vector<Tensor> probe_batch(const Context& context, const Recipe& recipe,
                                 const InspectRequest& request) {
   if (!request.clipped && !request.folds) return {};
   DataRecipe data = recipe.data;
-  if (!request.data.empty()) data.dir = request.data;
+  use_folder("inspect", request.data, data);
   LoaderOptions options;
   options.batch_size = recipe.test_batch_size;
   options.shuffle = false;
@@ -222,6 +222,12 @@ Json describe_quantizers(Module& model, const std::vector<Tensor>& batches) {
 }
 
 Json inspect_file(const InspectRequest& request) {
+  if (!request.data.empty() && !request.clipped && !request.folds) {
+    throw HALFTONE_ERROR("inspect")
+        .at("--data")
+        .expected("--clipped or --folds beside it: nothing else looks at images")
+        .found("neither");
+  }
   const std::string file = state_file(request.path);
   const Context context;
   const TensorFile tensors = load_safetensors(context, file);

@@ -58,9 +58,9 @@ Metrics::Metrics(const std::string& folder, int64_t resume_step)
     if (row.step <= resume_step) rows_.push_back(row);
   }
   if (fs::exists(path_)) write_file_atomically(path_, text_of(rows_));
+  events_ = std::make_unique<EventFile>(folder, resume_step);
   json_ = std::fopen(path_.c_str(), "ab");
   if (json_ == nullptr) throw file_error("metrics", path_);
-  events_ = std::make_unique<EventFile>(folder, resume_step);
 }
 
 Metrics::~Metrics() { std::fclose(json_); }

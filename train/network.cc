@@ -127,9 +127,10 @@ void check_loss(Module& model, const LossRecipe& r) {
 }  // namespace
 
 std::string state_file(const std::string& path) {
-  if (!std::filesystem::is_directory(path)) return path;
+  std::error_code ignored;  // a path that cannot be looked at is opened, and that says why
+  if (!std::filesystem::is_directory(path, ignored)) return path;
   const std::string file = path + "/checkpoint.safetensors";
-  if (std::filesystem::exists(file)) return file;
+  if (std::filesystem::exists(file, ignored)) return file;
   throw HALFTONE_ERROR("run folder")
       .at(path)
       .expected("a folder with checkpoint.safetensors, as halftone train leaves it")

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
 #include "tensor/atomic_file.h"
+#include "tensor/nearest.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/data_source.h"
@@ -34,47 +36,58 @@ void check_approximates_float(Recipe recipe, int64_t steps_per_epoch, const std:
       .fix("halftone train with model.weights goes on from them");
 }
 
-// The network and the data of a run, or what the command line says of a plain file.
+Recipe recipe_of_run(const QuantizeRequest& q, const TensorFile& tensors, const std::string& file) {
+  if (!q.model.empty()) {
+    throw HALFTONE_ERROR("quantize")
+        .at(file)
+        .expected("no --model: a run has its own")
+        .found(q.model);
+  }
+  const Checkpoint run = to_checkpoint(tensors, file);
+  const Recipe recipe = parse_recipe(run.recipe, recipe_beside(file), q.overrides);
+  check_approximates_float(recipe, run.steps_per_epoch, file);
+  return recipe;
+}
+
+// What the command line says of a plain file of weights.
+Recipe recipe_of_file(const QuantizeRequest& q, const std::string& file) {
+  if (q.model.empty() || q.calibrate.empty()) {
+    throw HALFTONE_ERROR("quantize")
+        .at(file)
+        .expected(
+            "--model NAME and --calibrate DATA: a file of weights says neither network nor data")
+        .found(q.model.empty() ? "no --model" : "no --calibrate")
+        .fix("halftone list models, halftone list datasets");
+  }
+  for (const std::string& o : q.overrides) {
+    if (o.rfind("data.name=", 0) != 0 && o.rfind("data.dir=", 0) != 0) continue;
+    throw HALFTONE_ERROR("quantize")
+        .expected("--calibrate DATA, and --data DIR, to say the data set")
+        .found("--set " + o);
+  }
+  const bool folder = fs::is_directory(q.calibrate);
+  zoo_entry(q.model);
+  const std::vector<std::string> sets = dataset_names();
+  if (!folder && std::find(sets.begin(), sets.end(), q.calibrate) == sets.end())
+    throw_unknown_name("--calibrate", q.calibrate, sets);
+  std::vector<std::string> values = {"model.name=" + q.model,
+                                     "data.name=" + (folder ? "image-folder" : q.calibrate)};
+  values.insert(values.end(), q.overrides.begin(), q.overrides.end());
+  Recipe recipe = parse_recipe("", "--set", values);
+  recipe.name = fs::path(file).stem().string();
+  recipe.model.lines.keys["name"] = "--model";
+  recipe.data.lines.keys = {{"name", "--calibrate"}, {"dir", "--calibrate"}};
+  if (folder) recipe.data.dir = q.calibrate;
+  return recipe;
+}
+
+// The network and the data of a run or of a file.
 Recipe source_recipe(const QuantizeRequest& q) {
   const std::string file = state_file(q.path);
   const TensorFile tensors = load_safetensors(Context(), file);
-  Recipe recipe;
-  if (is_checkpoint(tensors)) {
-    if (!q.model.empty()) {
-      throw HALFTONE_ERROR("quantize")
-          .at(file)
-          .expected("no --model: a run has its own")
-          .found(q.model);
-    }
-    check_run_overrides("quantize", q.overrides);
-    const Checkpoint run = to_checkpoint(tensors, file);
-    recipe = parse_recipe(run.recipe, recipe_beside(file), q.overrides);
-    check_approximates_float(recipe, run.steps_per_epoch, file);
-  } else {
-    if (q.model.empty() || q.calibrate.empty()) {
-      throw HALFTONE_ERROR("quantize")
-          .at(file)
-          .expected(
-              "--model NAME and --calibrate DATA: a file of weights says neither network nor data")
-          .found(q.model.empty() ? "no --model" : "no --calibrate")
-          .fix("halftone list models, halftone list datasets");
-    }
-    check_run_overrides("quantize", q.overrides);
-    for (const std::string& o : q.overrides) {
-      if (o.rfind("data.name=", 0) != 0 && o.rfind("data.dir=", 0) != 0) continue;
-      throw HALFTONE_ERROR("quantize")
-          .expected("--calibrate DATA, and --data DIR, to say the data set")
-          .found("--set " + o);
-    }
-    recipe = parse_recipe("", "--set", q.overrides);
-    recipe.name = fs::path(file).stem().string();
-    recipe.model.name = q.model;
-    recipe.model.lines.keys["name"] = "--model";
-    recipe.data.lines.keys = {{"name", "--calibrate"}, {"dir", "--calibrate"}};
-    const bool folder = fs::is_directory(q.calibrate);
-    recipe.data.name = folder ? "image-folder" : q.calibrate;
-    if (folder) recipe.data.dir = q.calibrate;
-  }
+  check_run_overrides("quantize", q.overrides);
+  Recipe recipe =
+      is_checkpoint(tensors) ? recipe_of_run(q, tensors, file) : recipe_of_file(q, file);
   use_folder("quantize", q.data, recipe.data);
   recipe.model.weights = file;
   recipe.quantizer = load_quantizer_recipe(q.config);

@@ -9,6 +9,10 @@
 #include <sstream>
 
 #include "data/dataset.h"
+#include "nn/init.h"
+#include "nn/losses.h"
+#include "nn/optimizer.h"
+#include "nn/schedule.h"
 #include "nn/zoo/zoo.h"
 #include "quant/quantizer.h"
 #include "tensor/nearest.h"
@@ -19,6 +23,7 @@ namespace halftone {
 namespace {
 
 constexpr int kMany = std::numeric_limits<int>::max();  // no upper limit
+constexpr int kLargestImage = 4096;                     // its side, in pixels
 
 // A text that must be one of a few, or what stands for none of them.
 void get_choice(YamlFields& f, const std::string& key, std::string& value,
@@ -50,8 +55,8 @@ void read_data(YamlFields f, DataRecipe& r) {
   f.get("flip", r.flip);
   f.get("drop_last", r.drop_last);
   f.get("coarse_labels", r.coarse_labels);
-  f.get("resize", r.resize, 0, kMany);
-  f.get("crop", r.crop, 0, kMany);
+  f.get("resize", r.resize, 0, kLargestImage);
+  f.get("crop", r.crop, 0, kLargestImage);
   const auto refuse = [&](bool given, const char* key, const char* option) {
     if (given && !dataset_takes(r.name, option))
       throw f.error(key, "no such key: " + r.name + " does not take it").fix("take it out");
@@ -79,15 +84,14 @@ void read_model(YamlFields f, ModelRecipe& r) {
   get_choice(f, "name", r.name, zoo_names());
   f.get("num_classes", r.num_classes, 2, 100000);
   read_size(f, r);
-  get_choice(f, "init", r.init,
-             {"default", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"});
+  get_choice(f, "init", r.init, init::names());
   f.get("weights", r.weights);
   f.finish();
 }
 
 void read_loss(YamlFields f, LossRecipe& r) {
   r.lines = f.lines();
-  get_choice(f, "name", r.name, {"cross_entropy", "nll", "mse", "squared_hinge"});
+  get_choice(f, "name", r.name, loss_names());
   f.get("label_smoothing", r.label_smoothing, 0.0, 0.999);
   if (r.label_smoothing > 0 && r.name != "cross_entropy") {
     throw f.error("label_smoothing",
@@ -99,15 +103,15 @@ void read_loss(YamlFields f, LossRecipe& r) {
 void read_group(YamlFields f, GroupRecipe& r) {
   r.lines = f.lines();
   f.get("params", r.params);
-  if (r.params.empty()) throw f.error("params", "a pattern of parameter names, as in '*.bias'");
   f.get("lr", r.lr, 0.0, 1e6);
   f.get("weight_decay", r.weight_decay, 0.0, 1e6);
   f.finish();
+  if (r.params.empty()) throw f.error("params", "a pattern of parameter names, as in '*.bias'");
 }
 
 void read_optimizer(YamlFields f, const std::string& file, OptimizerRecipe& r) {
   r.lines = f.lines();
-  get_choice(f, "name", r.name, {"SGD", "Adam", "AdamW"});
+  get_choice(f, "name", r.name, optimizer_names());
   f.get("lr", r.lr, 0.0, 1e6);
   if (r.name == "AdamW") r.weight_decay = 1e-2;  // as torch.optim.AdamW
   f.get("weight_decay", r.weight_decay, 0.0, 1e6);
@@ -144,7 +148,7 @@ void read_milestones(YamlFields& f, std::vector<int>& milestones) {
 }
 
 void read_schedule(YamlFields f, ScheduleRecipe& r) {
-  get_choice(f, "name", r.name, {"constant", "step", "multi_step", "exponential", "cosine"});
+  get_choice(f, "name", r.name, schedule_names());
   get_choice(f, "per", r.per, {"epoch", "step"});
   f.get("warmup_epochs", r.warmup_epochs, 0.0, 1e6);
   f.get("warmup_factor", r.warmup_factor, 0.0, 1.0);
@@ -157,6 +161,7 @@ void read_schedule(YamlFields f, ScheduleRecipe& r) {
   if (r.name == "step") f.get("step_size", r.step_size, 1, kMany);
   if (r.name == "multi_step") read_milestones(f, r.milestones);
   if (r.name != "constant" && r.name != "cosine") f.get("gamma", r.gamma, 0.0, 1.0);
+  if (r.gamma <= 0) throw f.error("gamma", "a number above 0, up to 1");
   if (r.name == "cosine") f.get("min_lr", r.min_lr, 0.0, 1e6);
   f.finish();
 }

@@ -90,8 +90,16 @@ YAML::Node quantizer_node(const QuantizerRecipe& r) {
   n["scale_lr"] = number(r.scale_lr);
   n["reestimate_batches"] = r.reestimate_batches;
   if (r.calibration_images > 0) n["calibration_images"] = r.calibration_images;
-  n["config_list"] = YAML::Load(r.config_list);  // JSON is YAML
   return n;
+}
+
+// JSON, which is YAML too: strings keep their quotes. Behind everything else of the recipe.
+std::string config_list_text(const std::string& json) {
+  const auto entries = nlohmann::ordered_json::parse(json);
+  if (entries.empty()) return "  config_list: []\n";
+  std::string text = "  config_list:\n";
+  for (const auto& entry : entries) text += "    - " + entry.dump() + "\n";
+  return text;
 }
 
 std::map<std::string, std::string> dotted(const YAML::Node& node, const std::string& prefix) {
@@ -125,8 +133,9 @@ std::string to_yaml(const Recipe& r) {
   n["loss"]["label_smoothing"] = number(r.loss.label_smoothing);
   n["optimizer"] = optimizer_node(r.optimizer);
   n["schedule"] = schedule_node(r.schedule);
-  if (!r.quantizer.name.empty()) n["quantizer"] = quantizer_node(r.quantizer);
-  return YAML::Dump(n) + "\n";
+  if (r.quantizer.name.empty()) return YAML::Dump(n) + "\n";
+  n["quantizer"] = quantizer_node(r.quantizer);
+  return YAML::Dump(n) + "\n" + config_list_text(r.quantizer.config_list);
 }
 
 std::map<std::string, std::string> dotted_keys(const Recipe& r) {

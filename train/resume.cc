@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 
+#include "tensor/atomic_file.h"
 #include "train/network.h"
 #include "train/run_folder.h"
 
@@ -64,6 +65,32 @@ Recipe resumed_recipe(const std::string& file, const std::vector<std::string>& o
   return given;
 }
 
+// A run that ended before its first checkpoint may be begun anew in its folder.
+bool is_of_a_beginning(const std::string& name) {
+  return name == "recipe.yaml" || name == "metrics.jsonl" || name.rfind("events.out.", 0) == 0 ||
+         is_temporary_name(name);
+}
+
+void check_free(const std::string& folder) {
+  if (fs::exists(folder + "/checkpoint.safetensors")) {
+    throw HALFTONE_ERROR("train")
+        .at(folder)
+        .expected("a new or empty run folder")
+        .found("a run")
+        .fix("--resume " + folder + " to go on with it, or another --out");
+  }
+  if (!fs::is_directory(folder)) return;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (is_of_a_beginning(name)) continue;
+    throw HALFTONE_ERROR("train")
+        .at(folder)
+        .expected("a new or empty run folder")
+        .found(name + ", which is no part of a run")
+        .fix("another --out");
+  }
+}
+
 }  // namespace
 
 Recipe prepare_run(const std::string& recipe_file, const std::vector<std::string>& overrides,
@@ -85,14 +112,8 @@ Recipe prepare_run(const std::string& recipe_file, const std::vector<std::string
         .fix("halftone train examples/recipes/quickstart.yaml");
   }
   const Recipe recipe = load_recipe(recipe_file, overrides);
-  options.out = out.empty() ? new_run_folder("train", "", "runs/" + recipe.name) : out;
-  if (fs::exists(options.out + "/checkpoint.safetensors")) {
-    throw HALFTONE_ERROR("train")
-        .at(options.out)
-        .expected("a new or empty run folder")
-        .found("a run")
-        .fix("--resume " + options.out + " to go on with it, or another --out");
-  }
+  options.out = out.empty() ? claim_run_folder("train", "runs/" + recipe.name) : out;
+  check_free(options.out);
   return recipe;
 }
 

@@ -25,6 +25,21 @@ std::string new_run_folder(const std::string& op, const std::string& out,
       .fix("choose another --out");
 }
 
+std::string claim_run_folder(const std::string& op, const std::string& prefix) {
+  std::error_code error;
+  const fs::path parent = fs::path(prefix).parent_path();
+  if (!parent.empty()) fs::create_directories(parent, error);
+  for (int i = 1; !error; ++i) {
+    const std::string path = prefix + "-" + std::to_string(i);
+    if (fs::create_directory(path, error)) return path;
+  }
+  throw HALFTONE_ERROR(op)
+      .at(prefix)
+      .expected("a folder that can be made")
+      .found(error.message())
+      .fix("choose another --out");
+}
+
 std::string recipe_beside(const std::string& checkpoint) {
   const std::string recipe = (fs::path(checkpoint).parent_path() / "recipe.yaml").string();
   return fs::exists(recipe) ? recipe : checkpoint;
@@ -41,7 +56,14 @@ void write_run_folder(const std::string& op, const std::string& out,
     throw HALFTONE_ERROR(op).at(out).expected("a folder that can be made").found(error.message());
   try {
     fill(part);
-    fs::rename(part, out);
+    fs::rename(part, out, error);
+    if (error) {
+      throw HALFTONE_ERROR(op)
+          .at(out)
+          .expected("a folder that can be written")
+          .found(error.message())
+          .fix("choose another --out");
+    }
   } catch (...) {
     fs::remove_all(part, error);
     throw;

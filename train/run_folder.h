@@ -11,6 +11,9 @@ namespace halftone {
 std::string new_run_folder(const std::string& op, const std::string& out,
                            const std::string& prefix);
 
+// Makes "PREFIX-1", or the first number that is free, so that no other run takes it.
+std::string claim_run_folder(const std::string& op, const std::string& prefix);
+
 // Whose lines messages about a checkpoint's recipe name: the recipe.yaml beside it, the same text;
 // the checkpoint itself where that is gone.
 std::string recipe_beside(const std::string& checkpoint);

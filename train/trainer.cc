@@ -41,9 +41,8 @@ void make_folder(const std::string& path) {
 // What a kill in the middle of a save leaves behind.
 void remove_torn_files(const std::string& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos) {
-      std::filesystem::remove(entry.path());
-    }
+    const bool torn = is_temporary_name(entry.path().filename().string());
+    if (torn && entry.is_regular_file()) std::filesystem::remove(entry.path());
   }
 }
 
@@ -95,6 +94,13 @@ void Trainer::restore(const Checkpoint& c) {
         .found(std::to_string(context_.threads()))
         .fix(fmt::format("--set threads={}, or --allow-other-threads", c.threads));
   }
+  if (c.steps_per_epoch != steps_per_epoch_ && c.finished && c.step == 0) {
+    throw HALFTONE_ERROR("resume")
+        .at(checkpoint_path())
+        .expected("a run that was trained")
+        .found("a network that halftone import or quantize wrote")
+        .fix("start a new run with model.weights=" + options_.out);
+  }
   if (c.steps_per_epoch != steps_per_epoch_) {
     throw HALFTONE_ERROR("resume")
         .at(checkpoint_path())
@@ -129,6 +135,8 @@ void Trainer::restore(const Checkpoint& c) {
 
 double Trainer::seconds() const { return seconds_before_ + seconds_since(start_); }
 
+double Trainer::window_seconds() const { return window_.seconds + seconds_since(window_start_); }
+
 void Trainer::save() {
   Checkpoint c;
   c.model = network_.model.module->state_dict();
@@ -140,6 +148,7 @@ void Trainer::save() {
   c.random = context_.random();
   metrics_->flush();
   c.window = window_;
+  c.window.seconds = window_seconds();
   c.threads = context_.threads();
   c.seconds = seconds();
   c.finished = step_ >= total_steps();
@@ -216,8 +225,7 @@ void Trainer::add_row(const Evaluation* test) {
   row.lr = optimizer_->groups().back().lr;
   row.loss = window_.loss / static_cast<double>(window_.steps);
   row.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
-  row.images_per_second =
-      static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+  row.images_per_second = static_cast<double>(window_.images) / std::max(window_seconds(), 1e-9);
   if (test) row.test_loss = test->loss, row.test_accuracy = test->accuracy;
   metrics_->add(row);
   window_ = {};
@@ -302,6 +310,7 @@ TrainResult Trainer::run() {
   const StopSignal stop;
   const int64_t row_every = (steps_per_epoch_ + 19) / 20;
   start_ = window_start_ = last_save_ = Clock::now();
+  const bool trains = step_ < total_steps();
   network_.model->train();
   while (step_ < total_steps() && !StopSignal::received()) {
     labelled(step_ + 1, [this] { step(); });
@@ -315,8 +324,7 @@ TrainResult Trainer::run() {
     p.steps = total_steps();
     p.loss = window_.loss / static_cast<double>(window_.steps);
     p.accuracy = static_cast<double>(window_.correct) / static_cast<double>(window_.images);
-    p.images_per_second =
-        static_cast<double>(window_.images) / std::max(seconds_since(window_start_), 1e-9);
+    p.images_per_second = static_cast<double>(window_.images) / std::max(window_seconds(), 1e-9);
     progress_.update(p);
     if (step_ % steps_per_epoch_ == 0) {
       end_of_epoch();
@@ -330,7 +338,8 @@ TrainResult Trainer::run() {
   progress_.finish();
   if (step_ < total_steps()) save();
   if (test_.images == 0 && step_ == total_steps()) end_without_steps();
-  return {step_ >= total_steps(), StopSignal::received(), step_, seconds(), test_};
+  const double taken = trains || !options_.resume ? seconds() : seconds_before_;
+  return {step_ >= total_steps(), StopSignal::received(), step_, taken, test_};
 }
 
 }  // namespace halftone

@@ -71,6 +71,7 @@ class Trainer {
   void add_row(const Evaluation* test);
   void save();
   double seconds() const;
+  double window_seconds() const;
   int64_t total_steps() const { return steps_per_epoch_ * recipe_.epochs; }
 
   Recipe recipe_;

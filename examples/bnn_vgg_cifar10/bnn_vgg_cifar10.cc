@@ -98,8 +98,9 @@ class Experiment {
       const double loss = train_epoch();
       const double test = accuracy(parts_.test), held_out = accuracy(parts_.held_out);
       results.add(epoch, test, held_out);
-      std::printf("epoch %d/%d: loss %.4f, held out %.2f %%, test %.2f %%\n", epoch, recipe_.epochs,
-                  loss, held_out, test);
+      std::printf("epoch %d/%d: loss %.4f, ", epoch, recipe_.epochs, loss);
+      if (parts_.held_out != nullptr) std::printf("held out %.2f %%, ", held_out);
+      std::printf("test %.2f %%\n", test);
       std::fflush(stdout);
     }
     return results;
@@ -120,6 +121,13 @@ class Experiment {
         const std::string key = step_key(batch, network_.quantizer.get());
         const StepNumbers step =
             graph_.run(key, batch, [this](const Batch& b) { return forward_backward(b); });
+        if (!std::isfinite(step.loss)) {
+          throw HALFTONE_ERROR("loss")
+              .at("step " + std::to_string(step_))
+              .expected("a finite number")
+              .found(std::to_string(step.loss))
+              .fix("a smaller optimizer.lr; halftone train names the layer");
+        }
         sum += static_cast<double>(step.loss);
       });
       network_.optimizer->step();
@@ -150,8 +158,26 @@ class Experiment {
   int64_t step_ = 0;
 };
 
+// What this loop, which writes no checkpoints, does not do.
+void check_recipe(const Recipe& recipe) {
+  const auto refuse = [](bool given, const char* key) {
+    if (!given) return;
+    throw HALFTONE_ERROR("bnn_vgg_cifar10")
+        .at(key)
+        .what_happened("this program does not know the key")
+        .fix("halftone train does");
+  };
+  const Recipe plain;
+  refuse(recipe.accumulate != plain.accumulate, "accumulate");
+  refuse(recipe.checkpoint_minutes != plain.checkpoint_minutes, "checkpoint_minutes");
+  refuse(recipe.quantizer.reestimate_batches > 0, "quantizer.reestimate_batches");
+  refuse(recipe.quantizer.calibration_images > 0, "quantizer.calibration_images");
+}
+
 int run(const Arguments& a) {
-  Experiment experiment(a, load_recipe(a.recipe, a.set));
+  const Recipe recipe = load_recipe(a.recipe, a.set);
+  check_recipe(recipe);
+  Experiment experiment(a, recipe);
   const Results results = experiment.run();
   results.print(a.held_out > 0);
   if (!a.weights.empty()) experiment.save(a.weights);

@@ -404,6 +404,40 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
         self.assertIn("--resume", self.fails("train", recipe, "--out", self.path("run")))
         self.assertIn("optimizer.lr", self.fails("train", "--resume", self.path("run"), "--set", "optimizer.lr=1"))
 
+    def test_files_that_are_not_a_runs_are_kept(self):
+        os.makedirs(self.path("mine/notes.tmp-old"))
+        with open(self.path("mine/recipe.yaml"), "w") as f:
+            f.write("mine")
+        said = self.fails("train", self.recipe(RECIPE), "--out", self.path("mine"))
+        self.assertIn("expected a new or empty run folder, found notes.tmp-old", said)
+        with open(self.path("mine/recipe.yaml")) as f:
+            self.assertEqual(f.read(), "mine")
+
+    def test_a_run_with_quoted_names_resumes(self):
+        names = 'quantizer: {name: NaiveQuantizer, config_list: [{quant_types: [weight], quant_bits: 8, op_names: [conv1, "1*"]}]}\n'
+        run = self.path("run")
+        self.call("train", self.recipe(RECIPE + names), "--out", run, "--quiet", "--set", "epochs=1")
+        self.call("train", "--resume", run, "--quiet", "--set", "epochs=2")
+
+    def test_import_takes_what_the_network_takes(self):
+        out = self.path("vgg")
+        self.call("train", self.recipe("{epochs: 1, batch_size: 10, model: {name: bnn_vgg, variant: pool_last}, "
+                                       "data: {name: generated-colour, train_samples: 10, test_samples: 10}}"),
+                  "--out", self.path("run"), "--quiet")
+        self.call("import", self.path("run/model.safetensors"), "--model", "bnn_vgg", "--set", "model.variant=pool_last",
+                  "--set", "data.name=generated-colour", "--out", out)
+        self.assertIn("was trained", self.fails("train", "--resume", out))
+        self.assertIn("expected --model", self.fails("import", self.path("run/model.safetensors"), "--model", "bnn_vgg",
+                                                     "--set", "model.name=lenet5"))
+
+    def test_options_that_would_do_nothing_are_refused(self):
+        self.assertIn("--resume beside it", self.fails("train", self.recipe(RECIPE), "--allow-other-threads"))
+        run = self.float_run()
+        weights = run + "/model.safetensors"
+        self.assertIn("--clipped or --folds", self.fails("inspect", run, "--data", self.path("")))
+        for command in ["export", "verify"]:
+            self.assertIn("%s: expected a run: its folder, or its checkpoint" % command, self.fails(command, weights))
+
     def test_a_loss_that_is_not_finite_names_step_and_layer(self):
         said = self.fails("train", self.recipe(RECIPE), "--quiet", "--out", self.path("nan"), "--set", "optimizer.name=SGD",
                           "--set", "optimizer.lr=100000", "--set", "model.variant=plain")

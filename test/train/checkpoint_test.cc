@@ -64,6 +64,20 @@ TEST_CASE("a flipped bit in a tensor is noticed") {
                     Catch::Contains("c.safetensors") && Catch::Contains("the file is damaged"));
 }
 
+TEST_CASE("a changed header is noticed") {
+  const test::TempFolder f;
+  const Context context;
+  const std::string path = f.path() + "/c.safetensors";
+  Checkpoint c;
+  c.step = 4;
+  save_checkpoint(path, c);
+  TensorFile file = load_safetensors(context, path);
+  std::string& header = file.metadata.at("halftone_checkpoint");
+  header.replace(header.find("\"step\":4"), 8, "\"step\":2");
+  save_safetensors(path, file);
+  CHECK_THROWS_WITH(load_checkpoint(context, path), Catch::Contains("the file is damaged"));
+}
+
 TEST_CASE("a newer version and an incomplete header are refused") {
   const test::TempFolder f;
   const Context context;

@@ -136,7 +136,7 @@ TEST_CASE("a loss that is not finite is written and read") {
 }
 
 TEST_CASE("an unwritable folder is named") {
-  CHECK_THROWS_WITH(Metrics("/nonexistent"), Catch::Contains("/nonexistent/metrics.jsonl"));
+  CHECK_THROWS_WITH(Metrics("/nonexistent"), Catch::Contains("/nonexistent/events.out"));
 }
 
 TEST_CASE("the curves are an SVG with every series, also for one row and for zeros") {

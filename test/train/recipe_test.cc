@@ -70,6 +70,8 @@ TEST_CASE("an unknown key names its line and the nearest key") {
 TEST_CASE("a key that the chosen optimizer does not take is unknown") {
   CHECK_THAT(message_of("optimizer: {name: Adam, momentum: 0.9}"),
              Catch::Contains("optimizer.momentum"));
+  CHECK_THAT(message_of("schedule: {name: exponential, gamma: 0}"),
+             Catch::Contains("schedule.gamma: expected a number above 0"));
   CHECK_THAT(message_of("schedule: {name: cosine, gamma: 0.1}"), Catch::Contains("schedule.gamma"));
 }
 

@@ -12,7 +12,7 @@ namespace {
 NetworkSizes sizes(const std::string& config) {
   const Context context;
   auto model = make<Sequential>(context);
-  model->append(make<Conv2d>(context, Conv2dArgs{2, 4, 3, 0, 1, 1}));
+  model->append(make<Conv2d>(context, Conv2dArgs{2, 4, 3, 1, 1}));
   model->append(make<BatchNorm>(context, 4, 2));
   model->append(make_relu(context));
   if (config.empty()) return measure_sizes(*model, nullptr);
