@@ -1,8 +1,11 @@
 // G06, G07, G08, G12: ranges of activations over five training steps, then an evaluation.
+#include <cmath>
+
 #include "autograd/ops.h"
 #include "nn/layers.h"
 #include "quant/range_quantize.h"
 #include "test/golden/cases.h"
+#include "test/golden/reference_net.h"
 
 namespace halftone::golden {
 namespace {
@@ -75,20 +78,85 @@ Json run(const ActivationCase& c, const Inputs& in) {
   return rows;
 }
 
-// The float network's gradient: upstream where the ReLU lets it pass.
-Json warm_up_right(const Inputs& in) {
-  Json rows = Json::array();
-  for (int i = 0; i < 2; ++i) {
-    const auto x = in.g(24, -1 - 0.1 * i, 1.5 + 0.4 * i, 2 * i + 1), up = in.g(24, -1, 1, 7);
-    Json dx = Json::array();
-    for (size_t j = 0; j < x.size(); ++j) dx.push_back(x[j] > 0 ? double{up[j]} : 0.0);
-    rows.push_back({{"dx", dx}});
+// The same in plain loops.
+struct Reference {
+  Reference(const ActivationCase& c, const Inputs& inputs)
+      : before(c.before), top(c.relu6 ? 6.0f : INFINITY), in(inputs), q(spec_for(c.spec)) {}
+
+  static reference::RangeSpec spec_for(const QuantSpec& s) {
+    reference::RangeSpec spec;
+    spec.bits = s.bits;
+    spec.is_signed = s.is_signed;
+    spec.symmetric = s.symmetric;
+    spec.average = true;
+    spec.start_step = static_cast<int>(s.start_step);
+    if (s.per_channel) spec.channels = 3, spec.inner = 4;
+    return spec;
   }
+  reference::Values forward(const reference::Values& x, bool training) {
+    middle = before ? q.forward(x, training) : reference::clamp(x, top);
+    return before ? reference::clamp(middle, top) : q.forward(middle, training);
+  }
+  reference::Values backward(const reference::Values& x) {
+    const reference::Values up = in.g(24, -1, 1, 7);
+    if (before) return q.backward(reference::clamp_backward(up, middle, top), x);
+    return reference::clamp_backward(q.backward(up, middle), x, top);
+  }
+  Json step(int i);
+  Json evaluation() {
+    reference::Values x = in.g(24, -1, 1.5, 1);
+    for (float& v : x) v *= 3;
+    return {{"eval", true}, {"y", numbers(forward(x, false))}};
+  }
+
+  bool before;
+  float top;
+  Inputs in;
+  reference::RangeQuantizer q;
+  reference::Values middle;  // what the second of the two gets
+};
+
+Json Reference::step(int i) {
+  const reference::Values x = in.g(24, -1 - 0.1 * i, 1.5 + 0.4 * i, 2 * i + 1);
+  const reference::Values y = forward(x, true), dx = backward(x);
+  std::vector<float> scale, zero_point;
+  for (const reference::Grid& g : q.grids) {
+    scale.push_back(g.scale);
+    zero_point.push_back(g.zero_point);
+  }
+  q.step({});
+  return {{"step", i + 1},           {"tmin", numbers(q.low)},    {"tmax", numbers(q.high)},
+          {"scale", numbers(scale)}, {"zp", numbers(zero_point)}, {"y", numbers(y)},
+          {"dx", numbers(dx)}};
+}
+
+Json right(const ActivationCase& c, const Inputs& in) {
+  Reference reference(c, in);
+  Json rows = Json::array();
+  for (int i = 0; i < 5; ++i) rows.push_back(reference.step(i));
+  rows.push_back(reference.evaluation());
+  return rows;
+}
+
+// A ReLU may leave zeros only, until some batch has something positive.
+Json lost(const ActivationCase& c, const Inputs& in) {
+  Reference reference(c, in);
+  Json rows = Json::array();
+  for (int i = 0; i < 5; ++i) {
+    reference.q.lost = false;
+    reference.step(i);
+    const bool now = reference.q.lost;
+    rows.push_back({{"scale", now}, {"zp", now}, {"y", now}, {"dx", now}});
+  }
+  rows.push_back({{"y", reference.q.lost}});
   return rows;
 }
 
 Case activation_case(const std::string& id, const std::string& what, const ActivationCase& c) {
-  return {id, what, {{"*"}}, [c](const Inputs& in) { return run(c, in); }};
+  Case made{id, what, {{"*"}}, [c](const Inputs& in) { return run(c, in); }};
+  made.right = [c](const Inputs& in) { return right(c, in); };
+  made.lost = [c](const Inputs& in) { return lost(c, in); };
+  return made;
 }
 
 }  // namespace
@@ -103,7 +171,6 @@ std::vector<Case> activation_cases() {
        "NNI computes no grid in the warm-up; ours follows the range and is not used"},
       {"[01]/zp/*", Nearness::kOurs, 0, "the same"},
       {"*"}};
-  warm_up.right = warm_up_right;
   return {activation_case("G06", "QAT input of a ReLU, uint8 affine, five steps",
                           {true, false, spec_of(8, false, false, false, 0)}),
           activation_case("G07", "QAT output of a ReLU6, int8 symmetric, five steps",

@@ -4,6 +4,7 @@
 
 #include "nn/layers.h"
 #include "test/golden/cases.h"
+#include "test/golden/reference_net.h"
 #include "test/golden/run_layer.h"
 #include "test/tensor/temp_folder.h"
 
@@ -121,6 +122,55 @@ Json g17(const Inputs& in) {
           {"keys", keys}};
 }
 
+std::unique_ptr<reference::RangeQuantizer> ranges(bool average) {
+  reference::RangeSpec spec;
+  spec.average = average;
+  return std::make_unique<reference::RangeQuantizer>(spec);
+}
+
+// G17 in plain loops.
+struct Reference {
+  explicit Reference(const Inputs& in) {
+    conv.of_input = ranges(true), linear.of_input = ranges(true);
+    conv.of_weight = ranges(false), linear.of_weight = ranges(false);
+    conv.weight = in.g(18, -0.5, 0.6, 1), conv.bias = in.g(2, -0.1, 0.1, 3);
+    linear.weight = in.g(54, -0.4, 0.3, 2), linear.bias = in.g(3, -0.1, 0.1, 5);
+    const auto sums = conv.forward(in.g(50, -1, 2, 3), true, {});
+    y = linear.forward(output->forward(reference::clamp(sums, 6), true), true, {});
+  }
+  static Json ends(const reference::Quantizer& q, const std::string& type) {
+    const auto& range = dynamic_cast<const reference::RangeQuantizer&>(q);
+    return {{"tracked_min_" + type, number(range.low[0])},
+            {"tracked_max_" + type, number(range.high[0])}};
+  }
+  static Json record_of(const reference::Layer& layer) {
+    Json record = ends(*layer.of_input, "input");
+    const auto& weight = dynamic_cast<const reference::RangeQuantizer&>(*layer.of_weight);
+    record["weight_scale"] = numbers({weight.grids[0].scale});
+    record["weight_zero_point"] = numbers({weight.grids[0].zero_point});
+    return record;
+  }
+
+  reference::Layer conv{1, 2, 3, 5}, linear{18, 3, 1, 1};
+  std::unique_ptr<reference::RangeQuantizer> output = ranges(true);  // of the ReLU6
+  reference::Values y;
+};
+
+Json g17_right(const Inputs& in) {
+  const Reference r(in);
+  return {{"cc",
+           {{"0", Reference::record_of(r.conv)},
+            {"1", Reference::ends(*r.output, "output")},
+            {"3", Reference::record_of(r.linear)}}},
+          {"y", numbers(r.y)}};
+}
+
+// A ReLU6 that leaves zeros only.
+Json g17_lost(const Inputs& in) {
+  const bool lost = Reference(in).output->lost;
+  return {{"cc", {{"3", {{"tracked_min_input", lost}, {"tracked_max_input", lost}}}}}, {"y", lost}};
+}
+
 float tracked_high(const Quantizer& quantizer) {
   for (const QuantPoint& p : quantizer.points()) {
     if (p.module == "0" && p.type == QuantType::kInput) return p.quantizer->ranges().at(0).high;
@@ -144,7 +194,7 @@ Json g18(const Inputs& in) {
 // The loaded end, moved by the average alone; the first end is P and stands in our own numbers.
 Json g18_right(const Inputs& in) {
   const Json ours = g18(in);
-  float batch_high = 0;
+  float batch_high = -INFINITY;
   for (const float v : in.g(50, -1, 2, 3)) batch_high = std::max(batch_high, v);
   return {{"after_first_forward",
            {0.99 * ours["loaded"][0].get<double>() + 0.01 * double{batch_high}}}};
@@ -161,7 +211,10 @@ std::vector<Case> calibration_cases() {
             {"cc/*/tracked_*", Nearness::kUlp, 8},
             {"y/*", Nearness::kLargest, sums},
             {"*"}},
-           g17},
+           g17,
+           g17_right,
+           nullptr,
+           g17_lost},
           {"G18",
            "observers' ranges loaded into QAT",
            {{"after_first_forward*", Nearness::kOurs, 0,

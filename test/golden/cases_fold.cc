@@ -85,24 +85,45 @@ Json run(const Inputs& in) {
   return rows;
 }
 
-// The statistics of the float convolution: batch means (2, -3), unbiased variances (5/3, 20/3).
-Json right(const Inputs&) {
-  const double weight[] = {1, -2}, bias[] = {0.5, 0}, gamma[] = {2, 0.5}, beta[] = {0.1, -0.1};
-  const double batch_mean[] = {2, -3}, batch_variance[] = {5.0 / 3, 20.0 / 3};
-  double mean[] = {0.2, -0.3}, variance[] = {4, 1};
+struct Channel {
+  double weight, bias, gamma, beta, mean, variance;
+  double batch_mean, batch_variance;  // of the float convolution of x = 0..3; unbiased
+};
+
+// One channel of one step, appended to the row's lists: NNI's fold with the statistics of the float
+// convolution. The channel's only weight has the last code, so that it is its own quantized value
+// and its gradient passes.
+void add_channel(Channel& c, const std::vector<double>& up, Json& row) {
+  c.mean = 0.9 * c.mean + 0.1 * c.batch_mean;
+  c.variance = 0.9 * c.variance + 0.1 * c.batch_variance;
+  const double sigma = std::sqrt(c.variance + 1e-5), ratio = c.gamma / sigma;
+  const double w = c.weight * ratio, b = c.beta + (c.bias - c.mean) * ratio;
+  double dw = 0, db = 0;  // of the folded ones
+  for (size_t x = 0; x < 4; ++x) {
+    row["y"].push_back(w * static_cast<double>(x) + b);
+    dw += up[x] * static_cast<double>(x);
+    db += up[x];
+  }
+  row["w"].push_back(w);
+  row["b"].push_back(b);
+  row["rm"].push_back(c.mean);
+  row["rv"].push_back(c.variance);
+  row["ws"].push_back(std::fabs(w) / 127);
+  row["dW"].push_back(dw * ratio);
+  row["db"].push_back(db * ratio);
+  row["dgamma"].push_back((dw * c.weight + db * (c.bias - c.mean)) / sigma);
+  row["dbeta"].push_back(db);
+}
+
+Json right(const Inputs& in) {
+  Channel channels[] = {{1, 0.5, 2, 0.1, 0.2, 4, 2, 5.0 / 3},
+                        {-2, 0, 0.5, -0.1, -0.3, 1, -3, 20.0 / 3}};
+  const auto up = in.g(8, -1, 1, 7);
   Json rows = Json::array();
   for (int i = 0; i < 4; ++i) {
-    Json row = {{"rm", {}}, {"rv", {}}, {"w", {}}, {"ws", {}}, {"b", {}}};
-    for (int c = 0; c < 2; ++c) {
-      mean[c] = 0.9 * mean[c] + 0.1 * batch_mean[c];
-      variance[c] = 0.9 * variance[c] + 0.1 * batch_variance[c];
-      const double ratio = gamma[c] / std::sqrt(variance[c] + 1e-5);
-      row["rm"].push_back(mean[c]);
-      row["rv"].push_back(variance[c]);
-      row["w"].push_back(weight[c] * ratio);  // the only weight of its channel has the last code
-      row["ws"].push_back(std::fabs(weight[c] * ratio) / 127);
-      row["b"].push_back(beta[c] + (bias[c] - mean[c]) * ratio);
-    }
+    Json row;
+    for (size_t c = 0; c < 2; ++c)
+      add_channel(channels[c], {up.begin() + 4 * c, up.begin() + 4 * c + 4}, row);
     rows.push_back(row);
   }
   return rows;

@@ -42,20 +42,27 @@ Json g01(const Inputs&) {
   return rows;
 }
 
-// The floor of the scale is 2^-23, and the zero point follows from it.
+// The floor of the scale is 2^-23, and the zero point of an empty range follows from it.
+Json right_row(int bits, bool is_signed, bool symmetric, bool empty) {
+  const int qmax = is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  Json row = Json::array({nullptr, nullptr, nullptr, nullptr, nullptr});
+  if (qmax == 0) {
+    row.push_back("refused");
+    row.push_back("refused");
+  } else if (empty) {
+    row.push_back(std::ldexp(1.0, -23));
+    row.push_back(is_signed ? (symmetric ? 0 : -qmax) : (symmetric ? qmax / 2 : 0));
+  }
+  return row;
+}
+
 Json g01_right(const Inputs&) {
   Json rows = Json::array();
   for (const int bits : {1, 2, 4, 8, 16}) {
     for (const bool is_signed : {false, true}) {
       for (const bool symmetric : {false, true}) {
-        for (size_t i = 0; i < 5; ++i) {
-          const int qmax = is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
-          const int affine = is_signed ? -qmax : 0, centre = is_signed ? 0 : qmax / 2;
-          const bool floored = i >= 3 && qmax > 0;
-          rows.push_back({nullptr, nullptr, nullptr, nullptr, nullptr,
-                          floored ? Json(std::ldexp(1.0, -23)) : Json(),
-                          floored ? Json(symmetric ? centre : affine) : Json()});
-        }
+        for (size_t i = 0; i < 5; ++i)
+          rows.push_back(right_row(bits, is_signed, symmetric, i >= 3));
       }
     }
   }

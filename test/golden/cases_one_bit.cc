@@ -4,6 +4,7 @@
 #include "autograd/ops.h"
 #include "nn/layers.h"
 #include "test/golden/cases.h"
+#include "test/golden/reference_quantize.h"
 #include "test/golden/run_layer.h"
 
 namespace halftone::golden {
@@ -36,46 +37,38 @@ Json g19(const Inputs& in) {
   return out;
 }
 
-// d loss / d w_q = up' x, in double.
-std::vector<double> upstream_of_weight(const Inputs& in) {
+// d loss / d w_q = up' x.
+reference::Values upstream_of_weight(const Inputs& in) {
   const auto x = in.g(15, -1, 1, 3), up = in.g(6, -1, 1, 7);
-  std::vector<double> d(10, 0.0);
-  for (int n = 0; n < 3; ++n) {
-    for (int o = 0; o < 2; ++o) {
-      for (int i = 0; i < 5; ++i) d[o * 5 + i] += double{up[n * 2 + o]} * double{x[n * 5 + i]};
-    }
+  reference::Values d;
+  for (int at = 0; at < 10; ++at) {
+    double sum = 0;
+    for (int n = 0; n < 3; ++n) sum += double{up[n * 2 + at / 5]} * double{x[n * 5 + at % 5]};
+    d.push_back(static_cast<float>(sum));
   }
   return d;
 }
 
-// w_q = t / max |t|: dw = d (1 - t^2) / m, and the weight of the largest |t| carries the term of
-// the max too: -sign(t) (sum d t) / m^2 (1 - t^2).
-std::vector<double> through_tanh(const std::vector<float>& w, const std::vector<double>& d) {
-  double m = 0, sum = 0;
-  size_t largest = 0;
-  for (size_t i = 0; i < w.size(); ++i) {
-    const double t = std::tanh(double{w[i]});
-    sum += d[i] * t;
-    if (std::fabs(t) > m) largest = i, m = std::fabs(t);
-  }
-  std::vector<double> dw(w.size());
-  for (size_t i = 0; i < w.size(); ++i) {
-    const double t = std::tanh(double{w[i]}), slope = 1 - t * t;
-    dw[i] = d[i] * slope / m;
-    if (i == largest) dw[i] -= (t < 0 ? -1 : 1) * sum / (m * m) * slope;
-  }
-  return dw;
-}
-
 Json g19_right(const Inputs& in) {
-  const auto w = in.g(10, -2, 2, 1);
-  const std::vector<double> d = upstream_of_weight(in);
+  const reference::Values w = in.g(10, -2, 2, 1), d = upstream_of_weight(in);
   double mean = 0;
   for (const float v : w) mean += std::fabs(double{v}) / 10;
   Json one = Json::array();
   for (const float v : w) one.push_back(v < 0 ? -mean : mean);
-  Json out = {{"cases", {{"1", {{"w", one}, {"dW", d}}}}}};
-  for (const char* bits : {"2", "3", "4", "8"}) out["cases"][bits] = {{"dW", through_tanh(w, d)}};
+  Json out = {{"latent", numbers(w)}, {"cases", {{"1", {{"w", one}, {"dW", numbers(d)}}}}}};
+  for (const int bits : {2, 3, 4, 8}) {
+    reference::DorefaQuantizer q(bits);
+    out["cases"][std::to_string(bits)] = {{"w", numbers(q.forward(w, true))},
+                                          {"dW", numbers(q.backward(d, w))}};
+  }
+  return out;
+}
+
+// Gradients are sums of a few products of numbers below 1, which may cancel.
+Json g19_terms(const Inputs&) {
+  Json out = Json::object();
+  for (const char* bits : {"1", "2", "3", "4", "8"})
+    out["cases"][bits] = {{"dW", std::vector<double>(10, 1.0)}};
   return out;
 }
 
@@ -122,7 +115,8 @@ std::vector<Case> one_bit_cases() {
             {"cases/*/w/*", Nearness::kUlp, 2},
             {"*"}},
            g19,
-           g19_right},
+           g19_right,
+           g19_terms},
           {"G20",
            "binary weights and activations, zeros and the edges of Hardtanh",
            {{"dW/*", Nearness::kLargest, 1e-6}, {"dx/*", Nearness::kLargest, 1e-6}, {"*"}},

@@ -2,6 +2,7 @@
 #include "autograd/ops.h"
 #include "nn/layers.h"
 #include "test/golden/cases.h"
+#include "test/golden/reference_net.h"
 #include "test/golden/run_layer.h"
 
 namespace halftone::golden {
@@ -12,6 +13,13 @@ struct WeightCase {
   int bits;
   const char *dtype, *scheme;
 };
+
+std::vector<float> conv_weight(const Inputs& in) {
+  std::vector<float> w = in.g(54, -0.7, 1.3, 2);
+  const float magnitude[] = {0.1f, 1.0f, 3.0f};
+  for (size_t i = 0; i < w.size(); ++i) w[i] *= magnitude[i / 18];
+  return w;
+}
 
 // Linear(4, 3), or Conv2d(2, 3, 3) whose output channels have magnitudes .1, 1 and 3.
 std::shared_ptr<WeightLayer> layer_for(const WeightCase& c, const Context& context,
@@ -27,10 +35,7 @@ std::shared_ptr<WeightLayer> layer_for(const WeightCase& c, const Context& conte
   args.out_channels = 3;
   args.bias = false;
   auto conv = make<Conv2d>(context, args);
-  std::vector<float> w = in.g(54, -0.7, 1.3, 2);
-  const float magnitude[] = {0.1f, 1.0f, 3.0f};
-  for (size_t i = 0; i < w.size(); ++i) w[i] *= magnitude[i / 18];
-  conv->load_state_dict({{"weight", Tensor::from(context, Shape{3, 2, 3, 3}, w)}});
+  conv->load_state_dict({{"weight", Tensor::from(context, Shape{3, 2, 3, 3}, conv_weight(in))}});
   return conv;
 }
 
@@ -73,6 +78,39 @@ Json run(const WeightCase& c, const Inputs& in) {
   return out;
 }
 
+reference::Layer reference_layer(const WeightCase& c, const Inputs& in) {
+  reference::Layer layer;
+  if (c.conv) {
+    layer = {2, 3, 3, 5, conv_weight(in), {}};
+  } else {
+    layer = {4, 3, 1, 1, in.g(12, -1.1, 0.9, 1), in.g(3, -0.2, 0.2, 3)};
+  }
+  reference::RangeSpec spec;
+  const std::string scheme = c.scheme;
+  spec.bits = c.bits;
+  spec.is_signed = c.dtype == std::string("int");
+  spec.symmetric = scheme.find("symmetric") != std::string::npos;
+  if (scheme.find("per_channel") == 0) spec.channels = 3, spec.inner = 18;
+  layer.of_weight = std::make_unique<reference::RangeQuantizer>(spec);
+  return layer;
+}
+
+// No weight of these cases is a tensor or channel of zeros, whatever the multiplier: only one of
+// two successive values can be 0.
+Json right(const WeightCase& c, const Inputs& in) {
+  reference::Layer layer = reference_layer(c, in);
+  const auto y = layer.forward(in.g(c.conv ? 50 : 8, -1, 2, 5), true, {});
+  layer.backward(in.g(static_cast<int64_t>(y.size()), -1, 1, 7), {});
+  std::vector<float> scale, zero_point;
+  for (const auto& g : dynamic_cast<reference::RangeQuantizer&>(*layer.of_weight).grids) {
+    scale.push_back(g.scale);
+    zero_point.push_back(g.zero_point);
+  }
+  return {{"scale", numbers(scale)},      {"zp", numbers(zero_point)},
+          {"weight", numbers(layer.w_q)}, {"y", numbers(y)},
+          {"dW", numbers(layer.dw)},      {"db", c.conv ? Json() : numbers(layer.db)}};
+}
+
 Case weight_case(const std::string& id, const std::string& what, const WeightCase& c) {
   return {id,
           what,
@@ -80,7 +118,8 @@ Case weight_case(const std::string& id, const std::string& what, const WeightCas
            {"dW/*", Nearness::kLargest, 1e-6},
            {"db/*", Nearness::kLargest, 1e-6},
            {"*"}},
-          [c](const Inputs& in) { return run(c, in); }};
+          [c](const Inputs& in) { return run(c, in); },
+          [c](const Inputs& in) { return right(c, in); }};
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ void print(const Case& c, const Verdict& v) {
   std::cout << fmt::format("{:<8} {:>7} {:>9} {:>6} {:>8}   {}   {}\n", c.id, v.numbers, ulp,
                            v.ours, v.checked, v.passed ? "pass" : "FAIL", c.what);
   for (const std::string& f : v.failures) std::cout << "           differs  " << f << "\n";
-  for (const std::string& n : v.notes) std::cout << "           N  " << n << "\n";
+  for (const std::string& n : v.notes) std::cout << "           note  " << n << "\n";
 }
 
 Verdict failed(const std::string& why) {
@@ -111,7 +111,8 @@ const char* const kAbout =
     "Recomputes the golden cases of NNI 2.10 with this library and compares them with FILE,\n"
     "a JSON file in the form of test/golden/nni_golden.json. Per case: how many numbers were\n"
     "compared and their largest difference in units in the last place; where NNI's number comes\n"
-    "from a bug (N), our value and why it differs, and how many of ours a closed form proves.\n"
+    "from a bug (N), our value and why it differs, and how many of ours were compared with plain\n"
+    "loops that share no code with the library (all, or the case fails).\n"
     "Exits with 1 when a case fails.";
 
 int run(int argc, char** argv) {
