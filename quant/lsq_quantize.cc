@@ -17,6 +17,14 @@ void write(const std::vector<double>& sums, double factor, Tensor& out) {
   assign(gradient, out);
 }
 
+// In NNI's arithmetic: the mean and the quotient are floats, so that sums of codes which meet an
+// edge of the new codes lie on the same side of it as there.
+float nni_first_scale(const kernels::Moments& m, int32_t qmax) {
+  const float mean = static_cast<float>(m.sum_magnitudes) / static_cast<float>(m.count);
+  const float root = static_cast<float>(std::sqrt(static_cast<double>(qmax)));
+  return std::max(2.0f * mean / root, quant_math::kScaleFloor);
+}
+
 std::vector<float> values_of(const Variable& v) {
   return v.defined() ? v.value().to_vector<float>() : std::vector<float>();
 }
@@ -89,7 +97,8 @@ std::vector<float> LsqQuantize::first_scales(const std::vector<kernels::Moments>
     const float s = m.sum_magnitudes == 0 ? 0.0f
                     : from_deviation_
                         ? std::max(static_cast<float>(reach / -g.qmin), quant_math::kScaleFloor)
-                        : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
+                    : spec().nni ? nni_first_scale(m, g.qmax)
+                                 : quant_math::lsq_initial_scale(m.mean_magnitude(), g.qmax);
     scales.push_back(s);
     largest = std::max(largest, s);
   }

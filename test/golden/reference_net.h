@@ -1,5 +1,5 @@
 // Layers and the network of G25, written a second time in naive loops. Activations and weights are
-// float32 in PyTorch's layout; every sum is taken over its terms in one place, `Sums`.
+// float32 in PyTorch's layout; every sum is one of `Sums`.
 #pragma once
 
 #include <memory>
@@ -10,14 +10,6 @@
 #include "test/golden/reference_quantize.h"
 
 namespace halftone::golden::reference {
-
-// How the terms of a sum are added. Order 0: in double, rounded once. Others, up to kOrders: in
-// float32, from another term on, forwards or backwards, as libraries differ.
-struct Sums {
-  static constexpr int kOrders = 16;
-  int order = 0;
-  float of(const std::vector<double>& terms) const;
-};
 
 // A convolution of stride 1 without padding over square images; a linear layer is one of 1 x 1.
 // The quantizers may be missing.

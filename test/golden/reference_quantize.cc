@@ -5,6 +5,21 @@
 
 namespace halftone::golden::reference {
 
+float Sums::of(const std::vector<double>& terms) const {
+  if (order == 0) {
+    double sum = 0;
+    for (const double t : terms) sum += t;
+    return static_cast<float>(sum);
+  }
+  const size_t n = terms.size(), start = order * n / kOrders;
+  float sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const size_t at = (start + i) % n;
+    sum += static_cast<float>(terms[order % 2 == 0 ? at : n - 1 - at]);
+  }
+  return sum;
+}
+
 void step(const Sgd& sgd, const Values& gradient, Values& buffer, Values& value) {
   for (size_t i = 0; i < value.size(); ++i) {
     buffer[i] = sgd.momentum * buffer[i] + gradient[i];
@@ -80,11 +95,12 @@ Values RangeQuantizer::backward(const Values& up, const Values& v) {
 // ---- LSQ ----
 
 Values LsqQuantizer::forward(const Values& v, bool) {
-  double sum = 0;
-  for (const float x : v) sum += std::fabs(double{x});
+  std::vector<double> sizes;
+  for (const float x : v) sizes.push_back(std::fabs(x));
+  const float sum = sums_.of(sizes);
   if (!started_ && sum > 0) {
-    const double first = 2 * (sum / static_cast<double>(v.size())) / std::sqrt(double{qmax_});
-    scale[0] = std::max(static_cast<float>(first), kFloor);
+    const float mean = sum / static_cast<float>(v.size());
+    scale[0] = std::max(2 * mean / std::sqrt(qmax_), kFloor);
     started_ = true;
   }
   lost |= !started_;

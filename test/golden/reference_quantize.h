@@ -12,6 +12,14 @@ namespace halftone::golden::reference {
 
 using Values = std::vector<float>;
 
+// How the terms of a sum are added. Order 0: in double, rounded once. Others, up to kOrders: in
+// float32, from another term on, forwards or backwards, as libraries differ.
+struct Sums {
+  static constexpr int kOrders = 16;
+  int order = 0;
+  float of(const std::vector<double>& terms) const;
+};
+
 struct Sgd {
   float lr = 0, momentum = 0;
 };
@@ -77,7 +85,8 @@ class RangeQuantizer : public Quantizer {
 // values that are not all zero; before, values pass as they are and the scale reads 1.
 class LsqQuantizer : public Quantizer {
  public:
-  explicit LsqQuantizer(int bits) : qmin_(-float(1 << (bits - 1))), qmax_(-qmin_ - 1) {}
+  explicit LsqQuantizer(int bits, const Sums& sums = {})
+      : qmin_(-float(1 << (bits - 1))), qmax_(-qmin_ - 1), sums_(sums) {}
   Values forward(const Values& v, bool training) override;
   Values backward(const Values& up, const Values& v) override;
   void step(const Sgd& sgd) override;
@@ -86,6 +95,7 @@ class LsqQuantizer : public Quantizer {
 
  private:
   float qmin_, qmax_;
+  Sums sums_;  // of the mean
   bool started_ = false;
   Values buffer_ = {0};
 };

@@ -82,8 +82,8 @@ void Network::quantize(const std::string& name) {
     if (name == "dorefa2") l.of_weight = std::make_unique<DorefaQuantizer>(2);
     if (name == "naive") l.of_weight = std::make_unique<NaiveQuantizer>();
     if (name != "lsq4") continue;
-    l.of_weight = std::make_unique<LsqQuantizer>(4);
-    l.of_input = std::make_unique<LsqQuantizer>(4);
+    l.of_weight = std::make_unique<LsqQuantizer>(4, sums);
+    l.of_input = std::make_unique<LsqQuantizer>(4, sums);
   }
   if (name == "qat8") of_result[0] = ranges(8, true), of_result[1] = ranges(8, true);
   if (name != "bnn") return;
