@@ -100,9 +100,8 @@ bool near(const Rule& rule, float a, float b, const Place& at) {
 // As `near` for numbers of N.
 bool near_right(const Rule& rule, float a, float b, const Place& at) {
   const bool trace = rule.nearness == Nearness::kOursTrace || rule.nearness == Nearness::kTrace;
-  const double size = trace                 ? std::fabs(double{b})
-                      : at.terms != nullptr ? value_or_zero(at.terms)
-                                            : at.largest_right;
+  const double size =
+      trace ? std::fabs(double{b}) : std::max(value_or_zero(at.terms), at.largest_right);
   const double rounding = kRounding * (trace ? at.largest_right : std::fabs(double{b}));
   const double allowed = std::max(rule.amount * size, rounding);
   return std::fabs(double{a} - double{b}) <= allowed;
@@ -113,7 +112,7 @@ struct Comparison {
   const Inputs& inputs;
   Verdict verdict;
   Json spread = nullptr;   // made when a loss asks for it
-  double slack = 1;        // on every amount
+  double slack = 1;        // on every kLargest
   bool without_n = false;  // skip N
 
   void fail(const Place& at, const std::string& text) {
@@ -185,7 +184,7 @@ void Comparison::leaf(const Place& at, const Json& ours, const Json& theirs) {
   if (rule == nullptr) return fail(at, "no rule covers it");
   if (is_ours(at)) return without_n ? void() : leaf_of_ours(at, ours, theirs, *rule);
   Rule scaled = *rule;
-  scaled.amount *= slack;
+  if (rule->nearness == Nearness::kLargest) scaled.amount *= slack;
   float a = 0, b = 0;
   if (!to_float(theirs, b)) {
     if (ours != theirs) fail(at, fmt::format("ours {}, expected {}", ours.dump(), theirs.dump()));

@@ -22,8 +22,8 @@ enum class Nearness : uint8_t {
   kTrace,
   kTerms,  // at most `amount` times what the number is a sum of: `terms` of the case
   // N: NNI's number comes from a bug. Ours is compared with `right` of the case, which must have a
-  // number there: at most `amount` times the largest number of its list, or times `terms` where
-  // there are; always a rounding of the number itself.
+  // number there: at most `amount` times the largest number of its list or times `terms`, whichever
+  // is more; always a rounding of the number itself.
   kOurs,
   kOursTrace,  // N, at most `amount` times the number
 };

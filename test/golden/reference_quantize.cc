@@ -15,7 +15,9 @@ float Sums::of(const std::vector<double>& terms) const {
   float sum = 0;
   for (size_t i = 0; i < n; ++i) {
     const size_t at = (start + i) % n;
-    sum += static_cast<float>(terms[order % 2 == 0 ? at : n - 1 - at]);
+    const double term = terms[order % 2 == 0 ? at : n - 1 - at];
+    sum = order / 2 % 2 == 0 ? static_cast<float>(double{sum} + term)
+                             : sum + static_cast<float>(term);
   }
   return sum;
 }
@@ -105,18 +107,28 @@ Values LsqQuantizer::forward(const Values& v, bool) {
   }
   lost |= !started_;
   if (!started_) return v;
+  const float s = passed_scale(v.size());
   Values out(v.size());
-  for (size_t i = 0; i < v.size(); ++i)
-    out[i] = scale[0] * std::rint(std::clamp(v[i] / scale[0], qmin_, qmax_));
+  for (size_t i = 0; i < v.size(); ++i) out[i] = s * std::rint(std::clamp(v[i] / s, qmin_, qmax_));
   return out;
+}
+
+// NNI takes (s - g s) + g s, whose gradient by s is g: now and then a rounding away from s. Half of
+// the orders do as it does.
+float LsqQuantizer::passed_scale(size_t count) const {
+  if (sums_.order / 4 % 2 == 0) return scale[0];
+  const float g = static_cast<float>(1 / std::sqrt(double{qmax_} * static_cast<double>(count)));
+  const float part = scale[0] * g;
+  return (scale[0] - part) + part;
 }
 
 Values LsqQuantizer::backward(const Values& up, const Values& v) {
   if (!started_) return up;
   Values out(v.size());
+  const float s = passed_scale(v.size());
   double sum = 0;
   for (size_t i = 0; i < v.size(); ++i) {
-    const float x = v[i] / scale[0];
+    const float x = v[i] / s;
     const bool inside = x >= qmin_ && x <= qmax_;
     const float share = inside ? std::rint(x) - x : x < 0 ? qmin_ : qmax_;
     sum += double{up[i]} * double{share};

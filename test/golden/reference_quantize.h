@@ -13,7 +13,8 @@ namespace halftone::golden::reference {
 using Values = std::vector<float>;
 
 // How the terms of a sum are added. Order 0: in double, rounded once. Others, up to kOrders: in
-// float32, from another term on, forwards or backwards, as libraries differ.
+// float32, from another term on, forwards or backwards, products rounded before they are added or
+// not (fused multiply-add), as libraries differ.
 struct Sums {
   static constexpr int kOrders = 16;
   int order = 0;
@@ -94,8 +95,10 @@ class LsqQuantizer : public Quantizer {
   Values scale = {1}, gradient = {0};
 
  private:
+  float passed_scale(size_t count) const;
+
   float qmin_, qmax_;
-  Sums sums_;  // of the mean
+  Sums sums_;  // of the first mean; and the rounding of the scale
   bool started_ = false;
   Values buffer_ = {0};
 };
