@@ -153,6 +153,19 @@ TEST_CASE("the first scale is 2 mean |v| / sqrt(qmax), of the first training bat
   REQUIRE(scale_of(*q) == static_cast<float>(5 / std::sqrt(7.0)));
 }
 
+// Three times .9 is 2.7 less a rounding in floats, so that NNI's scale is one below .9, and .9 lies
+// beyond the last code.
+TEST_CASE("NNI's first scale comes from a mean in floats") {
+  const Context c;
+  for (const bool nni : {true, false}) {
+    QuantSpec spec = spec_of(2, true);
+    spec.nni = nni;
+    auto q = lsq(c, QuantType::kInput, spec);
+    (*q)(Variable(Tensor::from<float>(c, {6}, {0.9f, 0.9f, 0.9f, 0, 0, 0})));
+    REQUIRE(q->grids(1).list[0].scale == (nni ? std::nextafter(0.9f, 0.0f) : 0.9f));
+  }
+}
+
 TEST_CASE("a float warm-up ends with a first scale, from its last step") {
   const Context c;
   QuantSpec spec = spec_of(4, false);
