@@ -5,6 +5,7 @@
 
 #include "train/report.h"
 #include "train/resume.h"
+#include "train/run_folder.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
   const Recipe recipe = prepare_run(a.recipe, overrides(a), a.out, "", options);
+  const ClaimedFolder claimed(a.out.empty() ? options.out : "");
   Trainer trainer(recipe, options);
   const TrainResult result = trainer.run();
   if (!result.finished) {

@@ -1,10 +1,10 @@
 // halftone train
 #include <cstdio>
-#include <filesystem>
 
 #include "tools/command_line.h"
 #include "train/report.h"
 #include "train/resume.h"
+#include "train/run_folder.h"
 
 namespace halftone::tools {
 namespace {
@@ -23,16 +23,6 @@ int stopped(const Trainer& trainer, const TrainResult& result) {
                static_cast<long long>(result.steps), folder.c_str());
   return 128 + result.signal;
 }
-
-// A run that could not begin leaves no folder behind.
-struct ClaimedFolder {
-  explicit ClaimedFolder(const std::string& path) : path(path) {}
-  ~ClaimedFolder() {
-    std::error_code has_files;
-    if (!path.empty()) std::filesystem::remove(path, has_files);
-  }
-  const std::string path;
-};
 
 int run(const Arguments& a) {
   TrainOptions options;

@@ -40,6 +40,11 @@ std::string claim_run_folder(const std::string& op, const std::string& prefix) {
       .fix("choose another --out");
 }
 
+ClaimedFolder::~ClaimedFolder() {
+  std::error_code has_files;
+  if (!path_.empty()) fs::remove(path_, has_files);
+}
+
 std::string recipe_beside(const std::string& checkpoint) {
   const std::string recipe = (fs::path(checkpoint).parent_path() / "recipe.yaml").string();
   return fs::exists(recipe) ? recipe : checkpoint;

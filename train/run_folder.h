@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 namespace halftone {
 
@@ -13,6 +14,18 @@ std::string new_run_folder(const std::string& op, const std::string& out,
 
 // Makes "PREFIX-1", or the first number that is free, so that no other run takes it.
 std::string claim_run_folder(const std::string& op, const std::string& prefix);
+
+// A claimed folder that stays empty, because the run could not begin, goes with the object. "": none.
+class ClaimedFolder {
+ public:
+  explicit ClaimedFolder(std::string path) : path_(std::move(path)) {}
+  ~ClaimedFolder();
+  ClaimedFolder(const ClaimedFolder&) = delete;
+  ClaimedFolder& operator=(const ClaimedFolder&) = delete;
+
+ private:
+  const std::string path_;
+};
 
 // Whose lines messages about a checkpoint's recipe name: the recipe.yaml beside it, the same text;
 // the checkpoint itself where that is gone.

@@ -419,6 +419,16 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
         self.call("train", self.recipe(RECIPE + names), "--out", run, "--quiet", "--set", "epochs=1")
         self.call("train", "--resume", run, "--quiet", "--set", "epochs=2")
 
+    def test_runs_without_out_take_folders_of_their_own_and_failures_none(self):
+        recipe = self.recipe(RECIPE.replace("epochs: 2", "epochs: 1"))
+        two = [subprocess.Popen([HALFTONE, "train", recipe, "--quiet", "--set", "seed=%d" % n], cwd=self.path(""),
+                                stdout=subprocess.DEVNULL) for n in range(2)]
+        self.assertEqual([p.wait() for p in two], [0, 0])
+        self.assertEqual(sorted(os.listdir(self.path("runs"))), ["small-1", "small-2"])
+        subprocess.run([HALFTONE, "train", recipe, "--set", "data.name=mnist", "--set", "data.dir=/nowhere"],
+                       cwd=self.path(""), stderr=subprocess.DEVNULL)
+        self.assertEqual(sorted(os.listdir(self.path("runs"))), ["small-1", "small-2"])
+
     def test_import_takes_what_the_network_takes(self):
         out = self.path("vgg")
         self.call("train", self.recipe("{epochs: 1, batch_size: 10, model: {name: bnn_vgg, variant: pool_last}, "
