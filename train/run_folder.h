@@ -15,7 +15,8 @@ std::string new_run_folder(const std::string& op, const std::string& out,
 // Makes "PREFIX-1", or the first number that is free, so that no other run takes it.
 std::string claim_run_folder(const std::string& op, const std::string& prefix);
 
-// A claimed folder that stays empty, because the run could not begin, goes with the object. "": none.
+// A claimed folder that stays empty, because the run could not begin, goes with the object. "":
+// none.
 class ClaimedFolder {
  public:
   explicit ClaimedFolder(std::string path) : path_(std::move(path)) {}
