@@ -10,7 +10,7 @@ namespace {
 thread_local int t_depth = 0;
 
 bool finite(const Variable& v) {
-  if (v.codes() != nullptr) return std::isfinite(v.codes()->params.scale);
+  if (v.codes() != nullptr) return std::isfinite(known(*v.codes()).params.scale);
   return v.value().dtype() != DType::kFloat32 || kernels::all_finite(v.value());
 }
 

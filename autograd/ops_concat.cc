@@ -31,7 +31,7 @@ Shape concat_shape(const std::vector<Variable>& xs) {
 // Codes stay codes when one scale serves all of them.
 bool share_params(const std::vector<Variable>& xs) {
   for (const Variable& x : xs) {
-    if (x.codes() == nullptr || !(x.codes()->params == xs[0].codes()->params)) return false;
+    if (x.codes() == nullptr || !same_grid(*x.codes(), *xs[0].codes())) return false;
   }
   return true;
 }
@@ -61,7 +61,7 @@ Variable concat(const std::vector<Variable>& xs) {
                     concat_backward(dy, shapes, sink);
                   }};
   if (!as_codes) return make_result(std::move(record), std::move(y));
-  return make_result(std::move(record), Codes{std::move(y), xs[0].codes()->params});
+  return make_result(std::move(record), xs[0].codes()->with(std::move(y)));
 }
 
 }  // namespace halftone

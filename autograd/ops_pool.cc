@@ -34,7 +34,7 @@ Variable max_pool2d(const Variable& x, const Pool2dOptions& options) {
       kernels::max_pool2d_backward(dy, saved_y, taps, options, sink.out(0));
     };
   }
-  if (codes != nullptr) return make_result(std::move(record), Codes{std::move(y), codes->params});
+  if (codes != nullptr) return make_result(std::move(record), codes->with(std::move(y)));
   return make_result(std::move(record), std::move(y));
 }
 

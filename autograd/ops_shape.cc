@@ -14,9 +14,14 @@ template <class Move>
 Variable moved(OpRecord record, const Variable& x, Move move) {
   const Codes* codes = x.codes();
   if (codes != nullptr) {
-    return make_result(std::move(record), Codes{move(codes->values), codes->params});
+    return make_result(std::move(record), codes->with(move(codes->values)));
   }
   return make_result(std::move(record), move(x.value()));
+}
+
+// Waits for a device only where the host cannot know.
+int zero_code(const Codes& codes) {
+  return codes.zero_point.defined() ? known(codes).params.zero_point : codes.params.zero_point;
 }
 
 // True when (H, W, C) and (C, H, W) have the same order of elements.
@@ -77,7 +82,7 @@ Variable pad(const Variable& x, int pad_h, int pad_w, float value) {
         .found(from.str() + ", padding " + std::to_string(pad_h) + " and " + std::to_string(pad_w));
   }
   const Shape to{from[0], from[1] + 2 * pad_h, from[2] + 2 * pad_w, from[3]};
-  const float fill = x.codes() != nullptr ? code_of(value, x.codes()->params) : value;
+  const float fill = x.codes() != nullptr ? code_of(value, known(*x.codes()).params) : value;
   auto backward = [](const Tensor& dy, GradSink& sink) {
     kernels::pad_images_backward(dy, sink.out(0));
   };
@@ -99,7 +104,7 @@ Variable subsample_pad(const Variable& x, int stride, int pad_before, int pad_af
   const auto every = [stride](int64_t n) { return (n + stride - 1) / stride; };
   const Shape to{from.dim(0), every(from.dim(1)), every(from.dim(2)),
                  from.dim(3) + pad_before + pad_after};
-  const int fill = x.codes() != nullptr ? x.codes()->params.zero_point : 0;
+  const int fill = x.codes() != nullptr ? zero_code(*x.codes()) : 0;
   auto backward = [stride, pad_before](const Tensor& dy, GradSink& sink) {
     kernels::subsample_pad_backward(dy, stride, pad_before, sink.out(0));
   };

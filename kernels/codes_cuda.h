@@ -17,7 +17,7 @@ struct ReadCodesArgs {
   int32_t zero_point = 0;
   float scale = 1.0f;
   const float* scales = nullptr;         // one per channel, in place of `scale`
-  const int32_t* zero_points = nullptr;  // with `scales`: one per channel, in place of `zero_point`
+  const int32_t* zero_points = nullptr;  // one per channel, in place of `zero_point`
   const void* codes = nullptr;
   float* y = nullptr;
 };

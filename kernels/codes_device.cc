@@ -28,6 +28,8 @@ void reals_body(const Codes& codes, Tensor& y) {
   args.layout = {1, 1, y.numel()};
   args.code_dtype = codes.values.dtype();
   args.zero_point = codes.params.zero_point, args.scale = codes.params.scale;
+  if (codes.scale.defined()) args.scales = p.in(codes.scale);
+  if (codes.zero_point.defined()) args.zero_points = p.in<int32_t>(codes.zero_point);
   args.codes = codes.values.raw(), args.y = p.out(y);
   cuda::read_codes(stream_of(y), args);
 }

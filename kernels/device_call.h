@@ -1,4 +1,4 @@
-// What the device bodies (*_device.cc) share: pointers, the stream, and numbers that come back.
+// Work on a device: pointers, the stream, kernels by name, and numbers that come back.
 #pragma once
 
 #include "kernels/cuda/stream.h"
@@ -42,6 +42,13 @@ inline cuda::PoolGeometry pool_geometry(const Tensor& x, const Tensor& y,
   return {x.dim(0), x.dim(1), x.dim(2), x.dim(3), y.dim(1), y.dim(2), options};
 }
 
+// A kernel of cuda/all_kernels.h where x lies, for work that no function on tensors describes.
+// Programs without a device need not define it.
+template <auto kKernel, class Args>
+void launch(const Tensor& x, const Args& args) {
+  device_body_of<kKernel>("kernel", x)(stream_of(x), args);
+}
+
 // Room for `count` values of any plain type on x's device, for as long as it lives.
 template <class T>
 class DeviceRoom {
@@ -55,6 +62,7 @@ class DeviceRoom {
                             CopyKind::kToDevice);
   }
   T* data() { return static_cast<T*>(words_.raw()); }
+  const T* data() const { return static_cast<const T*>(words_.raw()); }
   std::vector<T> values() const {  // waits for the device
     std::vector<T> out(count_);
     words_.context().runtime()->copy(out.data(), words_.raw(), out.size() * sizeof(T),

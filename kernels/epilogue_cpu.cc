@@ -6,6 +6,7 @@
 #include "kernels/check.h"
 #include "kernels/device.h"
 #include "kernels/epilogue_bodies.h"
+#include "kernels/integer/chain_math.h"
 
 namespace halftone::kernels {
 namespace {
@@ -106,10 +107,7 @@ AccumulatorStatistics statistics_of(const Tensor& acc, int32_t* values, bool flo
 }  // namespace
 
 double AccumulatorStatistics::variance(int64_t c) const {
-  // count^2 times the variance, an integer: count < 2^32 and |acc| < 2^30 keep it below 2^125.
-  const __int128 scaled =
-      sum_squares[c] * count - static_cast<__int128>(sum[c]) * static_cast<__int128>(sum[c]);
-  return static_cast<double>(scaled) / (static_cast<double>(count) * static_cast<double>(count));
+  return quant_math::accumulator_variance(count, sum[c], sum_squares[c]);
 }
 
 AccumulatorStatistics accumulator_statistics(const Tensor& acc, int64_t bound) {

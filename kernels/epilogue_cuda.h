@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/stream.h"
-#include "kernels/integer/lsq_math.h"
+#include "kernels/integer/chain_math.h"
 #include "tensor/dtype.h"
 
 namespace halftone::kernels::cuda {
@@ -15,6 +15,7 @@ struct EpilogueArgs {
   float low = 0, high = 255;                       // lo - z, hi - z after the activation
   int32_t zero_point = 0;
   uint8_t* codes = nullptr;
+  const quant_math::OutputGrid* grid = nullptr;  // of the device, in place of those three
 };
 void epilogue_to_codes(Stream& stream, const EpilogueArgs& args);
 
@@ -65,7 +66,8 @@ struct EpilogueSumsArgs {
   bool learned = false;
   float act_low = 0, act_high = 0;  // with `learned`: as in LearnedOutput, in output steps
   quant_math::LsqRule rule;
-  double* sums = nullptr;  // channels x 2, with `learned` x 4
+  double* sums = nullptr;                        // channels x 2, with `learned` x 4
+  const quant_math::OutputGrid* grid = nullptr;  // of the device, in place of all four rules
 };
 void epilogue_backward_sums(Stream& stream, const EpilogueSumsArgs& args);
 
@@ -80,7 +82,8 @@ struct EpilogueApplyArgs {
   const quant_math::Channel* constants = nullptr;
   const EpilogueSlope* slopes = nullptr;  // channels
   quant_math::Pass pass;
-  float* dacc = nullptr;  // may be dy
+  float* dacc = nullptr;                         // may be dy
+  const quant_math::OutputGrid* grid = nullptr;  // of the device, in place of `pass`
 };
 void epilogue_backward_apply(Stream& stream, const EpilogueApplyArgs& args);
 

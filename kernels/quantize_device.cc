@@ -180,16 +180,20 @@ void scaled_sign_backward_body(const Tensor& dy, const Tensor& w, const std::vec
 // ---- DoReFa ----
 
 // max |tanh w|, by the forward, whose result is thrown away.
-float dorefa_largest_body(const Tensor& w) {
+void find_largest(const Tensor& w, DeviceRoom<float>& largest) {
   const DevicePointers p(w);
   Tensor scratch = Tensor::empty(w.context(), w.shape());
-  DeviceRoom<float> largest(w.context(), 1);
   cuda::dorefa_weights(stream_of(w),
                        {w.numel(), w.dtype(), 2, p.in(w), p.out(scratch), largest.data()});
+}
+
+float dorefa_largest_body(const Tensor& w) {
+  DeviceRoom<float> largest(w.context(), 1);
+  find_largest(w, largest);
   return largest.values()[0];
 }
 
-// The device finds the largest itself: the same number.
+// The device finds the largest itself, here and in the backward: the same number.
 void dorefa_weights_body(const Tensor& w, float, int bits, Tensor& y) {
   const DevicePointers p(w);
   DeviceRoom<float> largest(w.context(), 1);
@@ -197,12 +201,13 @@ void dorefa_weights_body(const Tensor& w, float, int bits, Tensor& y) {
                        {w.numel(), w.dtype(), bits, p.in(w), p.out(y), largest.data()});
 }
 
-void dorefa_weights_backward_body(const Tensor& dy, const Tensor& w, float largest, Tensor& dw) {
+void dorefa_weights_backward_body(const Tensor& dy, const Tensor& w, float, Tensor& dw) {
   const DevicePointers p(w);
-  DeviceRoom<float> room(w.context(), std::vector<float>{largest});
+  DeviceRoom<float> largest(w.context(), 1);
   DeviceRoom<quant_math::DorefaWeightRule> rule(w.context(), 1);
-  cuda::dorefa_weights_backward(
-      stream_of(w), {w.numel(), w.dtype(), p.in(dy), p.in(w), room.data(), rule.data(), p.out(dw)});
+  find_largest(w, largest);
+  cuda::dorefa_weights_backward(stream_of(w), {w.numel(), w.dtype(), p.in(dy), p.in(w),
+                                               largest.data(), rule.data(), p.out(dw)});
 }
 
 void dorefa_activations_body(const Tensor& x, int bits, Tensor& y) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/chain_cuda.h"
+#include "kernels/device_call.h"
 #include "kernels/pool.h"
 
 namespace halftone {
@@ -45,7 +47,8 @@ bool fits(const std::shared_ptr<FakeQuantize>& q) {
 // int32, of the result's shape.
 Tensor sums_of(const Codes& x, const Pool2dOptions& o) {
   Tensor sums = Tensor::empty(x.values.context(), pool2d_shape(x.values.shape(), o), DType::kInt32);
-  kernels::sum_code_windows(x.values, x.params.zero_point, o, sums);
+  const int32_t zero = x.zero_point.defined() ? known(x).params.zero_point : x.params.zero_point;
+  kernels::sum_code_windows(x.values, zero, o, sums);
   return sums;
 }
 
@@ -55,11 +58,29 @@ kernels::Channels repeated(float multiplier, int64_t channels) {
   return kernels::Channels(static_cast<size_t>(channels), quant_math::Channel{-1, 0, multiplier});
 }
 
+void write_means_on_device(const Codes& x, const Pool2dOptions& o, const Tensor& sums, Tensor& y) {
+  namespace device = kernels::cuda;
+  const int64_t channels = sums.dim(-1);
+  kernels::DeviceRoom<quant_math::Channel> constants(sums.context(), channels);
+  kernels::launch<&device::mean_channels>(
+      sums, device::MeanChannelsArgs{channels, count_of(o),
+                                     static_cast<const float*>(x.scale.raw()), constants.data()});
+  device::EpilogueFloatArgs a;
+  a.rows = kernels::rows_of(sums), a.channels = channels;
+  a.acc = static_cast<const int32_t*>(sums.raw()), a.constants = constants.data();
+  a.y = static_cast<float*>(y.raw());
+  kernels::launch<&device::epilogue_to_float>(sums, a);
+}
+
 // The means as reals, one rounding from the exact ones.
 Variable means_of(const Variable& x, const Pool2dOptions& o, const Tensor& sums) {
-  const float unit = x.codes()->params.scale / static_cast<float>(count_of(o));
   Tensor y = Tensor::empty(sums.context(), sums.shape());
-  kernels::epilogue_to_float(sums, repeated(unit, sums.dim(-1)), -INFINITY, INFINITY, y);
+  if (x.codes()->scale.defined()) {
+    write_means_on_device(*x.codes(), o, sums, y);
+  } else {
+    const float unit = x.codes()->params.scale / static_cast<float>(count_of(o));
+    kernels::epilogue_to_float(sums, repeated(unit, sums.dim(-1)), -INFINITY, INFINITY, y);
+  }
   auto backward = [o](const Tensor& dy, GradSink& sink) {
     kernels::avg_pool2d_backward(dy, o, sink.out(0));
   };
@@ -72,7 +93,7 @@ Variable codes_of(const FakeQuantize& q, const Variable& x, const Pool2dOptions&
   const QuantParams y = q.params();
   const float z = static_cast<float>(y.zero_point);
   const kernels::CodeRange range{y.qmin - z, y.qmax - z, y.zero_point};
-  const float multiplier = average_multiplier(x.codes()->params, y, count_of(o));
+  const float multiplier = average_multiplier(known(*x.codes()).params, y, count_of(o));
   Tensor codes = Tensor::empty(sums.context(), sums.shape(), DType::kUInt8);
   kernels::epilogue_to_codes(sums, repeated(multiplier, sums.dim(-1)), range, codes);
   OpRecord record{"quant_average", {x}, {}};

@@ -1,6 +1,7 @@
 #include "kernels/column_sums.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
+#include "kernels/integer/chain_math.h"
 #include "kernels/matmul.h"
 #include "kernels/pool.h"
 #include "quant/chain_step.h"
@@ -48,15 +49,15 @@ Coefficients coefficients(const ChainStep& s, const Normalised& n,
   k.table.centre = n.centre;
   const double count = static_cast<double>(s.statistics.count);
   for (int64_t c = 0; c < s.out_channels(); ++c) {
-    const double ratio = s.folded[c].ratio;
-    const double dbeta = sums.sum[c], dgamma = n.step[c] * sums.sum_centred[c];
-    k.dbeta.push_back(dbeta);
-    k.dgamma.push_back(dgamma);
-    k.dbias.push_back(s.batch_statistics ? 0.0 : ratio * dbeta);
-    k.table.a.push_back(static_cast<float>(ratio));
-    k.table.b.push_back(s.batch_statistics ? static_cast<float>(-ratio * dgamma * n.step[c] / count)
-                                           : 0.0f);
-    k.table.d.push_back(s.batch_statistics ? static_cast<float>(-ratio * dbeta / count) : 0.0f);
+    const quant_math::Normalised own{n.step[c], s.folded[c].ratio, n.centre[c]};
+    const quant_math::ChannelGradient g = quant_math::channel_gradient(
+        own, sums.sum[c], sums.sum_centred[c], s.batch_statistics, count);
+    k.dbeta.push_back(g.dbeta);
+    k.dgamma.push_back(g.dgamma);
+    k.dbias.push_back(g.dbias);
+    k.table.a.push_back(g.a);
+    k.table.b.push_back(g.b);
+    k.table.d.push_back(g.d);
   }
   return k;
 }

@@ -2,6 +2,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/quantize.h"
 #include "quant/chain_step.h"
+#include "quant/device_chain.h"
 #include "quant/fold.h"
 
 namespace halftone {
@@ -56,6 +57,11 @@ Variable run_fused(Chain& chain, const Variable& input) {
   if (chain.conv != nullptr) x = chain.conv->padded(x);
   if (chain.weight->observes()) chain.weight->observe_values(weight_to_quantize(chain));
   if (chain.probe) chain.probe(x, true);
+  if (runs_on_device(chain, x)) {
+    const Variable y = run_on_device(chain, x);
+    chain.produced = y.watch();
+    return y;
+  }
   auto step = std::make_shared<ChainStep>(prepare_step(chain, x));
   if (chain.gradient != nullptr) step->gradient_noise = chain.gradient->draw();
   Variable y = result_of(chain, x, std::move(step));
@@ -81,7 +87,7 @@ Executor pass_on(const ChainPtr& chain) {
 
 // Codes times the mask of a dropout over ones: its values are 0 and 1 / (1 - p).
 Variable drop_codes(const Variable& x, float p) {
-  const Codes& in = *x.codes();
+  const Codes in = known(*x.codes());
   const Context& context = x.context();
   Tensor mask = Tensor::empty(context, in.values.shape());
   kernels::dropout(Tensor::full(context, in.values.shape(), 1.0f), p, context.random().stream(),

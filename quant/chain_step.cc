@@ -4,6 +4,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/elementwise.h"
+#include "kernels/integer/chain_math.h"
 #include "kernels/integer_conv.h"
 #include "kernels/pool.h"
 #include "quant/fold.h"
@@ -38,7 +39,7 @@ struct LayerNumbers {
 
 // s_w of the stored codes: shifted left, so 2^shift times finer. Exact.
 float stored_scale(const ChainStep& step, int64_t c) {
-  return std::ldexp(step.grid_of_row(c).scale, -step.weight_options.shift);
+  return quant_math::stored_scale(step.grid_of_row(c).scale, step.weight_options.shift);
 }
 
 // Narrow codes use the whole int8, and can be negated.
@@ -91,9 +92,9 @@ void quantize_step_weights(const Chain& chain, const LayerNumbers& numbers, Chai
   kernels::quantize_weights(chain.weight->before_rounding(step.weight), step.weight_options,
                             step.weight_codes);
   for (int64_t c = 0; c < channels; ++c) {
-    const double unit =
-        static_cast<double>(step.x.params.scale) * static_cast<double>(stored_scale(step, c));
-    step.acc_scale.push_back((step.weight_options.negated[c] ? -unit : unit) / step.row_factor[c]);
+    const double unit = quant_math::accumulator_unit(step.x.params.scale, stored_scale(step, c),
+                                                     step.weight_options.negated[c] != 0);
+    step.acc_scale.push_back(unit / step.row_factor[c]);
   }
 }
 
@@ -270,10 +271,9 @@ kernels::CodeRange code_range(const ChainStep& step) {
   const float z = static_cast<float>(step.y.zero_point);
   const auto sign = [](float v) { return v >= 0.0f ? 1.0f : -1.0f; };
   if (step.signs) return {sign(step.act_low), sign(step.act_high), step.y.zero_point};
-  kernels::CodeRange range{step.y.qmin - z, step.y.qmax - z, step.y.zero_point};
-  range.low = std::max(range.low, std::rint(step.act_low / step.y.scale));
-  range.high = std::max(range.low, std::min(range.high, std::rint(step.act_high / step.y.scale)));
-  return range;
+  const quant_math::CodeBounds bounds = quant_math::code_bounds(
+      step.y.qmin - z, step.y.qmax - z, step.act_low / step.y.scale, step.act_high / step.y.scale);
+  return {bounds.low, bounds.high, step.y.zero_point};
 }
 
 // Weights of one bit are stored 64 times as large, so the accumulator is even: with an odd bias the
@@ -290,7 +290,7 @@ kernels::Channels code_channels(const ChainStep& step) {
 
 ChainStep prepare_step(Chain& chain, const Variable& x) {
   ChainStep step;
-  step.x = *x.codes();
+  step.x = known(*x.codes());
   const bool trains = chain.norm != nullptr && chain.norm->training();
   const NormStatistics source = statistics_of(chain);
   step.batch_statistics = trains && source == NormStatistics::kBatch;

@@ -4,6 +4,9 @@
 #include <cmath>
 
 #include "kernels/binary.h"
+#include "kernels/binary_cuda.h"
+#include "kernels/chain_cuda.h"
+#include "kernels/device_call.h"
 #include "kernels/dorefa.h"
 
 namespace halftone {
@@ -28,7 +31,9 @@ kernels::Grids one_grid(const quant_math::Grid& grid) {
 
 DorefaQuantize::DorefaQuantize(const Context& context, const FakeQuantizeArgs& args,
                                Variable weight)
-    : RuleQuantize(context, args), weight_(std::move(weight)) {}
+    : RuleQuantize(context, args), weight_(std::move(weight)) {
+  if (!context.on_cpu()) scale_ = Tensor::full(context, {1}, empty_grid().scale);
+}
 
 std::string DorefaQuantize::summary_of_spec() const { return text_of(bits()); }
 
@@ -60,10 +65,35 @@ kernels::Grids DorefaQuantize::grids(int) const {
   return out;
 }
 
+std::optional<GridTensors> DorefaQuantize::grid_tensors() const {
+  const quant_math::Grid g = empty_grid();
+  return GridTensors{scale_, {}, {}, g.qmin, g.qmax, 0};
+}
+
+namespace {
+
+// A device finds it itself.
+float largest_of(const Tensor& w) { return w.on_host() ? kernels::dorefa_largest(w) : 0.0f; }
+
+}  // namespace
+
 void DorefaQuantize::write_values(const Tensor& x, Tensor& y) const {
   if (!is_weight()) return kernels::dorefa_activations(x, bits(), y);
-  if (one_bit_weight()) return kernels::binarize_scaled(x, kernels::mean_magnitude(x, false), y);
-  kernels::dorefa_weights(x, kernels::dorefa_largest(x), bits(), y);
+  if (one_bit_weight()) return write_scaled_signs(x, y);
+  kernels::dorefa_weights(x, largest_of(x), bits(), y);
+}
+
+void DorefaQuantize::write_scaled_signs(const Tensor& w, Tensor& y) const {
+  namespace device = kernels::cuda;
+  if (!stays_on_device()) return kernels::binarize_scaled(w, kernels::mean_magnitude(w, false), y);
+  const auto* from = static_cast<const float*>(w.raw());
+  auto* scale = static_cast<float*>(scale_.raw());
+  kernels::launch<&device::mean_magnitude>(w, device::MeanMagnitudeArgs{1, w.numel(), from, scale});
+  kernels::launch<&device::scaled_sign>(
+      w, device::ScaledSignArgs{1, w.numel(), from, scale, static_cast<float*>(y.raw())});
+  device::ClampLearnedArgs floor;
+  floor.count = 1, floor.scale = scale;
+  kernels::launch<&device::clamp_learned>(w, floor);
 }
 
 FakeQuantize::GradientFn DorefaQuantize::gradient(const Shape&) const {
@@ -74,8 +104,7 @@ FakeQuantize::GradientFn DorefaQuantize::gradient(const Shape&) const {
   }
   if (is_weight()) {
     return [](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
-      if (sink.needs(at))
-        kernels::dorefa_weights_backward(dq, w, kernels::dorefa_largest(w), sink.out(at));
+      if (sink.needs(at)) kernels::dorefa_weights_backward(dq, w, largest_of(w), sink.out(at));
     };
   }
   return [](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {

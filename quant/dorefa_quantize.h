@@ -22,6 +22,8 @@ class DorefaQuantize : public RuleQuantize {
   quant_math::Grid empty_grid() const override;
   kernels::Grids grids(int rank) const override;
   GradientFn gradient(const Shape& x) const override;
+  quant_math::PassRule pass_rule() const override { return quant_math::PassRule::kFixed; }
+  std::optional<GridTensors> grid_tensors() const override;
 
  protected:
   void write_values(const Tensor& x, Tensor& y) const override;
@@ -29,8 +31,10 @@ class DorefaQuantize : public RuleQuantize {
  private:
   int bits() const { return spec().bits; }
   bool one_bit_weight() const { return is_weight() && bits() == 1; }
+  void write_scaled_signs(const Tensor& w, Tensor& y) const;
 
   Variable weight_;
+  mutable Tensor scale_;  // of a device; of one bit that of the weights written last
 };
 
 // The identity, whose gradient is quantized (equation 12), every element with noise of its own:

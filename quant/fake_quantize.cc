@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/chain_cuda.h"
+#include "kernels/device_call.h"
 #include "kernels/elementwise.h"
-
+#include "kernels/quantize_cuda.h"
 #include "nn/input_check.h"
 
 namespace halftone {
@@ -106,8 +108,7 @@ bool FakeQuantize::will_quantize() const {
 
 Variable FakeQuantize::forward(const std::vector<Variable>& inputs) {
   const Variable& x = inputs.at(0);
-  if (x.codes() != nullptr && emits_codes() && initialised() && x.codes()->params == params())
-    return x;
+  if (x.codes() != nullptr && emits_codes() && initialised() && on_this_grid(*x.codes())) return x;
   if (observes() || will_quantize()) check_not_empty(x.shape());
   if (observes()) observe_values(x.value());
   if (!will_quantize() || !initialised()) return x;
@@ -195,20 +196,69 @@ QuantParams FakeQuantize::params() const {
   return {g.scale, g.zero_point + up, g.qmin + up, g.qmax + up};
 }
 
+bool FakeQuantize::stays_on_device() const {
+  return !context().on_cpu() && training() && initialised() && !watched() &&
+         (!observes() || observes_on_device()) && grid_tensors().has_value();
+}
+
+// What codes on the grid are marked with. The zero point as it is stored has a place of its own,
+// so that the same codes are known by it.
+Codes FakeQuantize::device_grid(Tensor values) const {
+  const GridTensors g = *grid_tensors();
+  Codes codes{std::move(values), {NAN, g.up, g.qmin + g.up, g.qmax + g.up}, g.scale, {}};
+  if (!g.zero_point.defined() && !g.offset.defined()) return codes;
+  if (!stored_zero_.defined()) stored_zero_ = Tensor::zeros(context(), {1}, DType::kInt32);
+  codes.zero_point = stored_zero_;
+  return codes;
+}
+
+Codes FakeQuantize::codes_on_device(const Shape& shape) const {
+  Codes codes = device_grid(Tensor::empty(context(), shape, DType::kUInt8));
+  if (!codes.zero_point.defined()) return codes;
+  kernels::cuda::OutputGridArgs args;
+  args.grid = grid_tensors()->pointers(true);
+  args.zero_point = static_cast<int32_t*>(codes.zero_point.raw());
+  kernels::launch<&kernels::cuda::output_grid>(codes.values, args);
+  return codes;
+}
+
+bool FakeQuantize::on_this_grid(const Codes& codes) const {
+  if (codes.scale.defined() && stays_on_device())
+    return same_grid(codes, device_grid(codes.values));
+  return known(codes).params == params();
+}
+
 void FakeQuantize::enable(bool fake_quant, bool observer) {
   *fake_quant_enabled_->data<uint8_t>() = fake_quant;
   *observer_enabled_->data<uint8_t>() = observer;
 }
 
 void FakeQuantize::write_values(const Tensor& x, Tensor& y) const {
-  kernels::fake_quantize(x, grids(x.rank()), y);
+  if (!stays_on_device()) return kernels::fake_quantize(x, grids(x.rank()), y);
+  const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
+  kernels::launch<&kernels::cuda::fake_quantize>(
+      x, kernels::cuda::FakeQuantizeArgs{channel_layout(x.shape(), axis), x.dtype(),
+                                         grid_tensors()->pointers(), spec().rounding(), x.raw(),
+                                         y.raw()});
 }
 
 FakeQuantize::GradientFn FakeQuantize::gradient(const Shape& x) const {
+  if (stays_on_device()) return gradient_on_device(x);
   return
       [g = grids(x.rank())](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
         if (sink.needs(at)) kernels::fake_quantize_backward(dq, x, g, sink.out(at));
       };
+}
+
+FakeQuantize::GradientFn FakeQuantize::gradient_on_device(const Shape& x) const {
+  const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
+  return [g = *grid_tensors(), layout = channel_layout(x, axis), rounding = spec().rounding()](
+             const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
+    if (!sink.needs(at)) return;
+    kernels::launch<&kernels::cuda::fake_quantize_backward>(
+        x, kernels::cuda::FakeQuantizeBackwardArgs{layout, x.dtype(), g.pointers(), rounding,
+                                                   dq.raw(), x.raw(), sink.out(at).raw()});
+  };
 }
 
 OpRecord FakeQuantize::record(const char* op, const Variable& x) const {
@@ -222,6 +272,16 @@ OpRecord FakeQuantize::record(const char* op, const Variable& x) const {
 
 Variable FakeQuantize::result(const Variable& x, const Tensor& values) const {
   if (!emits_codes()) return make_result(record("fake_quantize", x), values);
+  if (stays_on_device()) {
+    Codes codes = codes_on_device(x.shape());
+    kernels::cuda::QuantizeArgs args;
+    args.layout = {1, 1, x.shape().numel()};
+    args.grids = grid_tensors()->pointers(true);
+    args.rounding = spec().rounding();
+    args.x = values.raw(), args.codes = codes.values.raw();
+    kernels::launch<&kernels::cuda::quantize>(values, args);
+    return make_result(record("quantize", x), std::move(codes));
+  }
   const QuantParams p = params();
   const quant_math::Grid grid{p.scale, p.zero_point, p.qmin, p.qmax};
   Tensor codes = Tensor::empty(x.context(), x.shape(), DType::kUInt8);

@@ -5,8 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/integer/lsq_math.h"
+#include "kernels/integer/chain_math.h"
 #include "nn/module.h"
+#include "quant/grid_tensors.h"
 #include "quant/spec.h"
 
 namespace halftone {
@@ -22,9 +23,9 @@ struct FakeQuantizeArgs {
 // How the gradients of learned() follow from sums over a tensor (kernels/lsq.h), at the edges as in
 // the paper.
 struct LearnedGrid {
-  quant_math::LsqRule rule;
-  double factor = 1;        // of the sums
-  bool has_offset = false;  // learned() is a scale and an offset, not a scale alone
+  quant_math::LsqRule rule;  // not of a grid that stays on a device
+  double factor = 1;         // of the sums
+  bool has_offset = false;   // learned() is a scale and an offset, not a scale alone
 };
 
 // What every algorithm's quantizer of one tensor has: flags, the step, and codes on a grid. A
@@ -62,6 +63,8 @@ class FakeQuantize : public Module {
   // however near to zero.
   virtual quant_math::Pass pass() const;
   virtual bool is_sign() const { return false; }
+  // pass() as a device finds it from its grid; kFixed: pass() needs none.
+  virtual quant_math::PassRule pass_rule() const { return quant_math::PassRule::kCodes; }
 
   // Whether the next forward looks for NaN in values that nobody observes. A device would wait for
   // the answer: in training there, every hundredth step.
@@ -74,6 +77,17 @@ class FakeQuantize : public Module {
   virtual bool initialised() const { return flag(*initialised_); }
   int64_t steps() const { return *steps_->data<int64_t>(); }
   void set_steps(int64_t steps) { *steps_->data<int64_t>() = steps; }
+  // Grids that lie on a device, where the algorithm can do without the host.
+  virtual std::optional<GridTensors> grid_tensors() const { return std::nullopt; }
+  // Whether the next forward leaves them there, so that the host waits for nothing: a training step
+  // of one that is initialised, observes nothing or there, and is not watched.
+  bool stays_on_device() const;
+  // Where it observes: whether the device tracks the range, and the host need not see it. Every
+  // hundredth step it looks at the values.
+  virtual bool observes_on_device() const { return false; }
+  // Then: codes of this shape on the grid, not yet written.
+  Codes codes_on_device(const Shape& shape) const;
+
   void enable(bool fake_quant, bool observer);
   bool fake_quant_enabled() const { return flag(*fake_quant_enabled_); }
   bool observer_enabled() const { return flag(*observer_enabled_); }
@@ -148,7 +162,10 @@ class FakeQuantize : public Module {
 
  private:
   static bool flag(const Tensor& t) { return *t.data<uint8_t>() != 0; }
+  bool on_this_grid(const Codes& codes) const;
+  Codes device_grid(Tensor values) const;
   OpRecord record(const char* op, const Variable& x) const;
+  GradientFn gradient_on_device(const Shape& x) const;
 
   std::vector<int32_t> spec_numbers() const;
 
@@ -156,6 +173,7 @@ class FakeQuantize : public Module {
   std::optional<FoldMode> fold_;
   Watcher watcher_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;
+  mutable Tensor stored_zero_;  // of a device: the zero point of codes as they are stored
 };
 
 }  // namespace halftone

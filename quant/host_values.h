@@ -12,10 +12,11 @@ namespace halftone {
 // The values in the host's memory: a copy, which waits for the device, or on the CPU t itself.
 inline Tensor at_home(const Tensor& t) { return t.on_host() ? t : t.to(t.context().host()); }
 
-// float32, as many as `out` has.
-inline void assign(const std::vector<float>& values, Tensor& out) {
+// float32 or int32, as many as `out` has.
+template <class T>
+void assign(const std::vector<T>& values, Tensor& out) {
   if (out.on_host()) {
-    std::copy(values.begin(), values.end(), out.data<float>());
+    std::copy(values.begin(), values.end(), out.data<T>());
   } else {
     out.copy_from(Tensor::from(out.context().host(), out.shape(), values));
   }

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/chain_cuda.h"
+#include "kernels/device_call.h"
 #include "kernels/lsq.h"
+#include "kernels/quantize_cuda.h"
 #include "quant/affine_start.h"
 #include "quant/host_values.h"
 #include "quant/scale_group.h"
@@ -23,6 +26,10 @@ float nni_first_scale(const kernels::Moments& m, int32_t qmax) {
   const float mean = static_cast<float>(m.sum_magnitudes) / static_cast<float>(m.count);
   const float root = static_cast<float>(std::sqrt(static_cast<double>(qmax)));
   return std::max(2.0f * mean / root, quant_math::kScaleFloor);
+}
+
+quant_math::LsqEdge edge_of(const QuantSpec& spec) {
+  return spec.nni ? quant_math::LsqEdge::kInclusive : quant_math::LsqEdge::kPaper;
 }
 
 std::vector<float> values_of(const Variable& v) {
@@ -211,10 +218,10 @@ double LsqQuantize::factor(const Shape& x) const {
 }
 
 FakeQuantize::GradientFn LsqQuantize::gradient(const Shape& shape) const {
-  using quant_math::LsqEdge;
-  const LsqEdge edge = spec().nni ? LsqEdge::kInclusive : LsqEdge::kPaper;
-  return [g = grids(shape.rank()), edge, factor = factor(shape), plus = learns_offset()](
-             const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t first) {
+  if (stays_on_device()) return gradient_on_device(shape);
+  return [g = grids(shape.rank()), edge = edge_of(spec()), factor = factor(shape),
+          plus = learns_offset()](const Tensor& dq, const Tensor& x, GradSink& sink, size_t at,
+                                  size_t first) {
     Tensor* dx = sink.needs(at) ? &sink.out(at) : nullptr;
     std::vector<double> ds, doffset;
     plus ? kernels::lsq_plus_backward(dq, x, g, edge, dx, ds, doffset)
@@ -224,29 +231,80 @@ FakeQuantize::GradientFn LsqQuantize::gradient(const Shape& shape) const {
   };
 }
 
+// The same as one kernel, which reads the grid and writes the gradients where they belong.
+FakeQuantize::GradientFn LsqQuantize::gradient_on_device(const Shape& shape) const {
+  kernels::cuda::LsqBackwardArgs args;
+  args.layout =
+      channel_layout(shape, spec().per_channel ? memory_axis(spec().axis, shape.rank()) : -1);
+  args.edge = edge_of(spec());
+  args.gradient_scale = factor(shape);
+  return [args, tensors = *grid_tensors()](const Tensor& dq, const Tensor& x, GradSink& sink,
+                                           size_t at, size_t first) {
+    kernels::cuda::LsqBackwardArgs a = args;
+    const bool plus = tensors.offset.defined();
+    // What nobody wants goes nowhere.
+    Tensor scratch = Tensor::empty(x.context(), tensors.scale.shape());
+    const auto room = [&](size_t input) {
+      return static_cast<float*>((sink.needs(input) ? sink.out(input) : scratch).raw());
+    };
+    Tensor dx = sink.needs(at) ? sink.out(at) : Tensor::empty(x.context(), x.shape());
+    a.grids = tensors.pointers();
+    a.dy = dq.raw(), a.x = x.raw(), a.dx = dx.raw();
+    a.dscale = room(first);
+    a.doffset = plus ? room(first + 1) : nullptr;
+    kernels::launch<&kernels::cuda::lsq_backward>(x, a);
+  };
+}
+
+std::optional<GridTensors> LsqQuantize::grid_tensors() const {
+  const quant_math::Grid g = empty_grid();
+  return GridTensors{scale.value(), {},     learns_offset() ? offset.value() : Tensor(),
+                     g.qmin,        g.qmax, spec().is_signed ? 128 : 0};
+}
+
 std::optional<LearnedGrid> LsqQuantize::learned_grid(const Shape& x) const {
-  const quant_math::Grid g = grids(4).list.at(0);
   const bool plus = learns_offset();
+  if (stays_on_device()) return LearnedGrid{{}, factor(x), plus};
+  const quant_math::Grid g = grids(4).list.at(0);
   return LearnedGrid{plus ? quant_math::lsq_plus_rule(g) : quant_math::lsq_rule(g), factor(x),
                      plus};
 }
 
+void LsqQuantize::check_learned() const {
+  const auto finite = [](float v) { return std::isfinite(v); };
+  const std::vector<float> scales = values_of(scale), offsets = values_of(offset);
+  if (std::all_of(scales.begin(), scales.end(), finite) &&
+      std::all_of(offsets.begin(), offsets.end(), finite)) {
+    return;
+  }
+  throw HALFTONE_ERROR("lsq")
+      .at(path())
+      .expected("a finite learned scale")
+      .found("NaN or an infinity after the optimizer's step")
+      .fix("lower the learning rate, or the scales' factor");
+}
+
+void LsqQuantize::clamp_on_device() {
+  const GridTensors g = *grid_tensors();
+  kernels::cuda::ClampLearnedArgs args;
+  args.count = g.scale.numel();
+  args.scale = static_cast<float*>(scale.mutable_value().raw());
+  if (learns_offset()) args.offset = static_cast<float*>(offset.mutable_value().raw());
+  args.qmin = g.qmin, args.qmax = g.qmax;
+  kernels::launch<&kernels::cuda::clamp_learned>(g.scale, args);
+}
+
 void LsqQuantize::after_step() {
   if (!initialised()) return;
+  if (checks_values()) check_learned();
+  if (!context().on_cpu()) return clamp_on_device();
   const quant_math::Grid g = empty_grid();
   std::vector<float> scales = values_of(scale), offsets = values_of(offset);
   for (size_t c = 0; c < scales.size(); ++c) {
     float& s = scales[c];
-    const float beta = learns_offset() ? offsets[c] : 0.0f;
-    if (!std::isfinite(s) || !std::isfinite(beta)) {
-      throw HALFTONE_ERROR("lsq")
-          .at(path())
-          .expected("a finite learned scale")
-          .found("NaN or an infinity after the optimizer's step")
-          .fix("lower the learning rate, or the scales' factor");
-    }
     s = std::max(s, quant_math::kScaleFloor);
-    if (learns_offset()) offsets[c] = quant_math::clamp_lsq_plus_offset(beta, s, g.qmin, g.qmax);
+    if (learns_offset())
+      offsets[c] = quant_math::clamp_lsq_plus_offset(offsets[c], s, g.qmin, g.qmax);
   }
   assign(scales, scale.mutable_value());
   if (learns_offset()) assign(offsets, offset.mutable_value());

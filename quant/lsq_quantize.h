@@ -41,11 +41,14 @@ class LsqQuantize : public FakeQuantize {
   std::vector<Variable> learned() const override;
   GradientFn gradient(const Shape& x) const override;
   std::optional<LearnedGrid> learned_grid(const Shape& x) const override;
+  quant_math::PassRule pass_rule() const override { return quant_math::PassRule::kOpen; }
+  std::optional<GridTensors> grid_tensors() const override;
   bool can_share_scale() const override { return true; }
   bool shares_scale() const override { return group_ != nullptr; }
   // Before anything is known of its values. follows: another member observes them.
   void join(std::shared_ptr<LsqGroup> group, const Variable& common, bool follows);
-  // Keeps scales at 2^-23 or above, and offsets where zero has a code; throws on NaN and infinity.
+  // Keeps scales at 2^-23 or above, and offsets where zero has a code; throws on NaN and infinity,
+  // of a device every hundredth step.
   void after_step() override;
 
   Variable scale, offset;
@@ -55,6 +58,9 @@ class LsqQuantize : public FakeQuantize {
   bool learns_offset() const { return offset.defined(); }
   bool last_of_warm_up() const { return warm_up() && steps() + 1 == spec().start_step; }
   double factor(const Shape& x) const;
+  GradientFn gradient_on_device(const Shape& x) const;
+  void check_learned() const;
+  void clamp_on_device();
   std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
   void check_count(size_t found, const std::string& what) const;
   float scale_for(const kernels::Range& range) const;

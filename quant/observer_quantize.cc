@@ -31,6 +31,7 @@ std::string observer_name(const std::vector<int32_t>& numbers) {
 
 ObserverQuantize::ObserverQuantize(const Context& context, const FakeQuantizeArgs& args)
     : RangeQuantize(context, args) {
+  keep_at_home();
   const Context host = context.host();
   register_buffer("observer", Tensor::from(host, Shape{2}, observer_numbers(spec())));
   batches_ = &register_buffer("batches", Tensor::zeros(host, {1}, DType::kInt64));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/device_call.h"
+#include "quant/host_values.h"
 #include "quant/observer.h"
 #include "quant/scale_group.h"
 
@@ -10,7 +12,7 @@ namespace halftone {
 namespace {
 
 Tensor filled(const Context& context, int64_t n, float value) {
-  return Tensor::full(context.host(), {n}, value);
+  return Tensor::full(context, {n}, value);
 }
 
 }  // namespace
@@ -19,14 +21,80 @@ RangeQuantize::RangeQuantize(const Context& context, const FakeQuantizeArgs& arg
     : FakeQuantize(context, args) {
   const int64_t n = args.spec.per_channel ? args.channels : 1;
   scale_ = &register_buffer("scale", filled(context, n, 1.0f));
-  zero_point_ = &register_buffer("zero_point", Tensor::zeros(context.host(), {n}, DType::kInt32));
+  zero_point_ = &register_buffer("zero_point", Tensor::zeros(context, {n}, DType::kInt32));
   min_ = &register_buffer("min_val", filled(context, n, INFINITY));
   max_ = &register_buffer("max_val", filled(context, n, -INFINITY));
+  if (!context.on_cpu()) not_finite_ = Tensor::zeros(context, {1}, DType::kInt32);
+}
+
+void RangeQuantize::keep_at_home() {
+  for (Tensor* t : {scale_, zero_point_, min_, max_}) *t = at_home(*t);
+}
+
+void RangeQuantize::join(std::shared_ptr<ScaleGroup> group, const RangeQuantize& first) {
+  group_ = std::move(group);
+  if (!scale_->on_host()) *scale_ = *first.scale_;
 }
 
 void RangeQuantize::observe_values(const Tensor& x) {
   check_not_empty(x.shape());
-  observe(kernels::observe_ranges(x, spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1));
+  const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
+  if (observes_on_device()) {
+    if (follows()) return;
+    kernels::cuda::ObserveArgs args = tracking();
+    args.layout = channel_layout(x.shape(), axis);
+    args.x = x.raw();
+    kernels::launch<&kernels::cuda::observe>(x, args);
+    return tracked();
+  }
+  check_tracked();
+  observe(kernels::observe_ranges(x, axis));
+}
+
+bool RangeQuantize::observes_on_device() const {
+  return !scale_->on_host() && training() && initialised() && !spec().nni && !checks_values() &&
+         (spec().observer == ObserverKind::kEma || spec().observer == ObserverKind::kMinMax);
+}
+
+std::optional<GridTensors> RangeQuantize::grid_tensors() const {
+  if (scale_->on_host()) return std::nullopt;
+  const quant_math::Grid g = empty_grid();
+  const int32_t up = spec().is_signed ? 128 : 0, z = g.zero_point;
+  // The host knows a symmetric zero point, and a group's: codes around it, stored that much higher.
+  if ((spec().symmetric && !spec().nni) || group_ != nullptr)
+    return GridTensors{*scale_, {}, {}, g.qmin - z, g.qmax - z, up + z};
+  return GridTensors{*scale_, *zero_point_, {}, g.qmin, g.qmax, up};
+}
+
+kernels::cuda::ObserveArgs RangeQuantize::tracking() const {
+  using kernels::cuda::Tracking;
+  kernels::cuda::ObserveArgs args;
+  args.tracking = type() == QuantType::kWeight               ? Tracking::kCurrent
+                  : spec().observer == ObserverKind::kMinMax ? Tracking::kMinMax
+                                                             : Tracking::kEma;
+  args.decay = spec().ema_decay, args.rule = spec().rule();
+  args.low = static_cast<float*>(min_->raw()), args.high = static_cast<float*>(max_->raw());
+  if (group_ == nullptr) {
+    args.scale = static_cast<float*>(scale_->raw());
+    args.zero_point = static_cast<int32_t*>(zero_point_->raw());
+  }
+  args.not_finite = static_cast<int32_t*>(const_cast<void*>(not_finite_.raw()));
+  return args;
+}
+
+void RangeQuantize::tracked() {
+  if (group_ != nullptr && group_->leads(*this)) group_->refresh_on_device();
+}
+
+// What the device has seen since the host looked.
+void RangeQuantize::check_tracked() {
+  if (!not_finite_.defined() || at_home(not_finite_).data<int32_t>()[0] == 0) return;
+  assign(std::vector<int32_t>{0}, not_finite_);
+  throw HALFTONE_ERROR("fake_quantize")
+      .at(path())
+      .expected("finite values to quantize (" + name_of(type()) + ")")
+      .found("NaN or an infinity in the last hundred steps")
+      .fix("look at the data, and whether the learning rate is too high");
 }
 
 bool RangeQuantize::follows() const { return group_ != nullptr && group_->follows(*this); }
@@ -42,8 +110,9 @@ void RangeQuantize::observe(const std::vector<kernels::Range>& seen) {
 }
 
 std::vector<kernels::Range> RangeQuantize::ranges() const {
-  std::vector<kernels::Range> out(min_->numel());
-  for (size_t c = 0; c < out.size(); ++c) out[c] = {min_->data<float>()[c], max_->data<float>()[c]};
+  const Tensor low = at_home(*min_), high = at_home(*max_);
+  std::vector<kernels::Range> out(low.numel());
+  for (size_t c = 0; c < out.size(); ++c) out[c] = {low.data<float>()[c], high.data<float>()[c]};
   return out;
 }
 
@@ -55,17 +124,20 @@ void RangeQuantize::store(const std::vector<kernels::Range>& ranges,
                           const std::vector<quant_math::Grid>& grids) {
   const int64_t n = static_cast<int64_t>(ranges.size());
   if (scale_->numel() != n) {
-    *scale_ = filled(context(), n, 1.0f);
-    *min_ = filled(context(), n, 0.0f);
-    *max_ = filled(context(), n, 0.0f);
-    *zero_point_ = Tensor::zeros(context().host(), {n}, DType::kInt32);
+    const Context home = scale_->context();
+    *scale_ = filled(home, n, 1.0f);
+    *min_ = filled(home, n, 0.0f);
+    *max_ = filled(home, n, 0.0f);
+    *zero_point_ = Tensor::zeros(home, {n}, DType::kInt32);
   }
+  std::vector<float> low, high, scale;
+  std::vector<int32_t> zero_point;
   for (int64_t c = 0; c < n; ++c) {
-    min_->data<float>()[c] = ranges[c].low;
-    max_->data<float>()[c] = ranges[c].high;
-    scale_->data<float>()[c] = grids[c].scale;
-    zero_point_->data<int32_t>()[c] = grids[c].zero_point;
+    low.push_back(ranges[c].low), high.push_back(ranges[c].high);
+    scale.push_back(grids[c].scale), zero_point.push_back(grids[c].zero_point);
   }
+  assign(low, *min_), assign(high, *max_), assign(scale, *scale_);
+  assign(zero_point, *zero_point_);
 }
 
 void RangeQuantize::store(const std::vector<kernels::Range>& ranges) {
@@ -104,9 +176,9 @@ kernels::Grids RangeQuantize::grids(int rank) const {
   out.axis = spec().per_channel ? memory_axis(spec().axis, rank) : -1;
   out.rounding = spec().rounding();
   const quant_math::Grid empty = quant_math::empty_grid(spec().rule());
-  for (int64_t c = 0; c < scale_->numel(); ++c) {
-    out.list.push_back(
-        {scale_->data<float>()[c], zero_point_->data<int32_t>()[c], empty.qmin, empty.qmax});
+  const Tensor scale = at_home(*scale_), zero = at_home(*zero_point_);
+  for (int64_t c = 0; c < scale.numel(); ++c) {
+    out.list.push_back({scale.data<float>()[c], zero.data<int32_t>()[c], empty.qmin, empty.qmax});
   }
   return out;
 }

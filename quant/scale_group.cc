@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/chain_cuda.h"
+#include "kernels/device_call.h"
+
 namespace halftone {
 
 ScaleGroup::ScaleGroup(const std::vector<GroupMember>& members) {
@@ -41,6 +44,30 @@ void ScaleGroup::refresh() {
   }
 }
 
+void ScaleGroup::refresh_on_device() {
+  namespace device = kernels::cuda;
+  std::vector<device::SharedRange> ranges;
+  const auto first = members_[0].quantizer.lock();
+  for (const Member& m : members_) {
+    const auto member = m.quantizer.lock();
+    if (member == nullptr) return;
+    ranges.push_back({static_cast<float*>(member->min_->raw()),
+                      static_cast<float*>(member->max_->raw()), member->spec().rule(), m.follows});
+  }
+  // Once: what it names stays where it is.
+  const Context& context = first->scale_->context();
+  const int64_t bytes = static_cast<int64_t>(ranges.size() * sizeof(device::SharedRange));
+  if (!table_.defined()) {
+    const auto* words = reinterpret_cast<const uint8_t*>(ranges.data());
+    table_ = Tensor::from(context.host(), {bytes}, std::vector<uint8_t>(words, words + bytes))
+                 .to(context);
+  }
+  kernels::launch<&device::share_scale>(
+      table_, device::ShareScaleArgs{static_cast<int>(ranges.size()),
+                                     static_cast<const device::SharedRange*>(table_.raw()),
+                                     static_cast<float*>(first->scale_->raw())});
+}
+
 LsqGroup::LsqGroup(const std::vector<GroupMember>& members) {
   for (const GroupMember& m : members)
     members_.push_back(std::dynamic_pointer_cast<LsqQuantize>(m.quantizer));
@@ -68,7 +95,9 @@ void share_scale(const std::vector<GroupMember>& members) {
     return;
   }
   const auto group = std::make_shared<ScaleGroup>(members);
-  for (const GroupMember& m : members) dynamic_cast<RangeQuantize&>(*m.quantizer).join(group);
+  const auto& first = dynamic_cast<RangeQuantize&>(*members[0].quantizer);
+  for (const GroupMember& m : members)
+    dynamic_cast<RangeQuantize&>(*m.quantizer).join(group, first);
 }
 
 }  // namespace halftone

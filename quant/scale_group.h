@@ -25,6 +25,8 @@ class ScaleGroup {
   explicit ScaleGroup(const std::vector<GroupMember>& members);
   // Takes every member's range into account, once all are known.
   void refresh();
+  // The same once they are, of ranges that lie on a device.
+  void refresh_on_device();
   bool leads(const RangeQuantize& member) const;
   bool follows(const RangeQuantize& member) const;
 
@@ -34,6 +36,7 @@ class ScaleGroup {
     bool follows;
   };
   std::vector<Member> members_;  // as they run
+  Tensor table_;                 // of a device: cuda::SharedRange each
 };
 
 // Of learned scales: one parameter, the first member's, with the sum of the members' gradients. It

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "quant/device_sum.h"
 #include "quant/range_quantize.h"
 
 namespace halftone {
@@ -9,30 +10,21 @@ namespace {
 
 constexpr float kFar = 1 << 20;  // steps, past every sum of two codes
 
-struct Bounds {
-  float low = -INFINITY, high = INFINITY;
-};
-
-Bounds bounds_of(const Sum& sum) {
-  if (sum.activation == nullptr) return {};
-  const ActivationOptions& o = sum.activation->options();
-  if (o.kind == Activation::kHardtanh) return {o.low, o.high};
-  return {0.0f, o.kind == Activation::kReLU6 ? 6.0f : INFINITY};
-}
-
 int32_t whole(float steps) { return static_cast<int32_t>(std::min(std::max(steps, -kFar), kFar)); }
 
-// Codes of the scale that the output has: else null.
-const Codes* fitting(const Variable& x, float scale) {
-  const Codes* codes = x.codes();
-  return codes != nullptr && codes->params.scale == scale ? codes : nullptr;
+// Codes of the scale that the output has; nothing else.
+std::optional<Codes> fitting(const Variable& x, float scale) {
+  if (x.codes() == nullptr) return std::nullopt;
+  Codes codes = known(*x.codes());
+  if (codes.params.scale != scale) return std::nullopt;
+  return codes;
 }
 
 // A learned scale has been found before there were codes to add.
 void observe(Sum& sum, const kernels::SumRange& t, float scale) {
   auto* range_only = dynamic_cast<RangeQuantize*>(sum.output.get());
   if (range_only == nullptr || !sum.output->observes()) return;
-  const Bounds act = bounds_of(sum);
+  const SumBounds act = bounds_of(sum);
   const auto real = [&](int32_t steps) {
     return std::min(std::max(scale * static_cast<float>(steps), act.low), act.high);
   };
@@ -45,7 +37,7 @@ void show(const Sum& sum, const Codes& a_codes, const Codes& b_codes) {
   const Codes a{a_codes.values.to(context.host()), a_codes.params};
   const Codes b{b_codes.values.to(context.host()), b_codes.params};
   Tensor y = Tensor::empty(context.host(), a.values.shape());
-  const Bounds act = bounds_of(sum);
+  const SumBounds act = bounds_of(sum);
   const int32_t zero = a.params.zero_point + b.params.zero_point;
   for (int64_t i = 0; i < y.numel(); ++i) {
     const int32_t steps = a.values.data<uint8_t>()[i] + b.values.data<uint8_t>()[i] - zero;
@@ -55,53 +47,45 @@ void show(const Sum& sum, const Codes& a_codes, const Codes& b_codes) {
   sum.output->show(y.to(context));
 }
 
-// What every sum of two codes, qa + qb, contributes to the gradient of a learned scale, to be
-// multiplied with dy: of t steps behind the activation.
-std::vector<float> scale_shares(const Sum& sum, const kernels::CodeSum& rule, const Shape& shape,
-                                float scale) {
-  const std::optional<LearnedGrid> learned = sum.output->learned_grid(shape);
-  if (!learned.has_value()) return {};
-  quant_math::LsqRule in_steps = learned->rule;
-  in_steps.scale = 1;
-  const Bounds act = bounds_of(sum);
-  std::vector<float> shares;
-  for (int32_t q = 0; q < kernels::kCodeSums; ++q) {
-    const float t = static_cast<float>(q - rule.a_zero - rule.b_zero);
-    const float v = std::min(std::max(t, act.low / scale), act.high / scale);
-    shares.push_back(quant_math::lsq_share(v, in_steps, quant_math::LsqEdge::kPaper).scale);
-  }
-  return shares;
-}
-
 // dt to both inputs, and the gradient of a learned scale.
 BackwardFn sum_backward(const Sum& sum, const Codes& a, const Codes& b,
                         const kernels::CodeSum& rule) {
   const Shape& shape = a.values.shape();
   const auto learned = sum.output->learned_grid(shape);
   const double factor = learned.has_value() ? learned->factor : 0;
-  return
-      [qa = a.values, qb = b.values, rule, factor,
-       shares = scale_shares(sum, rule, shape, a.params.scale)](const Tensor& dy, GradSink& sink) {
-        Tensor dt = Tensor::empty(dy.context(), dy.shape());
-        kernels::add_codes_backward(dy, qa, qb, rule, dt);
-        sink.put(0, dt);
-        sink.put(1, dt);
-        if (shares.empty() || !sink.needs(2)) return;
-        const double ds = kernels::add_codes_weighted_sum(dy, qa, qb, shares);
-        sink.out(2).fill(static_cast<float>(factor * ds));
-      };
+  std::vector<float> shares;
+  if (learned.has_value()) {
+    const SumBounds act = bounds_of(sum);
+    shares =
+        scale_shares(rule, {act.low / a.params.scale, act.high / a.params.scale}, learned->rule);
+  }
+  return [qa = a.values, qb = b.values, rule, factor, shares = std::move(shares)](const Tensor& dy,
+                                                                                  GradSink& sink) {
+    Tensor dt = Tensor::empty(dy.context(), dy.shape());
+    kernels::add_codes_backward(dy, qa, qb, rule, dt);
+    sink.put(0, dt);
+    sink.put(1, dt);
+    if (shares.empty() || !sink.needs(2)) return;
+    const double ds = kernels::add_codes_weighted_sum(dy, qa, qb, shares);
+    sink.out(2).fill(static_cast<float>(factor * ds));
+  };
 }
 
 Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
   sum.tree->check();
   sum.produced.reset();
+  if (runs_on_device(sum, inputs)) {
+    const Variable result = run_on_device(sum, inputs);
+    sum.produced = result.watch();
+    return result;
+  }
   const FakeQuantize& output = *sum.output;
   const bool ready = inputs.size() == 2 && output.will_quantize() && output.initialised() &&
                      inputs[0].shape() == inputs[1].shape();
   if (!ready) return sum.add->forward(inputs);
   const QuantParams y = output.params();
-  const Codes *a = fitting(inputs[0], y.scale), *b = fitting(inputs[1], y.scale);
-  if (a == nullptr || b == nullptr) return sum.add->forward(inputs);
+  const std::optional<Codes> a = fitting(inputs[0], y.scale), b = fitting(inputs[1], y.scale);
+  if (!a || !b) return sum.add->forward(inputs);
   if (output.watched()) show(sum, *a, *b);
   const kernels::CodeSum rule = sum_rule(sum, a->params, b->params, y);
   Tensor codes = Tensor::empty(inputs[0].context(), inputs[0].shape(), DType::kUInt8);
@@ -117,6 +101,26 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
 
 }  // namespace
 
+SumBounds bounds_of(const Sum& sum) {
+  if (sum.activation == nullptr) return {};
+  const ActivationOptions& o = sum.activation->options();
+  if (o.kind == Activation::kHardtanh) return {o.low, o.high};
+  return {0.0f, o.kind == Activation::kReLU6 ? 6.0f : INFINITY};
+}
+
+std::vector<float> scale_shares(const kernels::CodeSum& rule, const SumBounds& act,
+                                const quant_math::LsqRule& learned) {
+  quant_math::LsqRule in_steps = learned;
+  in_steps.scale = 1;
+  std::vector<float> shares;
+  for (int32_t q = 0; q < kernels::kCodeSums; ++q) {
+    const float t = static_cast<float>(q - rule.a_zero - rule.b_zero);
+    const float v = std::min(std::max(t, act.low), act.high);
+    shares.push_back(quant_math::lsq_share(v, in_steps, quant_math::LsqEdge::kPaper).scale);
+  }
+  return shares;
+}
+
 Module& Sum::tail() const {
   if (activation != nullptr) return *activation;
   return *add;
@@ -124,12 +128,16 @@ Module& Sum::tail() const {
 
 kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
                           const QuantParams& y) {
+  return sum_rule(sum, a, b, y, sum.output->pass());
+}
+
+kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
+                          const QuantParams& y, const quant_math::Pass& pass) {
   kernels::CodeSum r{a.zero_point, b.zero_point, y.zero_point};
-  const Bounds act = bounds_of(sum);
+  const SumBounds act = bounds_of(sum);
   const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
   r.low = std::max(low, whole(std::rint(act.low / y.scale)));
   r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));
-  const quant_math::Pass pass = sum.output->pass();
   const float under = std::max(act.low / y.scale, pass.act_low);
   const float over = std::min(act.high / y.scale, pass.act_high);
   r.pass_low = std::max(low, whole(std::floor(under)) + 1);

@@ -2,6 +2,7 @@
 // //deploy only.
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct Sum {
   std::shared_ptr<TreeWatch> tree;
   // The result of the last call: what the activation recognises and passes on.
   std::weak_ptr<const void> produced;
+  Tensor shares;  // of a device, where it runs there: scale_shares()
 
   Module& tail() const;
 };
@@ -31,6 +33,19 @@ SumPtr find_sum(Module& model, const Graph& graph, Add& add);
 // What a sum of codes on these grids, which have one scale, computes.
 kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
                           const QuantParams& y);
+kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
+                          const QuantParams& y, const quant_math::Pass& pass);
+
+// What the activation leaves, as reals.
+struct SumBounds {
+  float low = -INFINITY, high = INFINITY;
+};
+SumBounds bounds_of(const Sum& sum);
+
+// What every sum of two codes, qa + qb, contributes to the gradient of a learned scale, to be
+// multiplied with dy. act: bounds_of() in steps.
+std::vector<float> scale_shares(const kernels::CodeSum& rule, const SumBounds& act,
+                                const quant_math::LsqRule& learned);
 
 // Sets the executors. Inputs that are no codes of the output's scale are added as floats.
 void install(const SumPtr& sum);

@@ -17,7 +17,32 @@ Tensor dequantize_as(const Codes& codes) {
   return result;
 }
 
+bool same_tensor(const Tensor& a, const Tensor& b) {
+  return a.defined() == b.defined() && (!a.defined() || a.raw() == b.raw());
+}
+
+template <class T>
+T only_value(const Tensor& t) {
+  return t.to(t.context().host()).template data<T>()[0];
+}
+
 }  // namespace
+
+bool same_grid(const Codes& a, const Codes& b) {
+  if (!same_tensor(a.scale, b.scale) || !same_tensor(a.zero_point, b.zero_point)) return false;
+  QuantParams p = a.params, q = b.params;
+  if (a.scale.defined()) p.scale = q.scale = 1.0f;
+  if (a.zero_point.defined()) p.zero_point = q.zero_point = 0;
+  return p == q;
+}
+
+Codes known(Codes codes) {
+  if (codes.scale.defined()) codes.params.scale = only_value<float>(codes.scale);
+  if (codes.zero_point.defined()) codes.params.zero_point = only_value<int32_t>(codes.zero_point);
+  codes.scale = Tensor();
+  codes.zero_point = Tensor();
+  return codes;
+}
 
 Tensor dequantize(const Codes& codes) {
   codes.values.context();

@@ -20,7 +20,18 @@ struct QuantParams {
 struct Codes {
   Tensor values;
   QuantParams params;
+  // Of a device that computes its grids: the scale (float32) and, unless the host knows it, the
+  // zero point (int32), one value each, in place of those of params.
+  Tensor scale{}, zero_point{};
+
+  // Others on the same grid.
+  Codes with(Tensor other) const { return {std::move(other), params, scale, zero_point}; }
 };
+
+// Whether the two are known to mean the same.
+bool same_grid(const Codes& a, const Codes& b);
+// The same with all of params: waits for a device that computes them.
+Codes known(Codes codes);
 
 // fl(scale * (code - zero_point)) as float32.
 Tensor dequantize(const Codes& codes);

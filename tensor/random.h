@@ -12,6 +12,9 @@ namespace halftone {
 struct Philox {
   uint64_t seed = 0;
   uint64_t stream = 0;
+  // A device's word, which its kernels add to `stream`: a recorded step (train/step_graph.h) draws
+  // other numbers whenever it runs. Null or 0 for everybody else.
+  const uint64_t* later = nullptr;
   constexpr std::array<uint32_t, 4> operator()(uint64_t counter) const;
   // Element i of the stream: four elements share one counter.
   constexpr uint32_t bits(uint64_t i) const { return (*this)(i / 4)[i % 4]; }
@@ -46,7 +49,8 @@ constexpr std::array<uint32_t, 4> Philox::operator()(uint64_t counter) const {
 struct RandomState {
   uint64_t seed = 0;
   uint64_t next = 0;
-  Philox stream() { return Philox{seed, next++}; }
+  const uint64_t* later = nullptr;  // of every stream; no part of the state
+  Philox stream() { return Philox{seed, next++, later}; }
 };
 
 }  // namespace halftone

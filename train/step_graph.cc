@@ -11,16 +11,14 @@ namespace {
 
 // What must not happen in a step that is to be recorded.
 struct Traces {
-  explicit Traces(const Context& context)
-      : copies(context.runtime()->host_copies()), random(context.random().next) {
+  explicit Traces(const Context& context) : copies(context.runtime()->host_copies()) {
     const MemoryStats stats = context.memory().stats();
     blocks = stats.heap_blocks, departures = stats.departures;
   }
   bool operator==(const Traces& o) const {
-    return copies == o.copies && random == o.random && blocks == o.blocks &&
-           departures == o.departures;
+    return copies == o.copies && blocks == o.blocks && departures == o.departures;
   }
-  uint64_t copies, random, blocks = 0, departures = 0;
+  uint64_t copies, blocks = 0, departures = 0;
 };
 
 // Ends the recording however the step ends.
@@ -50,14 +48,20 @@ class Capture {
 }  // namespace
 
 std::string step_key(const Batch& batch, const Quantizer* quantizer) {
-  int quantizing = 0, checking = 0;
+  int quantizing = 0, checking = 0, known = 0, observing = 0, frozen = 0;
   if (quantizer != nullptr) {
     for (const QuantPoint& p : quantizer->points()) {
-      quantizing += p.quantizer->will_quantize();
-      checking += p.quantizer->checks_values();
+      const FakeQuantize& q = *p.quantizer;
+      const int64_t freeze = q.spec().bn_freeze_step;
+      quantizing += q.will_quantize();
+      checking += q.checks_values();
+      known += q.initialised();
+      observing += q.observes();
+      frozen += freeze > 0 && q.steps() >= freeze;
     }
   }
-  return fmt::format("train {} {} {}", batch.images.shape().str(), quantizing, checking);
+  return fmt::format("train {} {} {} {} {} {}", batch.images.shape().str(), quantizing, checking,
+                     known, observing, frozen);
 }
 
 StepGraph::StepGraph(Module& model, bool records) : context_(model.context()), records_(records) {
@@ -68,6 +72,11 @@ StepGraph::StepGraph(Module& model, bool records) : context_(model.context()), r
   }
   loss_ = Tensor::zeros(context_, Shape());
   correct_ = Tensor::zeros(context_, Shape(), DType::kInt64);
+  later_ = Tensor::zeros(context_, Shape(), DType::kInt64);
+}
+
+StepGraph::~StepGraph() {
+  if (later_.defined()) context_.random().later = nullptr;
 }
 
 StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const StepWork& work) {
@@ -76,6 +85,7 @@ StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const Ste
     const StepOutputs out = work(batch);
     return {out.loss.item<float>(), kernels::count_correct(out.logits, batch.labels)};
   }
+  context_.random().later = static_cast<const uint64_t*>(later_.raw());
   Kind& kind = kinds_[key];
   if (stands(kind)) {
     launch(kind, batch);
@@ -115,6 +125,7 @@ void StepGraph::record(Kind& kind, const std::string& key, const Batch& batch,
   kind.inputs.images = batch.images.clone();
   kind.inputs.labels = batch.labels.clone();
   const std::vector<int64_t> before = counts();
+  kind.first_stream = context_.random().next;
   const Traces traces(context_);
   {
     const MemoryStep memory(context_.memory(), key);
@@ -122,6 +133,7 @@ void StepGraph::record(Kind& kind, const std::string& key, const Batch& batch,
     take(work(kind.inputs), kind.inputs);
     kind.graph = capture.end();
   }
+  kind.streams = context_.random().next - kind.first_stream;
   kind.counts = counts();
   for (size_t i = 0; i < before.size(); ++i) kind.counts[i] -= before[i];
   kind.arena = context_.memory().arena();
@@ -134,9 +146,17 @@ void StepGraph::record(Kind& kind, const std::string& key, const Batch& batch,
 void StepGraph::launch(Kind& kind, const Batch& batch) {
   kind.inputs.images.copy_from(batch.images);
   kind.inputs.labels.copy_from(batch.labels);
+  RandomState& random = context_.random();
+  set_later(random.next - kind.first_stream);
   kind.graph->launch();
+  set_later(0);
+  random.next += kind.streams;
   ++launches_;
   for (size_t i = 0; i < counters_.size(); ++i) *counters_[i]->data<int64_t>() += kind.counts[i];
+}
+
+void StepGraph::set_later(uint64_t streams) {
+  context_.runtime()->fill(later_.raw(), sizeof(streams), streams, 1);
 }
 
 std::vector<int64_t> StepGraph::counts() const {

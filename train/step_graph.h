@@ -25,19 +25,22 @@ struct StepNumbers {
 // Forward and backward of a batch, gradients zeroed first.
 using StepWork = std::function<StepOutputs(const Batch& batch)>;
 
-// Whatever decides which buffers a step asks for: the shapes, and what the quantizers do in it.
-// Null: no quantizer.
+// Whatever decides which buffers a step asks for, and what it computes: the shapes, and what the
+// quantizers do in it. Null: no quantizer.
 std::string step_key(const Batch& batch, const Quantizer* quantizer);
 
 class StepGraph {
  public:
   // `records` false: every step launches its kernels one by one, as on the CPU.
   StepGraph(Module& model, bool records);
+  ~StepGraph();
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
 
   // work(batch), within a MemoryStep of this key. A step that neither copied between host and
-  // device, nor drew random numbers, nor took memory outside its plan, is recorded the next time,
-  // on copies of its inputs, and from then on launched as a whole: the same kernels, so the same
-  // bits. What the host counts in a step (batches that batch norm tracked) is counted for it.
+  // device, nor took memory outside its plan, is recorded the next time, on copies of its inputs,
+  // and from then on launched as a whole: the same kernels, so the same bits. What the host counts
+  // in a step (batches that batch norm tracked, streams of random numbers) is counted for it.
   StepNumbers run(const std::string& key, const Batch& batch, const StepWork& work);
   int64_t launches() const { return launches_; }  // of recorded steps
 
@@ -48,7 +51,8 @@ class StepGraph {
     Batch inputs;
     const void* arena = nullptr;
     uint64_t version = 0;
-    std::vector<int64_t> counts;  // per step, of counters_
+    std::vector<int64_t> counts;             // per step, of counters_
+    uint64_t first_stream = 0, streams = 0;  // of random numbers: when recorded, and per step
   };
   void eager(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
   void record(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
@@ -56,11 +60,13 @@ class StepGraph {
   bool stands(const Kind& kind) const;
   void take(const StepOutputs& outputs, const Batch& batch);
   std::vector<int64_t> counts() const;
+  void set_later(uint64_t streams);
 
   const Context context_;
   const bool records_;
   std::vector<Tensor*> counters_;
   Tensor loss_, correct_;  // of a device: where a step leaves its numbers
+  Tensor later_;           // Philox::later of what it draws
   std::map<std::string, Kind> kinds_;
   int64_t launches_ = 0;
 };

@@ -6,6 +6,7 @@
 #include "kernels/cuda/augment.h"
 #include "kernels/cuda/batch_norm_backward.h"
 #include "kernels/cuda/binary.h"
+#include "kernels/cuda/chain.h"
 #include "kernels/cuda/codes.h"
 #include "kernels/cuda/dorefa.h"
 #include "kernels/cuda/elementwise.h"

@@ -5,6 +5,7 @@
 #include "kernels/augment_cuda.h"
 #include "kernels/batch_norm_cuda.h"
 #include "kernels/binary_cuda.h"
+#include "kernels/chain_cuda.h"
 #include "kernels/codes_cuda.h"
 #include "kernels/dorefa_cuda.h"
 #include "kernels/elementwise_cuda.h"
@@ -22,6 +23,7 @@
   HALFTONE_AUGMENT_KERNELS(K)     \
   HALFTONE_BATCH_NORM_KERNELS(K)  \
   HALFTONE_BINARY_KERNELS(K)      \
+  HALFTONE_CHAIN_KERNELS(K)       \
   HALFTONE_CODES_KERNELS(K)       \
   HALFTONE_DOREFA_KERNELS(K)      \
   HALFTONE_ELEMENTWISE_KERNELS(K) \

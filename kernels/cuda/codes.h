@@ -18,8 +18,8 @@ struct ReadCodesOp : MapOp<Code, float, 4> {
     int32_t zero_point;
   };
   HALFTONE_HD Constants constants(int64_t channel) const {
-    if (scales == nullptr) return {scale, zero_point};
-    return {scales[channel], zero_points != nullptr ? zero_points[channel] : 0};
+    return {scales != nullptr ? scales[channel] : scale,
+            zero_points != nullptr ? zero_points[channel] : zero_point};
   }
   HALFTONE_HD void apply(int j, const typename Base::Input& in, const Constants& c,
                          typename Base::Output& out, Nothing&) const {

@@ -11,11 +11,15 @@ struct EpilogueOp : MapOp<int32_t, uint8_t> {
   using Constants = quant_math::Channel;
   HALFTONE_HD Constants constants(int64_t channel) const { return channels[channel]; }
   HALFTONE_HD void apply(int j, const Input& in, const Constants& c, Output& out, Nothing&) const {
-    out.y.v[j] = static_cast<uint8_t>(quant_math::epilogue(in.x.v[j], c, low, high, zero_point));
+    const bool known = grid == nullptr;
+    const float least = known ? low : grid->low, most = known ? high : grid->high;
+    const int32_t z = known ? zero_point : grid->zero_point;
+    out.y.v[j] = static_cast<uint8_t>(quant_math::epilogue(in.x.v[j], c, least, most, z));
   }
   const quant_math::Channel* channels;
   float low, high;
   int32_t zero_point;
+  const quant_math::OutputGrid* grid;
 };
 
 struct EpilogueFloatOp : MapOp<int32_t, float> {
@@ -42,6 +46,7 @@ void launch_epilogue_to_codes(Launcher& launcher, const EpilogueArgs& a) {
   EpilogueOp op{};
   op.y = a.codes;
   op.zero_point = a.zero_point;
+  op.grid = a.grid;
   launch_epilogue_op(launcher, op, a);
 }
 
@@ -129,16 +134,21 @@ struct EpilogueInputs {
   HALFTONE_HD float scaled(int j, const Input& in, const quant_math::Channel& c) const {
     return quant_math::scaled(in.acc.v[j], c.keep, c.bias, c.multiplier);
   }
+  HALFTONE_HD bool passes(float t) const {
+    return quant_math::passes(t, grid != nullptr ? grid->pass : pass_rule);
+  }
   const float* dy;
   const int32_t* acc;
   const quant_math::Channel* channels;
   quant_math::Pass pass_rule;
+  const quant_math::OutputGrid* grid;
 };
 
 template <class Op, class Args>
 void set_epilogue_inputs(Op& op, const Args& a) {
   op.dy = a.dy, op.acc = a.acc;
   op.channels = a.constants, op.pass_rule = a.pass;
+  op.grid = a.grid;
 }
 
 template <bool kLearned>
@@ -158,12 +168,15 @@ struct EpilogueSumsOp : EpilogueInputs {
 
   HALFTONE_HD void apply(int j, const Input& in, const Constants& c, Output&, Tile& tile) const {
     const float t = scaled(j, in, c.channel), up = in.dy.v[j];
-    const float g = quant_math::passes(t, pass_rule) ? up : 0.0f;
+    const float g = passes(t) ? up : 0.0f;
     tile.sum[0] += g;
     tile.sum[1] += g * (static_cast<float>(in.acc.v[j]) - c.centre);
     if constexpr (kLearned) {
-      const float v = quant_math::clamp_nan_low(t, act_low, act_high);
-      const auto share = quant_math::lsq_share(v, rule, quant_math::LsqEdge::kPaper);
+      const bool known = grid == nullptr;
+      const float v = quant_math::clamp_nan_low(t, known ? act_low : grid->act_low,
+                                                known ? act_high : grid->act_high);
+      const auto share =
+          quant_math::lsq_share(v, known ? rule : grid->rule, quant_math::LsqEdge::kPaper);
       tile.sum[2] += up * share.scale;
       tile.sum[3] += up * share.offset;
     }
@@ -213,7 +226,7 @@ struct EpilogueApplyOp : EpilogueInputs {
 
   HALFTONE_HD void apply(int j, const Input& in, const Constants& c, Output& out, Nothing&) const {
     const float t = scaled(j, in, c.channel);
-    const float g = quant_math::passes(t, pass_rule) ? in.dy.v[j] : 0.0f;
+    const float g = passes(t) ? in.dy.v[j] : 0.0f;
     const EpilogueSlope& k = c.slope;
     out.dacc.v[j] = k.a * g + k.b * (static_cast<float>(in.acc.v[j]) - k.centre) + k.d;
   }

@@ -14,11 +14,13 @@ struct DeviceGrids {
   const int32_t* zero_point = nullptr;
   const float* offset = nullptr;  // beta, the real value of code 0
   int32_t qmin = 0, qmax = 255;
+  int32_t up = 0;  // codes are stored this much higher: 128 makes signed ones uint8
 
   HALFTONE_HD quant_math::Grid at(int64_t channel) const {
     const float s = scale[channel];
-    if (offset != nullptr) return quant_math::lsq_plus_grid(s, offset[channel], qmin, qmax);
-    return {s, zero_point != nullptr ? zero_point[channel] : 0, qmin, qmax};
+    quant_math::Grid g{s, zero_point != nullptr ? zero_point[channel] : 0, qmin, qmax};
+    if (offset != nullptr) g = quant_math::lsq_plus_grid(s, offset[channel], qmin, qmax);
+    return {s, g.zero_point + up, qmin + up, qmax + up};
   }
 };
 

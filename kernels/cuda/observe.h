@@ -38,13 +38,16 @@ struct TrackRange {
   int32_t *zero_point, *not_finite;
 };
 
-template <class Launcher>
-void launch_observe(Launcher& launcher, const ObserveArgs& a) {
+inline TrackRange track_of(const ObserveArgs& a) {
   if ((a.scale == nullptr) != (a.zero_point == nullptr)) {
     throw HALFTONE_ERROR("observe").expected("scale and zero point, or neither").found("one");
   }
-  const TrackRange track{a.tracking, a.decay, a.rule,       a.low,
-                         a.high,     a.scale, a.zero_point, a.not_finite};
+  return {a.tracking, a.decay, a.rule, a.low, a.high, a.scale, a.zero_point, a.not_finite};
+}
+
+template <class Launcher>
+void launch_observe(Launcher& launcher, const ObserveArgs& a) {
+  const TrackRange track = track_of(a);
   with_float_type("observe", a.dtype, [&](auto type) {
     using T = decltype(type);
     reduce_values<T, RangeTotal>(launcher, static_cast<const T*>(a.x), a.layout, track);

@@ -149,10 +149,11 @@ void launch_quantize(Launcher& launcher, const QuantizeArgs& a) {
   if (!is_signed && a.code_dtype != DType::kUInt8) {
     throw HALFTONE_ERROR("quantize").expected("uint8 or int8 codes").found(name_of(a.code_dtype));
   }
-  if (a.grids.qmin < low || a.grids.qmax > high) {
+  if (a.grids.qmin + a.grids.up < low || a.grids.qmax + a.grids.up > high) {
     throw HALFTONE_ERROR("quantize")
         .expected("codes that fit " + name_of(a.code_dtype))
-        .found(std::to_string(a.grids.qmin) + " to " + std::to_string(a.grids.qmax));
+        .found(std::to_string(a.grids.qmin + a.grids.up) + " to " +
+               std::to_string(a.grids.qmax + a.grids.up));
   }
   is_signed ? launch_quantize_to<int8_t>(launcher, a) : launch_quantize_to<uint8_t>(launcher, a);
 }

@@ -12,7 +12,8 @@ struct RandomWords {
 
   // Of elements [i, i + N): N / 4 draws where they start a counter, else one each. i may lie before
   // the array, in a pack whose first elements do not exist.
-  HALFTONE_HD void draw(const Philox& random, int64_t i) {
+  HALFTONE_HD void draw(Philox random, int64_t i) {
+    if (random.later != nullptr) random.stream += *random.later;
     const uint64_t first = static_cast<uint64_t>(i);
     if (first % 4 == 0) {
       HALFTONE_UNROLL

@@ -170,13 +170,19 @@ const char* const kEightBits = R"([
 const char* const kFourBits = R"([
   {"quant_types": ["weight", "input"], "quant_bits": 4, "op_types": ["Conv2d", "Linear"]}])";
 
-// What the state of a run makes of some images, on a device.
-std::vector<float> logits(const Recipe& recipe, const std::string& folder, const Device& device) {
+const char* const kSixBitGradients = R"([
+  {"quant_types": ["weight"], "quant_bits": 1, "op_types": ["Conv2d", "Linear"]},
+  {"quant_types": ["input"], "quant_bits": 2, "op_types": ["Conv2d", "Linear"]},
+  {"quant_types": ["gradient"], "quant_bits": 6, "op_types": ["Conv2d", "Linear"]}])";
+
+// What the state of a run makes of some images, on a device; training: in a training step.
+std::vector<float> logits(const Recipe& recipe, const std::string& folder, const Device& device,
+                          bool training = false) {
   const Context context({device, 1, 0});
   Network network = build_network(context, recipe, 1, NetworkUse::kEvaluation);
   const std::string file = state_file(folder);
   load_state(*network.model.module, load_safetensors(context.host(), file), file);
-  network.model->eval();
+  network.model->train(training);
   const auto images = load_split(context.host(), recipe.data, Split::kTest);
   LoaderOptions options;
   options.batch_size = 6;
@@ -217,8 +223,10 @@ void check_quantized(const Recipe& recipe, double loss_tolerance, bool deploys =
   REQUIRE(device.rows.back().loss == Approx(cpu.rows.back().loss).epsilon(loss_tolerance));
   // The same codes from the same state, wherever it was trained.
   for (const char* run : {"/device", "/cpu"}) {
-    REQUIRE(logits(recipe, folder.path() + run, kDevice) ==
-            logits(recipe, folder.path() + run, {}));
+    for (const bool training : {false, true}) {
+      REQUIRE(logits(recipe, folder.path() + run, kDevice, training) ==
+              logits(recipe, folder.path() + run, {}, training));
+    }
     if (deploys) check_codes(recipe, folder.path() + run);
   }
 }
@@ -254,31 +262,61 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
   }
 }
 
+namespace {
+
+void check_recorded(Recipe recipe, int epochs, int64_t launches) {
+  const test::TempFolder folder;
+  recipe.epochs = epochs;
+  const Run recorded = train(recipe, folder.path() + "/recorded", kDevice);
+  const Run plain = train(recipe, folder.path() + "/plain", kDevice, false, false);
+  REQUIRE(plain.launches == 0);
+  REQUIRE(recorded.launches >= launches);
+  REQUIRE(recorded.rows.back().loss == plain.rows.back().loss);
+  REQUIRE(recorded.rows.back().accuracy == plain.rows.back().accuracy);
+  for (const auto& [name, tensor] : plain.state) {
+    INFO(name);
+    const Tensor other = recorded.state.at(name);
+    REQUIRE(std::memcmp(tensor.raw(), other.raw(), tensor.nbytes()) == 0);
+  }
+}
+
+}  // namespace
+
 // Three steps of an epoch: of 24 and 12 images. The first two make the memory plan.
 TEST_CASE("recorded steps have the bits of those launched one by one") {
   NEED_DEVICE();
   for (const std::string& text : {kFloat + kAdam, kFloat + kAdam + "accumulate: 2\n", kBinary}) {
-    const test::TempFolder folder;
-    Recipe recipe = parse_recipe(text, "graph.yaml");
-    recipe.epochs = 5;
-    const Run recorded = train(recipe, folder.path() + "/recorded", kDevice);
-    const Run plain = train(recipe, folder.path() + "/plain", kDevice, false, false);
-    REQUIRE(plain.launches == 0);
-    REQUIRE(recorded.launches >= 4);
-    REQUIRE(recorded.rows.back().loss == plain.rows.back().loss);
-    REQUIRE(recorded.rows.back().accuracy == plain.rows.back().accuracy);
-    for (const auto& [name, tensor] : plain.state) {
-      INFO(name);
-      const Tensor other = recorded.state.at(name);
-      REQUIRE(std::memcmp(tensor.raw(), other.raw(), tensor.nbytes()) == 0);
-    }
+    check_recorded(parse_recipe(text, "graph.yaml"), 5, 4);
   }
+}
+
+TEST_CASE("recorded steps of a quantized network have the bits of those launched one by one") {
+  NEED_DEVICE();
+  for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer", "DoReFaQuantizer"}) {
+    check_recorded(quantized(name, kFloat, kFourBits), 4, 4);
+  }
+  for (const char* config : {kInteger.c_str(), kEightBits}) {
+    check_recorded(quantized("QAT_Quantizer", kFloat, config), 4, 4);
+  }
+}
+
+// Sums of codes on a scale that edges share, and means of codes. Two steps an epoch.
+TEST_CASE("recorded steps of a residual network have the bits of those launched one by one") {
+  NEED_DEVICE();
+  check_recorded(quantized("QAT_Quantizer", kImages, kInteger), 5, 3);
+  check_recorded(quantized("LsqQuantizer", kImages, kEightBits), 5, 3);
+}
+
+// A new stream of noise for every gradient of every step.
+TEST_CASE("recorded steps draw the random numbers of those launched one by one") {
+  NEED_DEVICE();
+  check_recorded(quantized("DoReFaQuantizer", kFloat, kSixBitGradients), 4, 4);
 }
 
 TEST_CASE("steps that need the host are not recorded") {
   NEED_DEVICE();
   const test::TempFolder folder;
-  Recipe recipe = quantized("QAT_Quantizer", kFloat, kInteger);
+  Recipe recipe = quantized("QAT_Quantizer", kFloat, "[{" + kKeys + R"(, "fold": "batch"}])");
   recipe.epochs = 3;
   REQUIRE(train(recipe, folder.path() + "/run", kDevice).launches == 0);
 }

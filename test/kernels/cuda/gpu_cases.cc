@@ -1,6 +1,7 @@
 // //test:gpu_tests: every kernel on the GPU against the CPU. [quick] is for compute-sanitizer.
 #include "test/catch_skip.h"
 #include "test/kernels/cuda/augment_cases.h"
+#include "test/kernels/cuda/chain_cases.h"
 #include "test/kernels/cuda/elementwise_cases.h"
 #include "test/kernels/cuda/gpu_machine.h"
 #include "test/kernels/cuda/host_machine.h"
@@ -71,6 +72,7 @@ TEST_CASE("GPU: what whole networks train with") {
   check_all_pools(machine);
   check_all_losses(machine);
   check_all_weights(machine);
+  check_all_chain_constants(machine);
   check_all_augment(machine);
 }
 
@@ -86,6 +88,7 @@ TEST_CASE("GPU: some of everything", "[quick]") {
   check_all_pools(machine);
   check_all_losses(machine);
   check_all_weights(machine);
+  check_all_chain_constants(machine);
   check_all_augment(machine);
 }
 

@@ -1,5 +1,6 @@
 // What whole networks train with: the bodies on the CPU, a fiber per thread.
 #include "test/kernels/cuda/augment_cases.h"
+#include "test/kernels/cuda/chain_cases.h"
 #include "test/kernels/cuda/elementwise_cases.h"
 #include "test/kernels/cuda/host_machine.h"
 #include "test/kernels/cuda/loss_cases.h"
@@ -32,6 +33,11 @@ TEST_CASE("CUDA bodies on the CPU: softmax and losses") {
 TEST_CASE("CUDA bodies on the CPU: scaled signs, and all weights at once") {
   HostMachine machine;
   check_all_weights(machine);
+}
+
+TEST_CASE("CUDA bodies on the CPU: constants of layers on codes") {
+  HostMachine machine;
+  check_all_chain_constants(machine);
 }
 
 TEST_CASE("CUDA bodies on the CPU: batches from a data set") {

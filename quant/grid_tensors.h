@@ -1,0 +1,37 @@
+// Grids that a device keeps to itself. Inside //quant only.
+#pragma once
+
+#include "kernels/cuda/grids.h"
+#include "kernels/cuda/walk.h"
+#include "tensor/tensor.h"
+
+namespace halftone {
+
+struct GridTensors {
+  Tensor scale;               // float32: one, or one per channel
+  Tensor zero_point, offset;  // int32, or (LSQ+) float32; neither: zero point 0
+  int32_t qmin = 0, qmax = 255;
+  int32_t up = 0;  // codes of activations are stored this much higher
+
+  // stored: for kernels that write codes as they are stored, or look at those.
+  kernels::cuda::DeviceGrids pointers(bool stored = false) const {
+    const auto of = [](const Tensor& t) { return t.defined() ? t.raw() : nullptr; };
+    return {static_cast<const float*>(of(scale)),
+            static_cast<const int32_t*>(of(zero_point)),
+            static_cast<const float*>(of(offset)),
+            qmin,
+            qmax,
+            stored ? up : 0};
+  }
+};
+
+// (outer, channels, inner) of a tensor whose grids stand on `axis`; -1: one grid.
+inline kernels::cuda::ChannelLayout channel_layout(const Shape& shape, int axis) {
+  if (axis < 0) return {1, 1, shape.numel()};
+  kernels::cuda::ChannelLayout l{1, shape[axis], 1};
+  for (int a = 0; a < axis; ++a) l.outer *= shape[a];
+  for (int a = axis + 1; a < shape.rank(); ++a) l.inner *= shape[a];
+  return l;
+}
+
+}  // namespace halftone
