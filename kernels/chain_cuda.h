@@ -19,7 +19,8 @@ struct OutputGridArgs {
 };
 void output_grid(Stream& stream, const OutputGridArgs& args);
 
-// Of weight rows whose codes are stored shifted left, and negated where gamma is negative.
+// Of weight rows whose codes are stored shifted left, and negated where gamma is negative
+// (WeightResult::kIntegers of weights_cuda.h).
 struct WeightRowsArgs {
   int64_t rows = 0;
   const float* input_scale = nullptr;
@@ -27,10 +28,9 @@ struct WeightRowsArgs {
   bool per_row = false;
   const float* gamma = nullptr;  // null: positive
   int shift = 0;
-  int32_t* factors = nullptr;  // of codes: +-2^shift
-  int32_t* flips = nullptr;    // -1 of negated rows, else 0
-  double* units = nullptr;     // real value of an accumulator step
-  float* reals = nullptr;      // of a stored code
+  int32_t* flips = nullptr;  // -1 of negated rows, else 0
+  double* units = nullptr;   // real value of an accumulator step
+  float* reals = nullptr;    // of a stored code
 };
 void weight_rows(Stream& stream, const WeightRowsArgs& args);
 
@@ -121,20 +121,6 @@ struct ChannelGradientsArgs {
 };
 void channel_gradients(Stream& stream, const ChannelGradientsArgs& args);
 
-// Weight rows as whole floats, (code - zero point) times the row's factor: operands of exact sums.
-// In two parts where they are wanted, whose sums are sixteen times shorter: y = 16 high + low with
-// |low| <= 8.
-struct WeightIntegersArgs {
-  int64_t rows = 0, length = 0;
-  bool per_row = false;  // a grid per row, else one
-  DeviceGrids grids;
-  const int32_t* factors = nullptr;
-  const float* w = nullptr;
-  float* y = nullptr;
-  float *high = nullptr, *low = nullptr;  // may be null
-};
-void weight_integers(Stream& stream, const WeightIntegersArgs& args);
-
 // y = factors[row] x; y may be x.
 struct ScaleRowsArgs {
   int64_t rows = 0, length = 0;
@@ -163,7 +149,6 @@ void clamp_learned(Stream& stream, const ClampLearnedArgs& args);
   K(mean_channels, MeanChannelsArgs)               \
   K(write_scaled, WriteScaledArgs)                 \
   K(channel_gradients, ChannelGradientsArgs)       \
-  K(weight_integers, WeightIntegersArgs)           \
   K(scale_rows, ScaleRowsArgs)                     \
   K(clamp_learned, ClampLearnedArgs)
 

@@ -11,6 +11,8 @@
 
 namespace halftone {
 
+class WeightBatch;
+
 // Whether a module tree is still the one that its chains were found in.
 class TreeWatch {
  public:
@@ -28,7 +30,7 @@ class TreeWatch {
 // conv / linear - [max pooling] - [batch norm] - [activation] - [output quantizer]. The modules
 // keep their names and parameters; the anchor's executor computes everything, the others pass on
 // what it made.
-struct Chain {
+struct Chain : std::enable_shared_from_this<Chain> {
   WeightLayer* anchor = nullptr;    // owns this through its executor
   Conv2d* conv = nullptr;           // the anchor, where that is no Linear
   std::shared_ptr<MaxPool2d> pool;  // only before a norm
@@ -42,6 +44,7 @@ struct Chain {
   // come from one known quantizer.
   std::shared_ptr<FakeQuantize> grid;
   std::shared_ptr<TreeWatch> tree;
+  std::shared_ptr<WeightBatch> batch;  // of a device: with the weights of the other chains
   // Called before every run with its input, where set; on_codes: it is computed on them.
   std::function<void(const Variable& x, bool on_codes)> probe;
   // The result of the anchor's last fused call: what the other members recognise and pass on.

@@ -4,6 +4,7 @@
 #include "quant/chain_step.h"
 #include "quant/device_chain.h"
 #include "quant/fold.h"
+#include "quant/weight_batch.h"
 
 namespace halftone {
 namespace {
@@ -55,9 +56,11 @@ Variable run_fused(Chain& chain, const Variable& input) {
   Variable x = input_codes(chain, input);
   if (x.codes() == nullptr) return run_in_floats(chain, x);
   if (chain.conv != nullptr) x = chain.conv->padded(x);
-  if (chain.weight->observes()) chain.weight->observe_values(weight_to_quantize(chain));
+  const bool stays = runs_on_device(chain, x);
+  if (chain.weight->observes() && !(stays && launch_observes(chain)))
+    chain.weight->observe_values(weight_to_quantize(chain));
   if (chain.probe) chain.probe(x, true);
-  if (runs_on_device(chain, x)) {
+  if (stays) {
     const Variable y = run_on_device(chain, x);
     chain.produced = y.watch();
     return y;

@@ -13,6 +13,7 @@
 #include "quant/device_step.h"
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
+#include "quant/weight_batch.h"
 
 namespace halftone {
 namespace {
@@ -61,26 +62,16 @@ Codes with_scale(Codes x) {
   return x;
 }
 
-// The weights' integers, and the constants of their rows.
-void quantize_weights(const Chain& chain, int shift, device::WeightIntegersArgs w, DeviceStep& s) {
+// Constants of the weights' rows.
+void find_rows(const Chain& chain, int shift, DeviceStep& s) {
   const GridTensors grid = *chain.weight->grid_tensors();
-  const int64_t rows = s.channels;
-  const Tensor values = chain.weight->before_rounding(s.weight);  // may set the scale
-  kernels::DeviceRoom<int32_t> factors(s.weight.context(), rows);
   device::WeightRowsArgs r;
-  r.rows = rows, r.shift = shift;
+  r.rows = s.channels, r.shift = shift;
   r.input_scale = s.input_scale();
   r.scale = floats(grid.scale), r.per_row = grid.scale.numel() > 1;
   r.gamma = chain.norm != nullptr ? floats(chain.norm->weight) : nullptr;
-  r.factors = factors.data(), r.flips = s.flips.data();
-  r.units = s.units.data(), r.reals = s.reals.data();
+  r.flips = s.flips.data(), r.units = s.units.data(), r.reals = s.reals.data();
   launch<&device::weight_rows>(s.weight, r);
-  s.integers = Tensor::empty(values.context(), values.shape());
-  w.rows = rows, w.length = rows == 0 ? 0 : values.numel() / rows;
-  w.per_row = r.per_row, w.grids = grid.pointers();
-  w.factors = factors.data();
-  w.w = floats(values), w.y = static_cast<float*>(s.integers.raw());
-  launch<&device::weight_integers>(values, w);
 }
 
 // acc += factor * (x * w), on whole floats; the first one sets it.
@@ -98,7 +89,7 @@ void add_products(const Chain& chain, const Tensor& x, const Tensor& w, int32_t 
 }
 
 // Quantizes the weights and multiplies with them: in one part where sums stay exact in float32.
-void convolve(const Chain& chain, const Reach& reach, DeviceStep& s) {
+void convolve(Chain& chain, const Reach& reach, DeviceStep& s) {
   const Context& context = s.weight.context();
   const Shape& in = s.x.values.shape();
   const Shape out = chain.conv != nullptr
@@ -107,17 +98,12 @@ void convolve(const Chain& chain, const Reach& reach, DeviceStep& s) {
   s.conv_shape = out;
   s.acc = Tensor::empty(context, out, DType::kInt32);
   const Tensor x = integers_of(s.x);
-  if (reach.whole()) {
-    quantize_weights(chain, reach.shift, {}, s);
-    return add_products(chain, x, s.integers, 1, false, s.acc);
-  }
-  Tensor high = Tensor::empty(context, s.weight.shape());
-  Tensor low = Tensor::empty(context, s.weight.shape());
-  device::WeightIntegersArgs parts;
-  parts.high = static_cast<float*>(high.raw()), parts.low = static_cast<float*>(low.raw());
-  quantize_weights(chain, reach.shift, parts, s);
-  add_products(chain, x, high, 16, false, s.acc);
-  add_products(chain, x, low, 1, true, s.acc);
+  const WeightIntegers w = chain.batch->take(chain.shared_from_this(), reach.shift, !reach.whole());
+  s.integers = w.whole;
+  find_rows(chain, reach.shift, s);
+  if (reach.whole()) return add_products(chain, x, w.whole, 1, false, s.acc);
+  add_products(chain, x, w.high, 16, false, s.acc);
+  add_products(chain, x, w.low, 1, true, s.acc);
 }
 
 void pool(const Chain& chain, DeviceStep& s) {
@@ -270,7 +256,7 @@ Variable result_of(const Chain& chain, const Variable& x, const ChainStep& bound
 
 bool runs_on_device(const Chain& chain, const Variable& x) {
   if (x.context().on_cpu() || x.codes() == nullptr || chain.quantizes_folded()) return false;
-  if (!chain.weight->stays_on_device()) return false;
+  if (chain.batch == nullptr || !chain.weight->stays_on_device()) return false;
   if (chain.weight->grid_tensors()->offset.defined()) return false;
   const FakeQuantize* output = chain.output.get();
   const bool quantizes = output != nullptr && output->will_quantize();

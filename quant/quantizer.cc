@@ -6,6 +6,7 @@
 
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
+#include "quant/weight_batch.h"
 
 namespace halftone {
 namespace {
@@ -92,8 +93,10 @@ void Quantizer::prepare() {
   fill_slots();
   const std::set<Module*> others = with_executors(model_);
   tree_ = std::make_shared<TreeWatch>(model_);
+  const auto batch = model_.context().on_cpu() ? nullptr : std::make_shared<WeightBatch>();
   for (const ChainPtr& chain : chains_) {
     chain->tree = tree_;
+    chain->batch = batch;
     chain->grid = chain->input != nullptr ? chain->input
                   : graph_.has_value()    ? arriving_codes(model_, *graph_, chain->anchor->path())
                                           : nullptr;

@@ -27,7 +27,6 @@ struct WeightRowsItem {
     const bool negated = a.gamma != nullptr && a.gamma[r] < 0.0f;
     const float stored = quant_math::stored_scale(a.scale[a.per_row ? r : 0], a.shift);
     const double unit = quant_math::accumulator_unit(*a.input_scale, stored, negated);
-    a.factors[r] = (negated ? -1 : 1) * (1 << a.shift);
     a.flips[r] = unit < 0 ? -1 : 0;
     a.units[r] = unit;
     a.reals[r] = static_cast<float>(unit / static_cast<double>(*a.input_scale));
@@ -213,25 +212,6 @@ struct ChannelGradientsItem {
 template <class Launcher>
 void launch_channel_gradients(Launcher& launcher, const ChannelGradientsArgs& a) {
   each(launcher, a.channels, ChannelGradientsItem{a});
-}
-
-struct WeightIntegersItem {
-  WeightIntegersArgs a;
-  HALFTONE_HD void operator()(int64_t i) const {
-    const int64_t row = divide(i, a.length).quotient;
-    const quant_math::Grid g = a.grids.at(a.per_row ? row : 0);
-    const int32_t v = (quant_math::quantize(a.w[i], g) - g.zero_point) * a.factors[row];
-    a.y[i] = static_cast<float>(v);
-    if (a.high == nullptr) return;
-    const int32_t top = (v + 8) >> 4;  // floor((v + 8) / 16)
-    a.high[i] = static_cast<float>(top);
-    a.low[i] = static_cast<float>(v - 16 * top);
-  }
-};
-
-template <class Launcher>
-void launch_weight_integers(Launcher& launcher, const WeightIntegersArgs& a) {
-  each(launcher, a.rows * a.length, WeightIntegersItem{a});
 }
 
 struct ScaleRowsItem {

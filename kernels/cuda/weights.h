@@ -21,7 +21,7 @@ struct WeightsBody {
 
   template <class Thread>
   HALFTONE_HD void operator()(const Thread& t) const {
-    const WeightSegment& s = segments[find(t.block())];
+    const WeightSegment& s = a.segments[find(t.block())];
     const int64_t row = t.block() - s.first_row;
     const float* w = s.w + row * s.length;
     Total* totals = t.template shared<Total>();
@@ -43,10 +43,10 @@ struct WeightsBody {
 
   // Of the segments, the last that does not begin behind the block's row.
   HALFTONE_HD int find(int64_t row) const {
-    int low = 0, high = count;
+    int low = 0, high = a.count;
     while (high - low > 1) {
       const int middle = (low + high) / 2;
-      (segments[middle].first_row <= row ? low : high) = middle;
+      (a.segments[middle].first_row <= row ? low : high) = middle;
     }
     return low;
   }
@@ -56,10 +56,24 @@ struct WeightsBody {
       s.scale[row] = static_cast<float>(total.magnitude / static_cast<double>(s.length));
       return;
     }
-    if (!total.range.finite()) return;  // keeps its grid, as observe() does
+    if (!total.range.finite()) {  // keeps its grid, as observe() does
+      if (s.not_finite != nullptr) *s.not_finite = 1;
+      return;
+    }
     const quant_math::Grid g = quant_math::choose_grid(total.range.low, total.range.high, s.grid);
     s.scale[row] = g.scale;
     s.zero_point[row] = g.zero_point;
+    if (s.range_low != nullptr) s.range_low[row] = total.range.low;
+    if (s.range_high != nullptr) s.range_high[row] = total.range.high;
+  }
+
+  HALFTONE_HD static quant_math::Grid grid_of(const WeightSegment& s, int64_t row) {
+    const int64_t at = s.one_scale ? 0 : row;
+    quant_math::Grid g{s.scale[at], 0, s.qmin, s.qmax};
+    if (s.rule == WeightRule::kRange) g = quant_math::empty_grid(s.grid);
+    g.scale = s.scale[at];
+    g.zero_point = s.zero_point != nullptr ? s.zero_point[at] : 0;
+    return g;
   }
 
   template <class Thread>
@@ -73,25 +87,36 @@ struct WeightsBody {
       }
       return;
     }
-    quant_math::Grid g{s.scale[row], 0, s.qmin, s.qmax};
-    if (s.rule == WeightRule::kRange) {
-      g = quant_math::empty_grid(s.grid);
-      g.scale = s.scale[row];
-      g.zero_point = s.zero_point[row];
-    }
+    const quant_math::Grid g = grid_of(s, row);
     const SharedGrid shared(g);
+    if (s.result != WeightResult::kReals) return write_integers(t, s, row, shared);
     for (int64_t i = t.index(); i < s.length; i += kThreads) {
       y[i] = OnnxRule::value(w[i], shared, static_cast<float>(g.zero_point));
     }
   }
 
-  const WeightSegment* segments;
-  int count;
+  template <class Thread>
+  HALFTONE_HD void write_integers(const Thread& t, const WeightSegment& s, int64_t row,
+                                  const SharedGrid& grid) const {
+    const bool negated = s.gamma != nullptr && s.gamma[row] < 0.0f;
+    const int32_t factor = (negated ? -1 : 1) * (1 << s.shift);
+    for (int64_t k = t.index(); k < s.length; k += kThreads) {
+      const int64_t i = row * s.length + k;
+      const int32_t v = OnnxRule::code(s.w[i], grid, 0) * factor;  // code - zero point
+      s.y[i] = static_cast<float>(v);
+      if (s.result != WeightResult::kParts) continue;
+      const int32_t top = (v + 8) >> 4;  // floor((v + 8) / 16)
+      s.high[i] = static_cast<float>(top);
+      s.low[i] = static_cast<float>(v - 16 * top);
+    }
+  }
+
+  QuantizeWeightsArgs a;
 };
 
 template <class Launcher>
 void launch_quantize_weights(Launcher& launcher, const QuantizeWeightsArgs& a) {
-  launcher.run(a.rows, WeightsBody{a.segments, a.count});
+  launcher.run(a.rows, WeightsBody{a});
 }
 
 }  // namespace halftone::kernels::cuda

@@ -6,6 +6,8 @@
 #include "data/augment.h"
 #include "deploy/compile.h"
 #include "deploy/parties.h"
+#include "kernels/device.h"
+#include "kernels/weights_cuda.h"
 #include "test/device/device_under_test.h"
 #include "test/tensor/temp_folder.h"
 #include "train/choose_device.h"
@@ -305,6 +307,37 @@ TEST_CASE("recorded steps of a residual network have the bits of those launched 
   NEED_DEVICE();
   check_recorded(quantized("QAT_Quantizer", kImages, kInteger), 5, 3);
   check_recorded(quantized("LsqQuantizer", kImages, kEightBits), 5, 3);
+}
+
+namespace {
+
+// How many weights the launches of their kernel quantized.
+std::vector<int> t_weights;
+
+}  // namespace
+
+// Five layers: one by one in the first step that stays on the device, the second of twelve, then
+// all at once.
+TEST_CASE("one launch quantizes the weights of all layers") {
+  NEED_DEVICE();
+  namespace device = kernels::cuda;
+  auto& body = kernels::device_body<&device::quantize_weights>;
+  static const auto launch = body;
+  body = [](device::Stream& stream, const device::QuantizeWeightsArgs& args) {
+    t_weights.push_back(args.count);
+    launch(stream, args);
+  };
+  for (const char* name : {"LsqQuantizer", "QAT_Quantizer"}) {
+    t_weights.clear();
+    const test::TempFolder folder;
+    Recipe recipe = quantized(name, kFloat, name[0] == 'L' ? kFourBits : kInteger);
+    recipe.epochs = 4;
+    train(recipe, folder.path() + "/run", kDevice, false, false);
+    std::vector<int> want(5, 1);
+    want.resize(5 + 10, 5);
+    REQUIRE(t_weights == want);
+  }
+  body = launch;
 }
 
 // A new stream of noise for every gradient of every step.

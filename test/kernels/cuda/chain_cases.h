@@ -5,6 +5,7 @@
 #include "kernels/chain_cuda.h"
 #include "kernels/epilogue.h"
 #include "kernels/quantize.h"
+#include "kernels/weights_cuda.h"
 #include "test/kernels/cuda/values.h"
 
 namespace halftone::test {
@@ -52,7 +53,7 @@ void check_output_grid(Machine& machine) {
 
 struct RowCase {
   int shift;
-  bool per_row, zero_points;
+  bool per_row, zero_points, range;  // range: the grids are those of the rows' own ranges
 };
 
 // Rows, integers and reals of weights, as quantize_weights and weights_to_reals have them.
@@ -62,57 +63,113 @@ void check_weight_rows(Machine& machine, const RowCase& k) {
   constexpr int64_t kRows = 5, kLength = 300;
   const Context context;
   const Tensor w = Tensor::from(context, {kRows, kLength}, random_values(kRows * kLength, 81));
-  const std::vector<float> gammas = {1.0f, -2.0f, 0.0f, -0.0f, -1e-20f};
-  const int32_t most = k.shift > 0 ? 7 : 127;
+  const std::vector<char> negated = {0, 1, 0, 0, 1};
+  const quant_math::GridRule rule{8, false, false, false};
   std::vector<float> scales;
   std::vector<int32_t> zeros;
-  kernels::WeightCodes want{{}, {0, 1, 0, 0, 1}, k.shift, {}};
+  std::vector<quant_math::Grid> grids;
+  const std::vector<kernels::Range> ranges = kernels::observe_ranges(w, 0);
   for (int r = 0; r < (k.per_row ? kRows : 1); ++r) {
-    scales.push_back(0.01f * static_cast<float>(r + 1));
-    zeros.push_back(k.zero_points ? 3 - 2 * r : 0);
-    want.grids.push_back({scales.back(), zeros.back(), -most, most});
+    const int32_t most = k.shift > 0 ? 7 : 127;
+    quant_math::Grid g{0.01f * static_cast<float>(r + 1), k.zero_points ? 3 - 2 * r : 0, -most,
+                       most};
+    if (k.range) g = quant_math::choose_grid(ranges[r].low, ranges[r].high, rule);
+    grids.push_back(g);
+    scales.push_back(k.range ? 0.0f : g.scale);
+    zeros.push_back(k.range ? 0 : g.zero_point);
   }
+  const auto grid = [&](int64_t r) { return grids[k.per_row ? r : 0]; };
+  WeightSegment s;
+  s.rule = k.range ? WeightRule::kRange : WeightRule::kGrid;
+  s.result = WeightResult::kParts;
+  s.rows = kRows, s.length = kLength, s.one_scale = !k.per_row;
+  s.w = machine.put(w.to_vector<float>());
+  s.y = machine.template room<float>(w.numel());
+  s.high = machine.template room<float>(w.numel());
+  s.low = machine.template room<float>(w.numel());
+  s.scale = machine.put(scales);
+  if (k.zero_points || k.range) s.zero_point = machine.put(zeros);
+  s.grid = rule, s.qmin = grids[0].qmin, s.qmax = grids[0].qmax;
+  s.gamma = machine.put(std::vector<float>{1.0f, -2.0f, 0.0f, -0.0f, -1e-20f});
+  s.shift = k.shift;
+  s.range_low = machine.template room<float>(kRows);
+  s.range_high = machine.template room<float>(kRows);
+  machine.run(weights_from({s}, 0));
+  const auto got = machine.get(s.y, w.numel());
+  const auto high = machine.get(s.high, w.numel()), low = machine.get(s.low, w.numel());
+  for (int64_t i = 0; i < w.numel(); ++i) {
+    const int64_t r = i / kLength;
+    const int32_t steps = quant_math::quantize(w.data<float>()[i], grid(r)) - grid(r).zero_point;
+    REQUIRE(got[i] == static_cast<float>((negated[r] ? -steps : steps) * (1 << k.shift)));
+    REQUIRE(16.0f * high[i] + low[i] == got[i]);
+    REQUIRE(std::fabs(low[i]) <= 8.0f);
+  }
+  if (k.range) {
+    const auto lows = machine.get(s.range_low, kRows), highs = machine.get(s.range_high, kRows);
+    for (int64_t r = 0; r < kRows; ++r) {
+      REQUIRE((lows[r] == ranges[r].low && highs[r] == ranges[r].high));
+    }
+  }
+
   WeightRowsArgs rows;
   rows.rows = kRows, rows.per_row = k.per_row, rows.shift = k.shift;
   rows.input_scale = machine.put(std::vector<float>{0.3f});
-  rows.scale = machine.put(scales), rows.gamma = machine.put(gammas);
-  rows.factors = machine.template room<int32_t>(kRows);
+  rows.scale = s.scale, rows.gamma = s.gamma;
   rows.flips = machine.template room<int32_t>(kRows);
   rows.units = machine.template room<double>(kRows);
   rows.reals = machine.template room<float>(kRows);
   machine.run(rows);
-  WeightIntegersArgs args;
-  args.rows = kRows, args.length = kLength, args.per_row = k.per_row;
-  args.grids = {rows.scale, k.zero_points ? machine.put(zeros) : nullptr, nullptr, -most, most};
-  args.factors = rows.factors, args.w = machine.put(w.to_vector<float>());
-  args.y = machine.template room<float>(w.numel());
-  args.high = machine.template room<float>(w.numel());
-  args.low = machine.template room<float>(w.numel());
-  machine.run(args);
-  const auto got = machine.get(args.y, w.numel());
-  const auto high = machine.get(args.high, w.numel()), low = machine.get(args.low, w.numel());
-  for (int64_t i = 0; i < w.numel(); ++i) {
-    const int64_t r = i / kLength;
-    const quant_math::Grid& g = want.grids[k.per_row ? r : 0];
-    const int32_t steps = quant_math::quantize(w.data<float>()[i], g) - g.zero_point;
-    REQUIRE(got[i] == static_cast<float>((want.negated[r] ? -steps : steps) << k.shift));
-    REQUIRE(16.0f * high[i] + low[i] == got[i]);
-    REQUIRE(std::fabs(low[i]) <= 8.0f);
-  }
   const auto flips = machine.get(rows.flips, kRows);
   const auto units = machine.get(rows.units, kRows);
   const auto reals = machine.get(rows.reals, kRows);
   for (int64_t r = 0; r < kRows; ++r) {
-    const float stored = std::ldexp(want.grids[k.per_row ? r : 0].scale, -k.shift);
+    const float stored = std::ldexp(grid(r).scale, -k.shift);
     const double unit = static_cast<double>(0.3f) * static_cast<double>(stored);
-    REQUIRE(flips[r] == (want.negated[r] ? -1 : 0));
-    REQUIRE(units[r] == (want.negated[r] ? -unit : unit));
-    REQUIRE(reals[r] == (want.negated[r] ? -stored : stored));
+    REQUIRE(flips[r] == (negated[r] ? -1 : 0));
+    REQUIRE(units[r] == (negated[r] ? -unit : unit));
+    REQUIRE(reals[r] == (negated[r] ? -stored : stored));
   }
-  ScaleRowsArgs scale{kRows, kLength, rows.reals, args.y, args.y};
-  machine.run(scale);
-  const auto scaled = machine.get(args.y, w.numel());
+  machine.run(ScaleRowsArgs{kRows, kLength, rows.reals, s.y, s.y});
+  const auto scaled = machine.get(s.y, w.numel());
   for (int64_t i = 0; i < w.numel(); ++i) REQUIRE(scaled[i] == reals[i / kLength] * got[i]);
+  machine.clear();
+}
+
+// A row that is not finite keeps its grid and its range, and says so; more segments than a launch
+// holds.
+template <class Machine>
+void check_many_weights(Machine& machine) {
+  using namespace kernels::cuda;
+  constexpr int kCount = kWeightSegments + 3;
+  std::vector<WeightSegment> segments;
+  for (int k = 0; k < kCount; ++k) {
+    WeightSegment s;
+    s.rule = WeightRule::kRange, s.result = WeightResult::kIntegers;
+    s.rows = 1 + k % 3, s.length = 2;
+    std::vector<float> w(2 * s.rows, static_cast<float>(k + 1));
+    if (k == 7) w[3] = NAN;
+    s.w = machine.put(w);
+    s.y = machine.template room<float>(w.size());
+    s.scale = machine.put(std::vector<float>(s.rows, 0.5f));
+    s.zero_point = machine.put(std::vector<int32_t>(s.rows, 0));
+    s.grid = {8, true, true, false};
+    s.range_low = machine.put(std::vector<float>(s.rows, -5.0f));
+    s.not_finite = machine.put(std::vector<int32_t>{0});
+    segments.push_back(s);
+  }
+  machine.run(weights_from(segments, 0));
+  machine.run(weights_from(segments, kWeightSegments));
+  for (int k = 0; k < kCount; ++k) {
+    const WeightSegment& s = segments[k];
+    INFO("segment " << k);
+    const auto y = machine.get(s.y, 2 * s.rows), low = machine.get(s.range_low, s.rows);
+    REQUIRE(machine.get(s.not_finite, 1)[0] == (k == 7 ? 1 : 0));
+    for (int64_t r = 0; r < s.rows; ++r) {
+      const bool kept = k == 7 && r == 1;
+      REQUIRE(y[2 * r] == (kept ? 16.0f : 127.0f));
+      REQUIRE(low[r] == (kept ? -5.0f : static_cast<float>(k + 1)));
+    }
+  }
   machine.clear();
 }
 
@@ -289,9 +346,13 @@ void check_clamp_learned(Machine& machine) {
 template <class Machine>
 void check_all_chain_constants(Machine& machine) {
   check_output_grid(machine);
-  for (const RowCase& k : {RowCase{0, true, false}, {3, true, true}, {3, false, false}}) {
+  for (const RowCase& k : {RowCase{0, true, false, false},
+                           {3, true, true, false},
+                           {3, false, false, false},
+                           {0, true, false, true}}) {
     check_weight_rows(machine, k);
   }
+  check_many_weights(machine);
   for (const FoldCase& k : {FoldCase{false, false, false},
                             {false, false, true},
                             {true, false, true},

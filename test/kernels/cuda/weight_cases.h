@@ -68,11 +68,7 @@ void check_weight_segments(Machine& machine) {
     s.qmin = -7, s.qmax = 7;
     segments.push_back(s);
   }
-  QuantizeWeightsArgs args;
-  args.rows = number_rows(segments);
-  args.count = static_cast<int>(segments.size());
-  args.segments = machine.put(segments);
-  machine.run(args);
+  machine.run(weights_from(segments, 0));
 
   for (size_t k = 0; k < segments.size(); ++k) {
     const WeightSegment& s = segments[k];

@@ -1,0 +1,115 @@
+#include "quant/weight_batch.h"
+
+#include "kernels/device_call.h"
+#include "kernels/weights_cuda.h"
+#include "quant/chain.h"
+#include "quant/range_quantize.h"
+
+namespace halftone {
+namespace {
+
+namespace device = kernels::cuda;
+
+float* floats(const Tensor& t) {
+  return t.defined() ? static_cast<float*>(const_cast<void*>(t.raw())) : nullptr;
+}
+
+// Whether the weights themselves are rounded, on grids that are known or of their rows.
+bool joins(const Chain& chain) {
+  const FakeQuantize& q = *chain.weight;
+  if (!q.stays_on_device() || chain.quantizes_folded()) return false;
+  const bool rounds = dynamic_cast<const DorefaQuantize*>(&q) == nullptr;
+  return rounds && (!q.observes() || launch_observes(chain));
+}
+
+device::WeightSegment segment_of(const Chain& chain, const Tensor& w, int shift,
+                                 const WeightIntegers& out) {
+  const GridTensors grid = *chain.weight->grid_tensors();
+  device::WeightSegment s;
+  s.rule = device::WeightRule::kGrid;
+  s.result = out.high.defined() ? device::WeightResult::kParts : device::WeightResult::kIntegers;
+  s.rows = w.dim(0), s.length = s.rows == 0 ? 0 : w.numel() / s.rows;
+  s.w = floats(w), s.y = floats(out.whole);
+  s.high = floats(out.high), s.low = floats(out.low);
+  const device::DeviceGrids pointers = grid.pointers();
+  s.scale = floats(grid.scale), s.one_scale = grid.scale.numel() == 1;
+  s.zero_point = const_cast<int32_t*>(pointers.zero_point);
+  s.qmin = grid.qmin, s.qmax = grid.qmax;
+  if (chain.norm != nullptr && chain.norm->weight.defined())
+    s.gamma = floats(chain.norm->weight.value());
+  s.shift = shift;
+  if (!chain.weight->observes() || !launch_observes(chain)) return s;
+  const device::ObserveArgs track = dynamic_cast<const RangeQuantize&>(*chain.weight).tracking();
+  s.rule = device::WeightRule::kRange;
+  s.grid = track.rule, s.zero_point = track.zero_point;
+  s.range_low = track.low, s.range_high = track.high, s.not_finite = track.not_finite;
+  return s;
+}
+
+WeightIntegers room_for(const Tensor& w, bool parts) {
+  WeightIntegers out;
+  out.whole = Tensor::empty(w.context(), w.shape());
+  if (parts) out.high = Tensor::empty(w.context(), w.shape());
+  if (parts) out.low = Tensor::empty(w.context(), w.shape());
+  return out;
+}
+
+}  // namespace
+
+bool launch_observes(const Chain& chain) {
+  const auto* range = dynamic_cast<const RangeQuantize*>(chain.weight.get());
+  const QuantSpec spec = chain.weight->spec();
+  return range != nullptr && spec.per_channel && !range->shares_scale() &&
+         memory_axis(spec.axis, chain.weights().value().rank()) == 0;
+}
+
+WeightBatch::Entry* WeightBatch::find(const std::shared_ptr<Chain>& chain) {
+  for (Entry& e : entries_) {
+    if (e.chain.lock() == chain) return &e;
+  }
+  return nullptr;
+}
+
+void WeightBatch::launch(const std::vector<Entry*>& entries) {
+  std::vector<device::WeightSegment> segments;
+  Tensor on;
+  for (Entry* e : entries) {
+    const std::shared_ptr<Chain> chain = e->chain.lock();
+    const Tensor& w = chain->weights().value();
+    e->integers = room_for(w, e->parts);
+    e->ready = chain->weight->steps();
+    segments.push_back(segment_of(*chain, w, e->shift, e->integers));
+    on = w;
+  }
+  for (size_t i = 0; i < segments.size(); i += device::kWeightSegments)
+    kernels::launch<&device::quantize_weights>(on, device::weights_from(segments, i));
+}
+
+WeightIntegers WeightBatch::take(const std::shared_ptr<Chain>& chain, int shift, bool parts) {
+  if (!joins(*chain)) {
+    const Tensor w = chain->weight->before_rounding(chain->weights().value());
+    WeightIntegers out = room_for(w, parts);
+    kernels::launch<&device::quantize_weights>(
+        w, device::weights_from({segment_of(*chain, w, shift, out)}, 0));
+    return out;
+  }
+  Entry* known = find(chain);
+  if (known == nullptr) {
+    entries_.push_back({chain, shift, parts, 0, {}});
+    launch({&entries_.back()});
+  } else if (known->ready != chain->weight->steps() || known->shift != shift ||
+             known->parts != parts) {
+    known->shift = shift, known->parts = parts;
+    std::vector<Entry*> all;
+    for (Entry& e : entries_) {
+      const std::shared_ptr<Chain> other = e.chain.lock();
+      if (other != nullptr && joins(*other)) all.push_back(&e);
+    }
+    launch(all);
+  }
+  Entry& own = *find(chain);
+  own.ready = 0;
+  return std::move(own.integers);
+}
+
+}  // namespace halftone
