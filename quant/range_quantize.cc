@@ -47,7 +47,6 @@ void RangeQuantize::observe_values(const Tensor& x) {
     kernels::launch<&kernels::cuda::observe>(x, args);
     return tracked();
   }
-  check_tracked();
   observe(kernels::observe_ranges(x, axis));
 }
 
@@ -100,6 +99,7 @@ void RangeQuantize::check_tracked() {
 bool RangeQuantize::follows() const { return group_ != nullptr && group_->follows(*this); }
 
 void RangeQuantize::observe(const std::vector<kernels::Range>& seen) {
+  check_tracked();
   check_finite(seen);
   if (follows()) return;
   std::vector<kernels::Range> tracked = ranges();
