@@ -243,6 +243,23 @@ TEST_CASE("QAT with batch norm folded into the scale trains on a device, with th
   check_quantized(quantized("QAT_Quantizer", kFloat, kEightBits), 1e-2, true);  // affine weights
 }
 
+TEST_CASE("a run on a device ends with its report and export, which a device reads again") {
+  NEED_DEVICE();
+  const test::TempFolder f;
+  TrainOptions options;
+  options.out = f.path() + "/run";
+  options.quiet = true;
+  options.device = kDevice;
+  const Recipe recipe = quantized("QAT_Quantizer", kFloat, kInteger);
+  Trainer trainer(recipe, options);
+  const RunReport report = finish_run(trainer, trainer.run(), options.out);
+  EvaluateRequest request;
+  request.path = options.out + "/model_quantized.safetensors";
+  request.recipe = options.out + "/recipe.yaml";
+  request.device = kDevice;
+  CHECK(evaluate_run(request).result.accuracy == report.quantized_accuracy);
+}
+
 TEST_CASE("LSQ and LSQ+ train on a device, with the CPU's codes") {
   NEED_DEVICE();
   for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer"}) {
