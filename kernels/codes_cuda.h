@@ -74,6 +74,7 @@ struct DropCodesArgs {
   const uint8_t* codes = nullptr;
   const float* mask = nullptr;
   uint8_t* y = nullptr;
+  const int32_t* zero_point = nullptr;  // of the device, in place of `zero`
 };
 void drop_codes(Stream& stream, const DropCodesArgs& args);
 
@@ -95,6 +96,7 @@ struct CodeWindowsArgs {
   int32_t zero_point = 0;
   const uint8_t* codes = nullptr;
   int32_t* sums = nullptr;
+  const int32_t* zero = nullptr;  // of the device, in place of `zero_point`
 };
 void code_windows(Stream& stream, const CodeWindowsArgs& args);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/chain_cuda.h"
+#include "kernels/codes_cuda.h"
 #include "kernels/device_call.h"
 #include "kernels/pool.h"
 
@@ -47,8 +48,16 @@ bool fits(const std::shared_ptr<FakeQuantize>& q) {
 // int32, of the result's shape.
 Tensor sums_of(const Codes& x, const Pool2dOptions& o) {
   Tensor sums = Tensor::empty(x.values.context(), pool2d_shape(x.values.shape(), o), DType::kInt32);
-  const int32_t zero = x.zero_point.defined() ? known(x).params.zero_point : x.params.zero_point;
-  kernels::sum_code_windows(x.values, zero, o, sums);
+  if (!x.zero_point.defined()) {
+    kernels::sum_code_windows(x.values, x.params.zero_point, o, sums);
+    return sums;
+  }
+  kernels::cuda::CodeWindowsArgs a;
+  a.g = kernels::pool_geometry(x.values, sums, o);
+  a.codes = static_cast<const uint8_t*>(x.values.raw());
+  a.sums = static_cast<int32_t*>(sums.raw());
+  a.zero = static_cast<const int32_t*>(x.zero_point.raw());
+  kernels::launch<&kernels::cuda::code_windows>(sums, a);
   return sums;
 }
 

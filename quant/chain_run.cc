@@ -1,4 +1,6 @@
 #include "kernels/activation.h"
+#include "kernels/codes_cuda.h"
+#include "kernels/device_call.h"
 #include "kernels/elementwise.h"
 #include "kernels/quantize.h"
 #include "quant/chain_step.h"
@@ -88,16 +90,33 @@ Executor pass_on(const ChainPtr& chain) {
   };
 }
 
+void drop_on_device(const Codes& in, const Tensor& mask, float factor, Codes& out) {
+  out.scale = Tensor::empty(in.scale.context(), in.scale.shape());
+  kernels::scale(in.scale, factor, out.scale);
+  kernels::cuda::DropCodesArgs a;
+  a.numel = mask.numel();
+  a.zero = static_cast<uint8_t>(in.params.zero_point);
+  if (in.zero_point.defined()) a.zero_point = static_cast<const int32_t*>(in.zero_point.raw());
+  a.codes = static_cast<const uint8_t*>(in.values.raw());
+  a.mask = static_cast<const float*>(mask.raw());
+  a.y = static_cast<uint8_t*>(out.values.raw());
+  kernels::launch<&kernels::cuda::drop_codes>(mask, a);
+}
+
 // Codes times the mask of a dropout over ones: its values are 0 and 1 / (1 - p).
 Variable drop_codes(const Variable& x, float p) {
-  const Codes in = known(*x.codes());
+  const Codes& in = *x.codes();
   const Context& context = x.context();
   Tensor mask = Tensor::empty(context, in.values.shape());
   kernels::dropout(Tensor::full(context, in.values.shape(), 1.0f), p, context.random().stream(),
                    mask);
-  Codes out{Tensor::empty(context, in.values.shape(), DType::kUInt8), in.params};
+  Codes out = in.with(Tensor::empty(context, in.values.shape(), DType::kUInt8));
   out.params.scale = in.params.scale * (1.0f / (1.0f - p));
-  kernels::drop_codes(in.values, mask, static_cast<uint8_t>(in.params.zero_point), out.values);
+  if (in.scale.defined()) {
+    drop_on_device(in, mask, 1.0f / (1.0f - p), out);
+  } else {
+    kernels::drop_codes(in.values, mask, static_cast<uint8_t>(in.params.zero_point), out.values);
+  }
   auto backward = [mask](const Tensor& dy, GradSink& sink) { kernels::mul(dy, mask, sink.out(0)); };
   return make_result({"dropout", {x}, std::move(backward)}, std::move(out));
 }

@@ -141,7 +141,10 @@ void launch_weighted_codes(Launcher& launcher, const WeightedCodesArgs& a) {
 
 struct DropCodesItem {
   DropCodesArgs a;
-  HALFTONE_HD void operator()(int64_t i) const { a.y[i] = a.mask[i] != 0.0f ? a.codes[i] : a.zero; }
+  HALFTONE_HD void operator()(int64_t i) const {
+    const uint8_t zero = a.zero_point != nullptr ? static_cast<uint8_t>(*a.zero_point) : a.zero;
+    a.y[i] = a.mask[i] != 0.0f ? a.codes[i] : zero;
+  }
 };
 
 template <class Launcher>
@@ -203,10 +206,11 @@ struct CodeWindowsItem {
 
   HALFTONE_HD void operator()(int64_t i) const {
     const Spot s = spot(i, hs.out, ws.out, a.g.c);
+    const int32_t zero = a.zero != nullptr ? *a.zero : a.zero_point;
     int32_t sum = 0;
     for (int64_t h = hs.begin(s.h); h < hs.end(s.h); ++h) {
       for (int64_t w = ws.begin(s.w); w < ws.end(s.w); ++w) {
-        sum += a.codes[((s.n * hs.in + h) * ws.in + w) * a.g.c + s.c] - a.zero_point;
+        sum += a.codes[((s.n * hs.in + h) * ws.in + w) * a.g.c + s.c] - zero;
       }
     }
     a.sums[i] = sum;

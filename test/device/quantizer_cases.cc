@@ -1,6 +1,10 @@
 // Quantizers on a device: the CPU's ranges, scales and values, and no copy to or from the host.
 #include <memory>
 
+#include "autograd/ops.h"
+#include "nn/layers_pool.h"
+#include "nn/layers_shape.h"
+#include "quant/average.h"
 #include "quant/dorefa_quantize.h"
 #include "quant/lsq_quantize.h"
 #include "quant/range_quantize.h"
@@ -93,4 +97,74 @@ TEST_CASE("what a device saw that was not finite is said when the host looks") {
   REQUIRE(q->ranges()[0].high > 1.0f);
   REQUIRE_THROWS_WITH(see(101, 1.0f), Contains("finite values") && Contains("last hundred steps"));
   see(101, 1.0f);
+}
+
+namespace {
+
+// Codes whose scale and zero point only the device knows, and what it stands for on the CPU.
+struct CodesOnBoth {
+  explicit CodesOnBoth(const test::Both& b) {
+    std::vector<uint8_t> values(2 * 6 * 6 * 3);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(37 * i % 256);
+    here = {Tensor::from(b.home(), {2, 6, 6, 3}, values), {0.3f, 77, 0, 255}};
+    there = {b.there(here.values), {0.0f, 0, 0, 255}};
+    there.scale = b.there(Tensor::from(b.home(), {1}, std::vector<float>{0.3f}));
+    there.zero_point = b.there(Tensor::from(b.home(), {1}, std::vector<int32_t>{77}));
+  }
+  Codes here, there;
+};
+
+}  // namespace
+
+TEST_CASE("codes on a grid that only the device knows") {
+  NEED_DEVICE();
+  const test::Both b;
+  const CodesOnBoth codes(b);
+  REQUIRE(known(codes.there).params == codes.here.params);
+  REQUIRE(same_grid(codes.there, codes.there));
+  REQUIRE_FALSE(same_grid(codes.there, codes.here));
+  const Variable x(codes.here), y(codes.there);
+  const uint64_t before = b.device().runtime()->host_copies();
+  const Tensor reals = y.value();
+  // Moved, they keep it.
+  Pool2dOptions o;
+  o.kernel_h = o.kernel_w = o.stride_h = o.stride_w = 2;
+  const Variable pooled = max_pool2d(reshape(y, {2, 6, 6, 3}), o);
+  REQUIRE(b.device().runtime()->host_copies() == before);
+  REQUIRE(same_grid(*pooled.codes(), codes.there));
+  REQUIRE(reals.to_vector<float>() == x.value().to_vector<float>());
+  REQUIRE(pooled.value().to_vector<float>() == max_pool2d(x, o).value().to_vector<float>());
+  // Channels of zeros need the numbers.
+  REQUIRE(subsample_pad(y, 2, 1, 1).value().to_vector<float>() ==
+          subsample_pad(x, 2, 1, 1).value().to_vector<float>());
+}
+
+TEST_CASE("dropout and means of codes on a grid that only the device knows") {
+  NEED_DEVICE();
+  const test::Both b;
+  const CodesOnBoth codes(b);
+  const auto drop = [&](const Context& context, const Codes& x) {
+    const auto dropout = make<Dropout>(context, 0.3f);
+    install_code_dropout(*dropout);
+    context.random() = {5, 0};
+    return (*dropout)(Variable(x));
+  };
+  const auto average = [&](const Context& context, const Codes& x) {
+    const auto pool = make<AdaptiveAvgPool2d>(context, 2, 2);
+    const auto means = std::make_shared<Average>();
+    means->pool = pool.get();
+    means->output = make<RangeQuantize>(context, args_of(QuantType::kOutput));
+    means->tree = std::make_shared<TreeWatch>(*pool);
+    install(means);
+    return (*pool)(Variable(x));
+  };
+  const Variable want = drop(b.home(), codes.here), mean = average(b.home(), codes.here);
+  const uint64_t before = b.device().runtime()->host_copies();
+  const Variable got = drop(b.device(), codes.there);
+  REQUIRE(b.device().runtime()->host_copies() == before);
+  REQUIRE(got.codes()->values.to_vector<uint8_t>() == want.codes()->values.to_vector<uint8_t>());
+  REQUIRE(known(*got.codes()).params.scale == want.codes()->params.scale);
+  REQUIRE(got.value().to_vector<float>() == want.value().to_vector<float>());
+  REQUIRE(average(b.device(), codes.there).value().to_vector<float>() ==
+          mean.value().to_vector<float>());
 }
