@@ -283,6 +283,13 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
 
 namespace {
 
+// Epochs of `steps` steps of two images.
+Recipe of_few_images(Recipe recipe, int steps) {
+  recipe.batch_size = recipe.test_batch_size = recipe.data.test_samples = 2;
+  recipe.data.train_samples = 2 * steps;
+  return recipe;
+}
+
 void check_recorded(Recipe recipe, int epochs, int64_t launches) {
   const test::TempFolder folder;
   recipe.epochs = epochs;
@@ -312,10 +319,10 @@ TEST_CASE("recorded steps have the bits of those launched one by one") {
 TEST_CASE("recorded steps of a quantized network have the bits of those launched one by one") {
   NEED_DEVICE();
   for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer", "DoReFaQuantizer"}) {
-    check_recorded(quantized(name, kFloat, kFourBits), 4, 4);
+    check_recorded(of_few_images(quantized(name, kFloat, kFourBits), 3), 4, 4);
   }
   for (const char* config : {kInteger.c_str(), kEightBits}) {
-    check_recorded(quantized("QAT_Quantizer", kFloat, config), 4, 4);
+    check_recorded(of_few_images(quantized("QAT_Quantizer", kFloat, config), 3), 4, 4);
   }
 }
 
@@ -323,10 +330,8 @@ TEST_CASE("recorded steps of a quantized network have the bits of those launched
 TEST_CASE("recorded steps of a residual network have the bits of those launched one by one") {
   NEED_DEVICE();
   for (const char* name : {"QAT_Quantizer", "LsqQuantizer"}) {
-    Recipe recipe = quantized(name, kImages, name[0] == 'L' ? kEightBits : kInteger);
-    recipe.batch_size = recipe.test_batch_size = 2;
-    recipe.data.train_samples = 4, recipe.data.test_samples = 2;
-    check_recorded(recipe, 4, 2);
+    const Recipe recipe = quantized(name, kImages, name[0] == 'L' ? kEightBits : kInteger);
+    check_recorded(of_few_images(recipe, 2), 4, 2);
   }
 }
 
@@ -351,7 +356,8 @@ TEST_CASE("one launch quantizes the weights of all layers") {
   for (const char* name : {"LsqQuantizer", "QAT_Quantizer"}) {
     t_weights.clear();
     const test::TempFolder folder;
-    Recipe recipe = quantized(name, kFloat, name[0] == 'L' ? kFourBits : kInteger);
+    Recipe recipe =
+        of_few_images(quantized(name, kFloat, name[0] == 'L' ? kFourBits : kInteger), 3);
     recipe.epochs = 4;
     train(recipe, folder.path() + "/run", kDevice, false, false);
     std::vector<int> want(5, 1);
@@ -364,7 +370,7 @@ TEST_CASE("one launch quantizes the weights of all layers") {
 // A new stream of noise for every gradient of every step.
 TEST_CASE("recorded steps draw the random numbers of those launched one by one") {
   NEED_DEVICE();
-  check_recorded(quantized("DoReFaQuantizer", kFloat, kSixBitGradients), 4, 4);
+  check_recorded(of_few_images(quantized("DoReFaQuantizer", kFloat, kSixBitGradients), 3), 4, 4);
 }
 
 TEST_CASE("steps that need the host are not recorded") {
