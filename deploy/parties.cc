@@ -23,6 +23,21 @@ BatchTensors room_for(const runtime::Program& program, int64_t count) {
   return t;
 }
 
+// Behind Flatten training's codes lie channel by channel, as PyTorch's; a program's pixel by pixel.
+std::vector<uint8_t> in_image_order(const std::vector<uint8_t>& codes, const integer::Image& shape,
+                                    int64_t count) {
+  const int64_t pixels = int64_t{1} * shape.height * shape.width;
+  std::vector<uint8_t> out(codes.size());
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t image = i * shape.size();
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      for (int64_t p = 0; p < pixels; ++p)
+        out[image + p * shape.channels + c] = codes[image + c * pixels + p];
+    }
+  }
+  return out;
+}
+
 class TrainingParty : public Party {
  public:
   TrainingParty(Module& model, const CompiledProgram& compiled, const ProgramSource& source)
@@ -85,6 +100,7 @@ class TrainingParty : public Party {
                                             codes->params.zero_point));
     }
     t.codes[v] = codes->values.to_vector<uint8_t>();
+    if (codes->values.rank() == 2) t.codes[v] = in_image_order(t.codes[v], value.shape, count);
   }
 
   Module& model_;

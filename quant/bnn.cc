@@ -30,12 +30,36 @@ std::shared_ptr<FakeQuantize> BnnQuantizer::make_fake_quantize(Module& module,
                                                                const FakeQuantizeArgs& args) const {
   if (args.spec.bits > 1) return Quantizer::make_fake_quantize(module, with_range(args));
   if (args.type != QuantType::kWeight) return make<BinaryQuantize>(module.context(), args);
-  if (auto* conv = dynamic_cast<Conv2d*>(&module))
-    conv->set_padding_value(static_cast<float>(args.spec.padding_value));
   return make<BinaryQuantize>(module.context(), args, dynamic_cast<WeightLayer&>(module).weight);
 }
 
+// Every layer is looked at before the first is changed.
+void BnnQuantizer::prepare_paddings() {
+  std::vector<std::pair<Conv2d*, float>> paddings;
+  for (const QuantPoint& point : points()) {
+    auto* conv = dynamic_cast<Conv2d*>(model().find(point.module));
+    if (conv == nullptr || point.type != QuantType::kWeight) continue;
+    const int value = point.quantizer->spec().bits > 1 ? 0 : point.quantizer->spec().padding_value;
+    if (value != 0 && conv->args().padding > 0) check_padding(point.module, value);
+    paddings.emplace_back(conv, static_cast<float>(value));
+  }
+  for (const auto& [conv, value] : paddings) conv->set_padding_value(value);
+}
+
+void BnnQuantizer::check_padding(const std::string& module, int value) const {
+  for (const QuantPoint& point : points()) {
+    if (point.module != module || point.type != QuantType::kInput || point.quantizer->is_sign())
+      continue;
+    throw HALFTONE_ERROR("config")
+        .at("config_list, padding_value of " + module)
+        .expected("0 where the input has " + std::to_string(point.quantizer->spec().bits) + " bits")
+        .found(std::to_string(value))
+        .fix("an entry of its own for " + module + ", without padding_value");
+  }
+}
+
 void BnnQuantizer::prepare_points() {
+  prepare_paddings();
   if (!graph().has_value()) return;
   for (const QuantPoint& point : points()) {
     if (point.type == QuantType::kWeight) continue;

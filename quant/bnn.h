@@ -35,6 +35,10 @@ class BnnQuantizer : public Quantizer {
                                                    const FakeQuantizeArgs& args) const override;
   // Warns of signs that the graph knows to be +1.
   void prepare_points() override;
+
+ private:
+  void prepare_paddings();
+  void check_padding(const std::string& module, int value) const;
 };
 
 }  // namespace halftone

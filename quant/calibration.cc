@@ -96,16 +96,31 @@ std::vector<kernels::Range> read_ranges(const Json& layer, const std::string& wh
   std::vector<kernels::Range> ranges;
   for (size_t c = 0; c < low.size(); ++c) {
     ranges.push_back({low[c], high[c]});
-    if (std::isfinite(low[c]) && std::isfinite(high[c]) && low[c] <= high[c]) continue;
+    const bool finite = std::isfinite(low[c]) && std::isfinite(high[c] - low[c]);
+    if (finite && low[c] <= high[c]) continue;
     fail(where, "finite tracked_min_" + type + " <= tracked_max_" + type,
          short_number(low[c]) + " and " + short_number(high[c]));
   }
   return ranges;
 }
 
-// The scales and zero points of a weight; empty where the file has none.
+// Whether weights of both signs have codes of both: grids of another quant_dtype, which NNI's keys
+// do not say, may have none below zero.
+bool reach_both_sides(const Tensor& weight, const std::vector<quant_math::Grid>& grids) {
+  const kernels::Range seen = kernels::observe_ranges(weight).at(0);
+  kernels::Range reached{0, 0};
+  for (const quant_math::Grid& g : grids) {
+    reached = {std::min(reached.low, quant_math::dequantize(g.qmin, g)),
+               std::max(reached.high, quant_math::dequantize(g.qmax, g))};
+  }
+  return (seen.low >= 0 || reached.low < 0) && (seen.high <= 0 || reached.high > 0);
+}
+
+// The scales and zero points of a weight; empty where the file has none, or those of another
+// quant_dtype: then its range is that of the weight itself.
 std::vector<quant_math::Grid> read_grids(const Json& layer, const std::string& where,
-                                         const QuantPoint& point) {
+                                         const QuantPoint& point, Module& model,
+                                         std::vector<std::string>& unused) {
   const auto scales = number_list(layer, "weight_scale", where);
   auto zeros = number_list(layer, "weight_zero_point", where);
   std::vector<quant_math::Grid> grids = point.quantizer->grids(4).list;
@@ -120,8 +135,8 @@ std::vector<quant_math::Grid> read_grids(const Json& layer, const std::string& w
   const int32_t least = symmetric ? empty.zero_point : empty.qmin;
   const int32_t largest = symmetric ? empty.zero_point : empty.qmax;
   for (size_t c = 0; c < grids.size(); ++c) {
-    if (!std::isfinite(scales[c]) || scales[c] <= 0)
-      fail(where, "a positive weight_scale", short_number(scales[c]));
+    if (!std::isfinite(scales[c]) || scales[c] < quant_math::kScaleFloor)
+      fail(where, "a weight_scale of at least 2^-23", short_number(scales[c]));
     const bool fits = zeros[c] == std::rint(zeros[c]) && zeros[c] >= static_cast<float>(least) &&
                       zeros[c] <= static_cast<float>(largest);
     if (!fits) {
@@ -133,14 +148,18 @@ std::vector<quant_math::Grid> read_grids(const Json& layer, const std::string& w
     grids[c].scale = scales[c];
     grids[c].zero_point = static_cast<int32_t>(zeros[c]);
   }
-  return grids;
+  const auto* layer_of = dynamic_cast<const WeightLayer*>(model.find(point.module));
+  const bool fit = layer_of == nullptr || reach_both_sides(layer_of->weight.value(), grids);
+  if (fit) return grids;
+  unused.push_back(point.module + " (weight_scale, of another quant_dtype)");
+  return {};
 }
 
 // What one layer's part of the file gives the points. Its keys of types that are not quantized here
 // go to `unused`.
 std::vector<Entry> read_layer(const std::string& module, const Json& layer,
                               const std::string& where, const std::vector<QuantPoint>& points,
-                              std::vector<std::string>& unused) {
+                              Module& model, std::vector<std::string>& unused) {
   if (!layer.is_object()) fail(where, "a JSON object of ranges", layer.dump());
   std::vector<Entry> entries;
   std::vector<std::string> names;
@@ -151,8 +170,9 @@ std::vector<Entry> read_layer(const std::string& module, const Json& layer,
     known.insert(point.type);
     check_bits(layer, where, point);
     Entry entry{&point, {}, {}};
-    point.type == QuantType::kWeight ? void(entry.grids = read_grids(layer, where, point))
-                                     : void(entry.ranges = read_ranges(layer, where, point));
+    point.type == QuantType::kWeight
+        ? void(entry.grids = read_grids(layer, where, point, model, unused))
+        : void(entry.ranges = read_ranges(layer, where, point));
     entries.push_back(std::move(entry));
   }
   if (entries.empty())
@@ -213,7 +233,7 @@ void Quantizer::load_calibration_config(const std::string& path) {
   std::vector<std::string> unused;
   for (const auto& [module, layer] : config.items()) {
     const std::string where = path + ", " + module;
-    for (Entry& e : read_layer(module, layer, where, points_, unused))
+    for (Entry& e : read_layer(module, layer, where, points_, model_, unused))
       entries.push_back(std::move(e));
   }
   const auto before = model_.state_dict();

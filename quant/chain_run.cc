@@ -77,6 +77,14 @@ Variable run_fused(Chain& chain, const Variable& input) {
   return y;
 }
 
+void check_not_empty(const Chain& chain, const Variable& x) {
+  if (x.shape().numel() > 0) return;
+  throw HALFTONE_ERROR("quantized layer")
+      .at(chain.anchor->path())
+      .expected("at least one value")
+      .found("an empty batch");
+}
+
 // Of a member behind the anchor: what the anchor has computed goes through.
 Executor pass_on(const ChainPtr& chain) {
   // Weak: the chain holds this member.
@@ -139,7 +147,8 @@ void TreeWatch::check() {
 
 void install(const ChainPtr& chain) {
   chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
-    return run_fused(*chain, inputs.at(0));
+    check_not_empty(*chain, inputs.at(0));
+    return run_fused(*chain, inputs[0]);
   });
   if (chain->pool != nullptr) chain->pool->set_executor(pass_on(chain));
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
@@ -150,7 +159,8 @@ void install_unfused(const ChainPtr& chain) {
   chain->anchor->set_executor([chain](Module&, const std::vector<Variable>& inputs) {
     chain->tree->check();
     chain->produced.reset();
-    return run_in_floats(*chain, inputs.at(0));
+    check_not_empty(*chain, inputs.at(0));
+    return run_in_floats(*chain, inputs[0]);
   });
   if (chain->norm != nullptr) chain->norm->set_executor(pass_on(chain));
 }

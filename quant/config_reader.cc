@@ -363,29 +363,46 @@ namespace {
 // Refuses an object that says a key twice, of which the parser would keep the last.
 Json::parser_callback_t each_key_once() {
   auto keys = std::make_shared<std::vector<std::set<std::string>>>();
-  return [keys](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) keys->emplace_back();
+  auto entry = std::make_shared<int>(0);
+  return [keys, entry](int depth, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) {
+      *entry += depth == 1 ? 1 : 0;
+      keys->emplace_back();
+    }
     if (event == Json::parse_event_t::object_end) keys->pop_back();
     if (event == Json::parse_event_t::key &&
         !keys->back().insert(value.get<std::string>()).second) {
       throw HALFTONE_ERROR("config")
-          .at("config_list")
-          .expected("each key once in an entry")
+          .at("config_list entry " + std::to_string(*entry))
+          .expected("each key once")
           .found(value.dump() + " again");
     }
     return true;
   };
 }
 
+Json parse_json(const std::string& text) {
+  try {
+    return Json::parse(text, each_key_once());
+  } catch (const Json::parse_error& e) {
+    const auto begin = text.begin(),
+               at = begin + static_cast<int64_t>(std::min(e.byte, text.size()));
+    throw HALFTONE_ERROR("config")
+        .at("config_list, line " + std::to_string(1 + std::count(begin, at, '\n')))
+        .expected("a JSON list of entries")
+        .found("text that is not JSON, from character " + std::to_string(e.byte));
+  }
+}
+
 }  // namespace
 
 std::vector<ConfigEntry> read_config(const std::string& json, const ConfigRules& rules) {
-  const Json list = Json::parse(json, each_key_once(), false);
+  const Json list = parse_json(json);
   if (!list.is_array()) {
     throw HALFTONE_ERROR("config")
         .at("config_list")
         .expected("a JSON list of entries")
-        .found(list.is_discarded() ? "text that is not JSON" : list.dump());
+        .found(list.dump());
   }
   std::vector<ConfigEntry> entries;
   for (size_t i = 0; i < list.size(); ++i) entries.push_back(read_entry(list[i], i + 1, rules));

@@ -163,7 +163,11 @@ int least_divergence_bins(const std::vector<int64_t>& counts, int levels) {
   const int bins = static_cast<int>(magnitudes.size());
   int best = bins;
   double least = INFINITY;
+  const int64_t all = std::accumulate(magnitudes.begin(), magnitudes.end(), int64_t{0});
+  int64_t inside = all;
   for (int kept = bins; kept >= levels; --kept) {
+    if (kept < bins) inside -= magnitudes[kept];
+    if (2 * inside < all) break;  // a lone bin next to zero would diverge from nothing
     const double kl = divergence(magnitudes, levels, kept);
     if (!(kl < least)) continue;
     least = kl;

@@ -23,7 +23,8 @@ void check(const Module& module, const FakeQuantizeArgs& args, bool learns_offse
   if (weight && !spec.is_signed)
     refuse(module, args.type, "quant_dtype int", "uint", "learned weight scales have z = 0");
   if (!spec.symmetric && (weight || !learns_offsets)) {
-    refuse(module, args.type, "a symmetric quant_scheme", "an affine one",
+    refuse(module, args.type, "a symmetric quant_scheme",
+           spec.per_channel ? "per_channel_affine" : "per_tensor_affine",
            weight ? "" : "LsqPlusQuantizer learns an offset");
   }
   if (!weight && spec.per_channel)

@@ -186,6 +186,20 @@ TEST_CASE("averages over windows: convolutions of ones") {
   }
 }
 
+TEST_CASE("a table behind Flatten: training's codes lie in another order there") {
+  const Context c(Net::options(2));
+  auto net = stem(c);
+  net->append("flatten", make<Flatten>(c)).append("fc", make<Linear>(c, 4 * 5 * 3, 5));
+  const std::string narrow =
+      R"({"quant_types": ["output"], "quant_bits": 4, "op_types": ["ReLU"]})";
+  std::vector<runtime::OpKind> kinds;
+  const VerifyReport r =
+      train_and_verify(net, config(8, narrow), random_images(c, {3, 5, 3}, 17, 5), &kinds);
+  INFO(to_table(r));
+  REQUIRE(r.passes());
+  REQUIRE(count(kinds, runtime::OpKind::kTable) >= 1);
+}
+
 TEST_CASE("outputs named on the convolutions of a residual block, with its sums") {
   const Context c(Net::options(2));
   auto net = stem(c);

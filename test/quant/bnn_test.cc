@@ -161,6 +161,20 @@ TEST_CASE("options as C++ values") {
   REQUIRE(dynamic_cast<Conv2d&>(*model.module->find("conv2")).padding_value() == 1.0f);
 }
 
+TEST_CASE("a padding that the codes of an input do not hold is refused, and nothing is changed") {
+  const Context context;
+  const Model model = make_model("lenet5", context);
+  const auto& conv1 = dynamic_cast<Conv2d&>(*model.module->find("conv1"));
+  const auto& conv2 = dynamic_cast<Conv2d&>(*model.module->find("conv2"));
+  REQUIRE(conv1.args().padding > 0);
+  BnnQuantizer q(*model.module, std::string(R"([
+    {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv1", "conv2"], "padding_value": -1},
+    {"quant_types": ["weight", "input"], "quant_bits": {"weight": 1, "input": 8},
+     "op_names": ["conv1"], "padding_value": -1}])"));
+  REQUIRE_THROWS_WITH(q.compress(), Contains("padding_value of conv1") && Contains("8 bits"));
+  CHECK((conv1.padding_value() == 0 && conv2.padding_value() == 0));
+}
+
 TEST_CASE("LeNet-5 with binary layers between the first and the last learns digits") {
   DigitsRun run("BNNQuantizer", R"([{"quant_types": ["weight", "input"], "quant_bits": 1,
       "op_names": ["conv2", "fc1", "fc2"]}])",

@@ -78,6 +78,24 @@ TEST_CASE("the same weights with loaded scales evaluate as the exporter does") {
   CHECK(fresh.logits() == trained.logits());
 }
 
+TEST_CASE("scales of signed weights are no scales of unsigned codes: the weights' own are taken") {
+  const TempFolder folder;
+  const std::string layers = R"([{"quant_types": ["weight", "input"], "quant_bits": 8,
+    "op_types": ["Conv2d", "Linear"], "quant_dtype": {"weight": )";
+  const std::string symmetric =
+      layers + R"("int"}, "quant_scheme": {"weight": "per_tensor_symmetric"}}])";
+  LayerNet made("QAT_Quantizer", symmetric), other("QAT_Quantizer", layers + R"("uint"}}])");
+  made.train(1);
+  made.quantizer->export_model("", folder / "c.json");
+  other.quantizer->load_calibration_config(folder / "c.json");
+  CHECK_THAT(other.quantizer->warnings().back(), Contains("weight_scale, of another quant_dtype"));
+  LayerNet alone("QAT_Quantizer", layers + R"("uint"}}])");
+  alone.train(1);
+  other.train(1);  // weights of one step from the same start, on the grid of their own range
+  CHECK(scales_of(*other.quantizer->points()[0].quantizer) ==
+        scales_of(*alone.quantizer->points()[0].quantizer));
+}
+
 TEST_CASE("what a file leaves out, and what it has beyond config_list, is warned of by name") {
   const TempFolder folder;
   write(folder / "c.json", R"({"conv": {"weight_bits": 4, "tracked_min_input": -1,
@@ -101,8 +119,8 @@ TEST_CASE("scales that cannot be a weight's are refused, and nothing is loaded")
   const TempFolder folder;
   for (const auto& [values, wanted] : std::vector<std::pair<std::string, std::string>>{
            {R"("weight_scale": [1, 1, 1])", "4 of weight_scale"},
-           {R"("weight_scale": [1, 1, 0, 1])", "a positive weight_scale"},
-           {R"("weight_scale": [1, 1, -2, 1])", "a positive weight_scale"},
+           {R"("weight_scale": [1, 1, 0, 1])", "a weight_scale of at least 2^-23"},
+           {R"("weight_scale": [1, 1, -2, 1])", "a weight_scale of at least 2^-23"},
            {R"("weight_scale": [1, 1, 1, 1], "weight_zero_point": [0, 0, 0, 2])", "from 0 to 0"},
            {R"("weight_scale": [1, 1, 1, 1], "weight_zero_point": [0, 0.5, 0, 0])", "whole"},
            {R"("weight_scale": "1")", "a number or a list"}}) {

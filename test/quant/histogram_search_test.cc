@@ -180,6 +180,12 @@ TEST_CASE("divergence is NVIDIA's, and the search tries every number of bins") {
   }
 }
 
+TEST_CASE("divergence: values far from zero are not clipped to the nearest of them") {
+  std::vector<int64_t> far(2048, 0);
+  std::fill(far.begin() + 300, far.end(), 10);  // of 2048 bins, none in the first 128
+  CHECK(least_divergence_bins(far, 128) > 1024);
+}
+
 TEST_CASE("divergence: a point mass hides nothing, and the outermost values stay") {
   auto counts = half_bell(150, 1, 0);
   const int without = least_divergence_bins(counts, 16);
