@@ -63,6 +63,12 @@ void BnnQuantizer::prepare_points() {
   if (!graph().has_value()) return;
   for (const QuantPoint& point : points()) {
     if (point.type == QuantType::kWeight) continue;
+    const QuantSpec& spec = point.quantizer->spec();
+    if (spec.approx_sign || spec.stochastic) {
+      warn("the " + name_of(point.type) + " of " + point.module + " has its signs from reals (" +
+           (spec.stochastic ? "binarization stochastic" : "sign_gradient approx_sign") +
+           "), not from integer sums: such a network cannot be deployed as integers");
+    }
     if (sign_of(point) != ValueSign::kNonNegative) continue;
     warn("the " + name_of(point.type) + " of " + point.module +
          " is never negative, so all its signs are +1: put a Hardtanh where the ReLU is");

@@ -33,7 +33,7 @@ class BnnQuantizer : public Quantizer {
   bool integer_on_device() const override { return false; }
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                    const FakeQuantizeArgs& args) const override;
-  // Warns of signs that the graph knows to be +1.
+  // Sets paddings; warns of signs that the graph knows to be +1, and of those without integer form.
   void prepare_points() override;
 
  private:

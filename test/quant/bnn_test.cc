@@ -141,6 +141,17 @@ TEST_CASE("the sign of what is never negative is always +1: a warning says where
   REQUIRE_THAT(run.quantizer->warnings()[1], Contains("the input of fc1") && Contains("Hardtanh"));
 }
 
+TEST_CASE("signs that reals decide are warned of: they have no integer form") {
+  for (const char* key :
+       {R"("sign_gradient": "approx_sign")", R"("binarization": {"input": "stochastic"})"}) {
+    DigitsRun run("BNNQuantizer", std::string(R"([{"quant_types": ["weight", "input"],
+        "quant_bits": 1, "op_names": ["conv2"], )") +
+                                      key + "}]");
+    REQUIRE_THAT(run.quantizer->warnings().front(),
+                 Contains("the input of conv2") && Contains("cannot be deployed as integers"));
+  }
+}
+
 TEST_CASE("options as C++ values") {
   const Context c;
   Model model = make_model("lenet5", c);
