@@ -103,6 +103,7 @@ Variable codes_of(const FakeQuantize& q, const Variable& x, const Pool2dOptions&
   const float z = static_cast<float>(y.zero_point);
   const kernels::CodeRange range{y.qmin - z, y.qmax - z, y.zero_point};
   const float multiplier = average_multiplier(known(*x.codes()).params, y, count_of(o));
+  if (q.watched()) q.show(means_of(x, o, sums).value());
   Tensor codes = Tensor::empty(sums.context(), sums.shape(), DType::kUInt8);
   kernels::epilogue_to_codes(sums, repeated(multiplier, sums.dim(-1)), range, codes);
   OpRecord record{"quant_average", {x}, {}};

@@ -56,6 +56,7 @@ struct Entry {
   const QuantPoint* point;
   std::vector<kernels::Range> ranges;
   std::vector<quant_math::Grid> grids;
+  bool one_sided = false;  // grids that have no codes for half of the weight: not taken
 };
 
 [[noreturn]] void fail(const std::string& where, const std::string& expected,
@@ -116,11 +117,9 @@ bool reach_both_sides(const Tensor& weight, const std::vector<quant_math::Grid>&
   return (seen.low >= 0 || reached.low < 0) && (seen.high <= 0 || reached.high > 0);
 }
 
-// The scales and zero points of a weight; empty where the file has none, or those of another
-// quant_dtype: then its range is that of the weight itself.
+// The scales and zero points of a weight; empty where the file has none.
 std::vector<quant_math::Grid> read_grids(const Json& layer, const std::string& where,
-                                         const QuantPoint& point, Module& model,
-                                         std::vector<std::string>& unused) {
+                                         const QuantPoint& point) {
   const auto scales = number_list(layer, "weight_scale", where);
   auto zeros = number_list(layer, "weight_zero_point", where);
   std::vector<quant_math::Grid> grids = point.quantizer->grids(4).list;
@@ -148,11 +147,7 @@ std::vector<quant_math::Grid> read_grids(const Json& layer, const std::string& w
     grids[c].scale = scales[c];
     grids[c].zero_point = static_cast<int32_t>(zeros[c]);
   }
-  const auto* layer_of = dynamic_cast<const WeightLayer*>(model.find(point.module));
-  const bool fit = layer_of == nullptr || reach_both_sides(layer_of->weight.value(), grids);
-  if (fit) return grids;
-  unused.push_back(point.module + " (weight_scale, of another quant_dtype)");
-  return {};
+  return grids;
 }
 
 // What one layer's part of the file gives the points. Its keys of types that are not quantized here
@@ -170,9 +165,11 @@ std::vector<Entry> read_layer(const std::string& module, const Json& layer,
     known.insert(point.type);
     check_bits(layer, where, point);
     Entry entry{&point, {}, {}};
-    point.type == QuantType::kWeight
-        ? void(entry.grids = read_grids(layer, where, point, model, unused))
-        : void(entry.ranges = read_ranges(layer, where, point));
+    point.type == QuantType::kWeight ? void(entry.grids = read_grids(layer, where, point))
+                                     : void(entry.ranges = read_ranges(layer, where, point));
+    const auto* of = dynamic_cast<const WeightLayer*>(model.find(module));
+    entry.one_sided =
+        of != nullptr && !entry.grids.empty() && !reach_both_sides(of->weight.value(), entry.grids);
     entries.push_back(std::move(entry));
   }
   if (entries.empty())
@@ -241,13 +238,19 @@ void Quantizer::load_calibration_config(const std::string& path) {
     for (const Entry& e : entries) {
       FakeQuantize& q = *e.point->quantizer;
       if (!e.ranges.empty()) q.set_ranges(e.ranges);
-      if (!e.grids.empty()) q.set_grids(e.grids);
-      if (e.point->type == QuantType::kWeight && !q.initialised())
+      if (!e.grids.empty() && !e.one_sided) q.set_grids(e.grids);
+      if (e.point->type == QuantType::kWeight && (e.one_sided || !q.initialised()))
         q.observe_values(weight_of(*e.point));
     }
   } catch (Error& e) {
     model_.load_state_dict(before);
     throw e.inside(path);
+  }
+  for (const Entry& e : entries) {
+    if (e.one_sided)
+      warn(path + ", " + e.point->module +
+           ": weight_scale and weight_zero_point have no codes for weights of one sign (another "
+           "quant_dtype?): the weight's own range is taken");
   }
   const std::vector<std::string> missing = left_out(points_, entries);
   if (!missing.empty())

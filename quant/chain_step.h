@@ -9,13 +9,13 @@
 
 namespace halftone {
 
-// Codes and constants of one call.
 // Whether weights on these grids are more than their codes, or than int8 holds.
 inline bool has_zero_points(const std::vector<quant_math::Grid>& grids) {
   return std::any_of(grids.begin(), grids.end(),
                      [](const quant_math::Grid& g) { return g.zero_point != 0 || g.qmax > 127; });
 }
 
+// Codes and constants of one call.
 struct ChainStep {
   // What comes in.
   Codes x;

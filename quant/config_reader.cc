@@ -105,7 +105,8 @@ std::string word_of(const Field& f, const std::string& allowed) {
 }
 
 int64_t whole_number(const Field& f, int64_t low, int64_t high) {
-  const bool good = f.value.is_number_integer() && f.value.get<int64_t>() >= low &&
+  const bool wraps = f.value.is_number_unsigned() && f.value.get<uint64_t>() > INT64_MAX;
+  const bool good = f.value.is_number_integer() && !wraps && f.value.get<int64_t>() >= low &&
                     f.value.get<int64_t>() <= high;
   if (!good && low == high) f.fail(std::to_string(low));
   if (!good) f.fail("a whole number from " + std::to_string(low) + " to " + std::to_string(high));
@@ -363,12 +364,13 @@ namespace {
 // Refuses an object that says a key twice, of which the parser would keep the last.
 Json::parser_callback_t each_key_once() {
   auto keys = std::make_shared<std::vector<std::set<std::string>>>();
-  auto entry = std::make_shared<int>(0);
+  auto entry = std::make_shared<int>(0);  // elements of the list begun so far
   return [keys, entry](int depth, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) {
-      *entry += depth == 1 ? 1 : 0;
-      keys->emplace_back();
-    }
+    const bool begins = event == Json::parse_event_t::object_start ||
+                        event == Json::parse_event_t::array_start ||
+                        event == Json::parse_event_t::value;
+    *entry += begins && depth == 1 ? 1 : 0;
+    if (event == Json::parse_event_t::object_start) keys->emplace_back();
     if (event == Json::parse_event_t::object_end) keys->pop_back();
     if (event == Json::parse_event_t::key &&
         !keys->back().insert(value.get<std::string>()).second) {
@@ -385,12 +387,17 @@ Json parse_json(const std::string& text) {
   try {
     return Json::parse(text, each_key_once());
   } catch (const Json::parse_error& e) {
-    const auto begin = text.begin(),
-               at = begin + static_cast<int64_t>(std::min(e.byte, text.size()));
+    const size_t before = std::min(e.byte == 0 ? 0 : e.byte - 1, text.size());
+    const auto at = text.begin() + static_cast<int64_t>(before);
     throw HALFTONE_ERROR("config")
-        .at("config_list, line " + std::to_string(1 + std::count(begin, at, '\n')))
+        .at("config_list, line " + std::to_string(1 + std::count(text.begin(), at, '\n')))
         .expected("a JSON list of entries")
         .found("text that is not JSON, from character " + std::to_string(e.byte));
+  } catch (const Json::exception& e) {  // a number that no double holds
+    throw HALFTONE_ERROR("config")
+        .at("config_list")
+        .expected("a JSON list of entries")
+        .found(e.what());
   }
 }
 

@@ -228,6 +228,13 @@ void Quantizer::bind_biases() {
                  : weight == nullptr ? "no weight"
                                      : "a scale per channel");
     }
+    const auto& layer = dynamic_cast<WeightLayer&>(*model_.find(point.module));
+    if (weight->grids(layer.weight.value().rank()).axis > 0) {
+      throw HALFTONE_ERROR("config")
+          .at(point.module)
+          .expected("one weight scale, or one per output channel, for bias")
+          .found("scales along another axis");
+    }
     dynamic_cast<BiasQuantize&>(*point.quantizer).bind(input, weight);
     ++i;
   }

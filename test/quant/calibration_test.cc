@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "quant/lsq_quantize.h"
 #include "test/quant/layer_net.h"
@@ -88,12 +89,20 @@ TEST_CASE("scales of signed weights are no scales of unsigned codes: the weights
   made.train(1);
   made.quantizer->export_model("", folder / "c.json");
   other.quantizer->load_calibration_config(folder / "c.json");
-  CHECK_THAT(other.quantizer->warnings().back(), Contains("weight_scale, of another quant_dtype"));
+  CHECK_THAT(other.quantizer->warnings().back(), Contains("no codes for weights of one sign"));
+  // The same ranges from a file that says nothing of weights.
+  std::ifstream in(folder / "c.json");
+  auto file = nlohmann::json::parse(in);
+  for (auto& [name, layer] : file.items()) {
+    layer.erase("weight_scale");
+    layer.erase("weight_zero_point");
+  }
+  write(folder / "without.json", file.dump());
   LayerNet alone("QAT_Quantizer", layers + R"("uint"}}])");
-  alone.train(1);
-  other.train(1);  // weights of one step from the same start, on the grid of their own range
+  alone.quantizer->load_calibration_config(folder / "without.json");
   CHECK(scales_of(*other.quantizer->points()[0].quantizer) ==
         scales_of(*alone.quantizer->points()[0].quantizer));
+  CHECK(other.logits() == alone.logits());
 }
 
 TEST_CASE("what a file leaves out, and what it has beyond config_list, is warned of by name") {

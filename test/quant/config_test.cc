@@ -115,6 +115,10 @@ TEST_CASE("a bad entry says which, what is allowed, and what is near") {
   refuses(entry(R"(, "observer": "minmax")"), {"observer", "did you mean \"min_max\"?"});
   refuses("8", {"entry 1", "8"});
   REQUIRE_THROWS_WITH(parse("{"), Catch::Contains("not JSON"));
+  REQUIRE_THROWS_WITH(parse("[\n{\"quant_types\": [\"weight]\n}]"),
+                      Catch::Contains("config_list, line 2") && Catch::Contains("not JSON"));
+  REQUIRE_THROWS_WITH(parse("[{}, {\"axis\": 1, \"axis\": 1}]"), Catch::Contains("entry 2"));
+  REQUIRE_THROWS_WITH(parse("[{\"ema_decay\": 1e999}]"), Catch::Contains("config: expected"));
   REQUIRE_THROWS_WITH(parse("[" + entry("") + ", {}]"), Catch::Contains("entry 2"));
 }
 
