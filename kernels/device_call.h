@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/walk.h"
 #include "kernels/device.h"
 #include "kernels/pool_cuda.h"
 
@@ -36,6 +37,15 @@ class DevicePointers {
 
 // Of (rows, channels): what stands before the last dimension.
 inline int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
+
+// (outer, channels, inner) of a tensor whose channels stand on `axis`; -1: one channel.
+inline cuda::ChannelLayout channel_layout(const Shape& shape, int axis) {
+  if (axis < 0) return {1, 1, shape.numel()};
+  cuda::ChannelLayout l{1, shape[axis], 1};
+  for (int a = 0; a < axis; ++a) l.outer *= shape[a];
+  for (int a = axis + 1; a < shape.rank(); ++a) l.inner *= shape[a];
+  return l;
+}
 
 inline cuda::PoolGeometry pool_geometry(const Tensor& x, const Tensor& y,
                                         const Pool2dOptions& options) {

@@ -16,16 +16,6 @@ namespace {
 
 using cuda::ChannelLayout;
 
-// (outer, channels, inner) of an axis; -1: one channel.
-ChannelLayout layout_of(const Tensor& x, int axis) {
-  if (axis < 0) return {1, 1, x.numel()};
-  ChannelLayout l;
-  l.channels = x.dim(axis);
-  for (int a = 0; a < axis; ++a) l.outer *= x.dim(a);
-  for (int a = axis + 1; a < x.rank(); ++a) l.inner *= x.dim(a);
-  return l;
-}
-
 // Grids on the device.
 class UploadedGrids {
  public:
@@ -53,7 +43,7 @@ class UploadedGrids {
 };
 
 std::vector<Range> observe_body(const Tensor& x, int axis) {
-  const ChannelLayout layout = layout_of(x, axis);
+  const ChannelLayout layout = channel_layout(x.shape(), axis);
   const auto count = static_cast<size_t>(layout.channels);
   DeviceRoom<float> low(x.context(), std::vector<float>(count, INFINITY));
   DeviceRoom<float> high(x.context(), std::vector<float>(count, -INFINITY));
@@ -74,16 +64,17 @@ std::vector<Range> observe_body(const Tensor& x, int axis) {
 void fake_quantize_body(const Tensor& x, const Grids& grids, Tensor& y) {
   const DevicePointers p(x);
   UploadedGrids uploaded(x.context(), grids);
-  cuda::fake_quantize(stream_of(x), {layout_of(x, grids.axis), x.dtype(), uploaded.get(),
-                                     grids.rounding, p.in(x), p.out(y)});
+  cuda::fake_quantize(stream_of(x), {channel_layout(x.shape(), grids.axis), x.dtype(),
+                                     uploaded.get(), grids.rounding, p.in(x), p.out(y)});
 }
 
 void fake_quantize_backward_body(const Tensor& dy, const Tensor& x, const Grids& grids,
                                  Tensor& dx) {
   const DevicePointers p(x);
   UploadedGrids uploaded(x.context(), grids);
-  cuda::fake_quantize_backward(stream_of(x), {layout_of(x, grids.axis), x.dtype(), uploaded.get(),
-                                              grids.rounding, p.in(dy), p.in(x), p.out(dx)});
+  cuda::fake_quantize_backward(stream_of(x),
+                               {channel_layout(x.shape(), grids.axis), x.dtype(), uploaded.get(),
+                                grids.rounding, p.in(dy), p.in(x), p.out(dx)});
 }
 
 // NNI's NaiveQuantizer: of weights, once.
@@ -109,7 +100,8 @@ void lsq(const Tensor& dy, const Tensor& x, const Grids& grids, quant_math::LsqE
   }
   DeviceRoom<float> offset(x.context(), offsets);
   cuda::LsqBackwardArgs args;
-  args.layout = layout_of(x, grids.axis), args.grids = uploaded.get(), args.edge = edge;
+  args.layout = channel_layout(x.shape(), grids.axis), args.grids = uploaded.get(),
+  args.edge = edge;
   args.dy = p.in(dy), args.x = p.in(x), args.dx = p.out(dx == nullptr ? scratch : *dx);
   args.dscale = dscale.data();
   if (dbeta != nullptr) args.grids.offset = offset.data(), args.doffset = doffset.data();

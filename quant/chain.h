@@ -1,6 +1,7 @@
 // A convolution or linear layer and what follows it, computed as one operation on integer codes.
 #pragma once
 
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,12 @@
 namespace halftone {
 
 class WeightBatch;
+
+// What an activation leaves, as reals: everything without one.
+struct ActivationBounds {
+  float low = -INFINITY, high = INFINITY;
+};
+ActivationBounds bounds_of(const ActivationLayer* activation);
 
 // Whether a module tree is still the one that its chains were found in.
 class TreeWatch {

@@ -19,15 +19,7 @@ Variable input_codes(const Chain& chain, const Variable& x) {
 }
 
 Variable result_of(const Chain& chain, const Variable& x, std::shared_ptr<ChainStep> step) {
-  OpRecord record;
-  record.op = chain.conv != nullptr ? "quant_conv2d" : "quant_linear";
-  const bool norm = chain.norm != nullptr;
-  record.inputs = {x, chain.weights(), chain.bias(), norm ? chain.norm->weight : Variable(),
-                   norm ? chain.norm->bias : Variable()};
-  for (const Variable& v : chain.weight->learned()) record.inputs.push_back(v);
-  if (step->quantized) {
-    for (const Variable& v : chain.output->learned()) record.inputs.push_back(v);
-  }
+  OpRecord record = record_of(chain, x, step->quantized);
   if (grad_enabled()) record.backward = chain_backward(chain, step);
   const Context& context = step->acc.context();
   if (step->quantized) {

@@ -231,13 +231,6 @@ const FakeQuantize* deployed_output(const Chain& chain) {
   return behind != nullptr && behind->is_sign() && behind->emits_codes() ? behind : nullptr;
 }
 
-void check_batch(const ChainStep& step) {
-  if (step.statistics.count > 1) return;
-  throw HALFTONE_ERROR("batch_norm")
-      .expected("more than one value per channel in training")
-      .found("1");
-}
-
 // The batch's statistics into the running ones.
 void update_running_statistics(Chain& chain, const LayerNumbers& numbers, const ChainStep& step) {
   BatchNorm& norm = *chain.norm;
@@ -258,13 +251,31 @@ void update_running_statistics(Chain& chain, const LayerNumbers& numbers, const 
 
 }  // namespace
 
-void set_activation_bounds(const Chain& chain, ChainStep& step) {
-  if (chain.activation == nullptr) return;
-  const ActivationOptions& o = chain.activation->options();
-  step.act_low = o.kind == Activation::kHardtanh ? o.low : 0.0f;
-  step.act_high = o.kind == Activation::kHardtanh ? o.high
-                  : o.kind == Activation::kReLU6  ? 6.0f
-                                                  : INFINITY;
+ActivationBounds bounds_of(const ActivationLayer* activation) {
+  if (activation == nullptr) return {};
+  const ActivationOptions& o = activation->options();
+  if (o.kind == Activation::kHardtanh) return {o.low, o.high};
+  return {0.0f, o.kind == Activation::kReLU6 ? 6.0f : INFINITY};
+}
+
+void check_batch(int64_t count) {
+  if (count > 1) return;
+  throw HALFTONE_ERROR("batch_norm")
+      .expected("more than one value per channel in training")
+      .found("1");
+}
+
+OpRecord record_of(const Chain& chain, const Variable& x, bool quantizes_output) {
+  OpRecord record;
+  record.op = chain.conv != nullptr ? "quant_conv2d" : "quant_linear";
+  const bool norm = chain.norm != nullptr;
+  record.inputs = {x, chain.weights(), chain.bias(), norm ? chain.norm->weight : Variable(),
+                   norm ? chain.norm->bias : Variable()};
+  for (const Variable& v : chain.weight->learned()) record.inputs.push_back(v);
+  if (quantizes_output) {
+    for (const Variable& v : chain.output->learned()) record.inputs.push_back(v);
+  }
+  return record;
 }
 
 kernels::CodeRange code_range(const ChainStep& step) {
@@ -301,11 +312,12 @@ ChainStep prepare_step(Chain& chain, const Variable& x) {
   const bool observes = quantizes && chain.output->observes();
   accumulate(chain, moves || observes, step);
   if (moves) {
-    check_batch(step);
+    check_batch(step.statistics.count);
     update_running_statistics(chain, numbers, step);
     if (!step.batch_statistics) numbers.read_statistics(chain);
   }
-  set_activation_bounds(chain, step);
+  const ActivationBounds act = bounds_of(chain.activation.get());
+  step.act_low = act.low, step.act_high = act.high;
   fold_channels(chain, numbers, step);
   if (observes) observe_output(chain, step);
   if (quantizes && chain.output->initialised()) {
@@ -326,7 +338,8 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   step.x.params = x;
   const LayerNumbers numbers(chain);
   quantize_step_weights(chain, numbers, step);
-  set_activation_bounds(chain, step);
+  const ActivationBounds act = bounds_of(chain.activation.get());
+  step.act_low = act.low, step.act_high = act.high;
   const FakeQuantize* output = deployed_output(chain);
   if (output != nullptr && output->initialised()) set_output(*output, step);
   fold_channels(chain, numbers, step);

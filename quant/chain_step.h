@@ -59,8 +59,11 @@ ChainStep prepare_step(Chain& chain, const Variable& x);
 // What evaluation uses for an input on this grid: codes, constants (running statistics) and the
 // output's grid, without an input or an accumulator. Weight rows of constant channels are zero.
 ChainStep deployed_step(const Chain& chain, const QuantParams& x);
-// Bounds of the activation: (-inf, inf) without one.
-void set_activation_bounds(const Chain& chain, ChainStep& step);
+// Throws where a batch has one value per channel, of which there is no variance.
+void check_batch(int64_t count);
+// A chain's operation on x, without its backward: its operands, and the learned numbers of its
+// quantizers, the output's too where it quantizes.
+OpRecord record_of(const Chain& chain, const Variable& x, bool quantizes_output);
 // Of the epilogue to codes: [lo - z, hi - z] after activation and quantizer, and the channels.
 kernels::CodeRange code_range(const ChainStep& step);
 kernels::Channels code_channels(const ChainStep& step);

@@ -141,20 +141,13 @@ device::FoldChannelsArgs fold_arguments(const Chain& chain, int shift, DeviceSte
   return a;
 }
 
-quant_math::OutputRule output_rule(const Chain& chain, const ChainStep& bounds) {
+quant_math::OutputRule output_rule(const Chain& chain, const ActivationBounds& bounds) {
   quant_math::OutputRule rule;
-  rule.act_low = bounds.act_low, rule.act_high = bounds.act_high;
+  rule.act_low = bounds.low, rule.act_high = bounds.high;
   rule.pass = chain.output->pass_rule();
   if (rule.pass == quant_math::PassRule::kFixed) rule.fixed = chain.output->pass();
   rule.offset = chain.output->grid_tensors()->offset.defined();
   return rule;
-}
-
-void check_count(int64_t count) {
-  if (count > 1) return;
-  throw HALFTONE_ERROR("batch_norm")
-      .expected("more than one value per channel in training")
-      .found("1");
 }
 
 void update_running_statistics(BatchNorm& norm, const Tensor& mean, const Tensor& variance,
@@ -165,13 +158,13 @@ void update_running_statistics(BatchNorm& norm, const Tensor& mean, const Tensor
 }
 
 // The output's grid, tracked first where it is observed, from constants that lead to floats.
-void find_output(const Chain& chain, const ChainStep& bounds, device::FoldChannelsArgs a,
+void find_output(const Chain& chain, const ActivationBounds& bounds, device::FoldChannelsArgs a,
                  const device::AccumulatorTotal* totals, DeviceStep& s) {
   if (chain.output->observes()) {
     launch<&device::fold_channels>(s.acc, a);
     device::ObserveAccumulatorsArgs o;
     o.channels = s.channels, o.totals = totals, o.constants = s.constants.data();
-    o.act_low = bounds.act_low, o.act_high = bounds.act_high;
+    o.act_low = bounds.low, o.act_high = bounds.high;
     auto& output = dynamic_cast<RangeQuantize&>(*chain.output);
     o.track = output.tracking();
     launch<&device::observe_accumulators>(s.acc, o);
@@ -184,12 +177,12 @@ void find_output(const Chain& chain, const ChainStep& bounds, device::FoldChanne
 }
 
 // Constants from the batch's statistics, which move the running ones, or from the running ones.
-void fold(Chain& chain, int shift, const ChainStep& bounds, DeviceStep& s) {
+void fold(Chain& chain, int shift, const ActivationBounds& bounds, DeviceStep& s) {
   const Context& context = s.acc.context();
   const int64_t rows = s.rows();
   kernels::DeviceRoom<device::AccumulatorTotal> totals(context, s.channels);
   if (s.batch_statistics || (s.quantized && chain.output->observes())) {
-    if (s.batch_statistics) check_count(rows);
+    if (s.batch_statistics) check_batch(rows);
     launch<&device::accumulator_statistics>(
         s.acc, device::AccumulatorStatisticsArgs{
                    rows, s.channels, static_cast<const int32_t*>(s.acc.raw()), totals.data()});
@@ -222,25 +215,16 @@ void check_finite(const Chain& chain, const DeviceStep& s) {
       .fix("look at the data, and whether the learning rate is too high");
 }
 
-Variable result_of(const Chain& chain, const Variable& x, const ChainStep& bounds, Codes codes,
-                   const std::shared_ptr<DeviceStep>& s) {
-  OpRecord record;
-  record.op = chain.conv != nullptr ? "quant_conv2d" : "quant_linear";
-  const bool norm = chain.norm != nullptr;
-  record.inputs = {x, chain.weights(), chain.bias(), norm ? chain.norm->weight : Variable(),
-                   norm ? chain.norm->bias : Variable()};
-  for (const Variable& v : chain.weight->learned()) record.inputs.push_back(v);
-  if (s->quantized) {
-    for (const Variable& v : chain.output->learned()) record.inputs.push_back(v);
-  }
+Variable result_of(const Chain& chain, const Variable& x, const ActivationBounds& bounds,
+                   Codes codes, const std::shared_ptr<DeviceStep>& s) {
+  OpRecord record = record_of(chain, x, s->quantized);
   if (grad_enabled()) record.backward = device_chain_backward(chain, s);
   const auto* acc = static_cast<const int32_t*>(s->acc.raw());
   if (!s->quantized) {
     Tensor y = Tensor::empty(s->acc.context(), s->acc.shape());
     launch<&device::epilogue_to_float>(
-        s->acc,
-        device::EpilogueFloatArgs{s->rows(), s->channels, acc, s->constants.data(), bounds.act_low,
-                                  bounds.act_high, static_cast<float*>(y.raw())});
+        s->acc, device::EpilogueFloatArgs{s->rows(), s->channels, acc, s->constants.data(),
+                                          bounds.low, bounds.high, static_cast<float*>(y.raw())});
     return make_result(std::move(record), std::move(y));
   }
   device::EpilogueArgs args;
@@ -277,9 +261,8 @@ Variable run_on_device(Chain& chain, const Variable& x) {
   pool(chain, s);
   const bool trains = chain.norm != nullptr && chain.norm->training();
   s.batch_statistics = trains && statistics_of(chain) == NormStatistics::kBatch;
-  ChainStep bounds;
-  set_activation_bounds(chain, bounds);
-  s.pass.act_low = bounds.act_low, s.pass.act_high = bounds.act_high;
+  const ActivationBounds bounds = bounds_of(chain.activation.get());
+  s.pass.act_low = bounds.low, s.pass.act_high = bounds.high;
   s.quantized = chain.output != nullptr && chain.output->will_quantize();
   if (s.quantized) s.learned = chain.output->learned_grid(s.acc.shape());
   fold(chain, reach.shift, bounds, s);

@@ -29,7 +29,7 @@ struct Steps {
     const GridTensors g = *sum.output->grid_tensors();
     params = {1.0f, g.up, g.qmin + g.up, g.qmax + g.up};
     const quant_math::Grid stored{1.0f, params.zero_point, params.qmin, params.qmax};
-    const SumBounds act = bounds_of(sum);
+    const ActivationBounds act = bounds_of(sum.activation.get());
     quant_math::OutputRule rule;
     rule.act_low = act.low, rule.act_high = act.high;
     rule.pass = sum.output->pass_rule();
@@ -43,7 +43,7 @@ void observe(const Sum& sum, const device::ObserveSumArgs& args, const Tensor& o
   auto* range = dynamic_cast<RangeQuantize*>(sum.output.get());
   if (range == nullptr || !range->observes() || range->follows()) return;
   device::ObserveSumArgs a = args;
-  const SumBounds act = bounds_of(sum);
+  const ActivationBounds act = bounds_of(sum.activation.get());
   a.act_low = act.low, a.act_high = act.high;
   a.track = range->tracking();
   launch<&device::observe_sum>(on, a);
@@ -89,7 +89,7 @@ bool runs_on_device(const Sum& sum, const std::vector<Variable>& inputs) {
   if (inputs.size() != 2 || inputs[0].context().on_cpu()) return false;
   if (!output.will_quantize() || !output.stays_on_device()) return false;
   const GridTensors grid = *output.grid_tensors();
-  const SumBounds act = bounds_of(sum);
+  const ActivationBounds act = bounds_of(sum.activation.get());
   return inputs[0].shape() == inputs[1].shape() && fits(inputs[0], grid) && fits(inputs[1], grid) &&
          !grid.zero_point.defined() && !grid.offset.defined() && has_no_steps(act.low) &&
          has_no_steps(act.high);

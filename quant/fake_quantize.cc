@@ -237,7 +237,7 @@ void FakeQuantize::write_values(const Tensor& x, Tensor& y) const {
   if (!stays_on_device()) return kernels::fake_quantize(x, grids(x.rank()), y);
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
   kernels::launch<&kernels::cuda::fake_quantize>(
-      x, kernels::cuda::FakeQuantizeArgs{channel_layout(x.shape(), axis), x.dtype(),
+      x, kernels::cuda::FakeQuantizeArgs{kernels::channel_layout(x.shape(), axis), x.dtype(),
                                          grid_tensors()->pointers(), spec().rounding(), x.raw(),
                                          y.raw()});
 }
@@ -252,8 +252,9 @@ FakeQuantize::GradientFn FakeQuantize::gradient(const Shape& x) const {
 
 FakeQuantize::GradientFn FakeQuantize::gradient_on_device(const Shape& x) const {
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
-  return [g = *grid_tensors(), layout = channel_layout(x, axis), rounding = spec().rounding()](
-             const Tensor& dq, const Tensor& x, GradSink& sink, size_t at, size_t) {
+  return [g = *grid_tensors(), layout = kernels::channel_layout(x, axis),
+          rounding = spec().rounding()](const Tensor& dq, const Tensor& x, GradSink& sink,
+                                        size_t at, size_t) {
     if (!sink.needs(at)) return;
     kernels::launch<&kernels::cuda::fake_quantize_backward>(
         x, kernels::cuda::FakeQuantizeBackwardArgs{layout, x.dtype(), g.pointers(), rounding,

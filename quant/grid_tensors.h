@@ -2,7 +2,6 @@
 #pragma once
 
 #include "kernels/cuda/grids.h"
-#include "kernels/cuda/walk.h"
 #include "tensor/tensor.h"
 
 namespace halftone {
@@ -24,14 +23,5 @@ struct GridTensors {
             stored ? up : 0};
   }
 };
-
-// (outer, channels, inner) of a tensor whose grids stand on `axis`; -1: one grid.
-inline kernels::cuda::ChannelLayout channel_layout(const Shape& shape, int axis) {
-  if (axis < 0) return {1, 1, shape.numel()};
-  kernels::cuda::ChannelLayout l{1, shape[axis], 1};
-  for (int a = 0; a < axis; ++a) l.outer *= shape[a];
-  for (int a = axis + 1; a < shape.rank(); ++a) l.inner *= shape[a];
-  return l;
-}
 
 }  // namespace halftone

@@ -234,8 +234,8 @@ FakeQuantize::GradientFn LsqQuantize::gradient(const Shape& shape) const {
 // The same as one kernel, which reads the grid and writes the gradients where they belong.
 FakeQuantize::GradientFn LsqQuantize::gradient_on_device(const Shape& shape) const {
   kernels::cuda::LsqBackwardArgs args;
-  args.layout =
-      channel_layout(shape, spec().per_channel ? memory_axis(spec().axis, shape.rank()) : -1);
+  args.layout = kernels::channel_layout(
+      shape, spec().per_channel ? memory_axis(spec().axis, shape.rank()) : -1);
   args.edge = edge_of(spec());
   args.gradient_scale = factor(shape);
   return [args, tensors = *grid_tensors()](const Tensor& dq, const Tensor& x, GradSink& sink,

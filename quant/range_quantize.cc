@@ -42,7 +42,7 @@ void RangeQuantize::observe_values(const Tensor& x) {
   if (observes_on_device()) {
     if (follows()) return;
     kernels::cuda::ObserveArgs args = tracking();
-    args.layout = channel_layout(x.shape(), axis);
+    args.layout = kernels::channel_layout(x.shape(), axis);
     args.x = x.raw();
     kernels::launch<&kernels::cuda::observe>(x, args);
     return tracked();

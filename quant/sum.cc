@@ -24,7 +24,7 @@ std::optional<Codes> fitting(const Variable& x, float scale) {
 void observe(Sum& sum, const kernels::SumRange& t, float scale) {
   auto* range_only = dynamic_cast<RangeQuantize*>(sum.output.get());
   if (range_only == nullptr || !sum.output->observes()) return;
-  const SumBounds act = bounds_of(sum);
+  const ActivationBounds act = bounds_of(sum.activation.get());
   const auto real = [&](int32_t steps) {
     return std::min(std::max(scale * static_cast<float>(steps), act.low), act.high);
   };
@@ -37,7 +37,7 @@ void show(const Sum& sum, const Codes& a_codes, const Codes& b_codes) {
   const Codes a{a_codes.values.to(context.host()), a_codes.params};
   const Codes b{b_codes.values.to(context.host()), b_codes.params};
   Tensor y = Tensor::empty(context.host(), a.values.shape());
-  const SumBounds act = bounds_of(sum);
+  const ActivationBounds act = bounds_of(sum.activation.get());
   const int32_t zero = a.params.zero_point + b.params.zero_point;
   for (int64_t i = 0; i < y.numel(); ++i) {
     const int32_t steps = a.values.data<uint8_t>()[i] + b.values.data<uint8_t>()[i] - zero;
@@ -55,7 +55,7 @@ BackwardFn sum_backward(const Sum& sum, const Codes& a, const Codes& b,
   const double factor = learned.has_value() ? learned->factor : 0;
   std::vector<float> shares;
   if (learned.has_value()) {
-    const SumBounds act = bounds_of(sum);
+    const ActivationBounds act = bounds_of(sum.activation.get());
     shares =
         scale_shares(rule, {act.low / a.params.scale, act.high / a.params.scale}, learned->rule);
   }
@@ -101,14 +101,7 @@ Variable run_sum(Sum& sum, const std::vector<Variable>& inputs) {
 
 }  // namespace
 
-SumBounds bounds_of(const Sum& sum) {
-  if (sum.activation == nullptr) return {};
-  const ActivationOptions& o = sum.activation->options();
-  if (o.kind == Activation::kHardtanh) return {o.low, o.high};
-  return {0.0f, o.kind == Activation::kReLU6 ? 6.0f : INFINITY};
-}
-
-std::vector<float> scale_shares(const kernels::CodeSum& rule, const SumBounds& act,
+std::vector<float> scale_shares(const kernels::CodeSum& rule, const ActivationBounds& act,
                                 const quant_math::LsqRule& learned) {
   quant_math::LsqRule in_steps = learned;
   in_steps.scale = 1;
@@ -134,7 +127,7 @@ kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParam
 kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
                           const QuantParams& y, const quant_math::Pass& pass) {
   kernels::CodeSum r{a.zero_point, b.zero_point, y.zero_point};
-  const SumBounds act = bounds_of(sum);
+  const ActivationBounds act = bounds_of(sum.activation.get());
   const int32_t low = y.qmin - y.zero_point, high = y.qmax - y.zero_point;
   r.low = std::max(low, whole(std::rint(act.low / y.scale)));
   r.high = std::max(r.low, std::min(high, whole(std::rint(act.high / y.scale))));

@@ -36,15 +36,9 @@ kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParam
 kernels::CodeSum sum_rule(const Sum& sum, const QuantParams& a, const QuantParams& b,
                           const QuantParams& y, const quant_math::Pass& pass);
 
-// What the activation leaves, as reals.
-struct SumBounds {
-  float low = -INFINITY, high = INFINITY;
-};
-SumBounds bounds_of(const Sum& sum);
-
 // What every sum of two codes, qa + qb, contributes to the gradient of a learned scale, to be
 // multiplied with dy. act: bounds_of() in steps.
-std::vector<float> scale_shares(const kernels::CodeSum& rule, const SumBounds& act,
+std::vector<float> scale_shares(const kernels::CodeSum& rule, const ActivationBounds& act,
                                 const quant_math::LsqRule& learned);
 
 // Sets the executors. Inputs that are no codes of the output's scale are added as floats.
