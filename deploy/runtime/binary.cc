@@ -11,6 +11,8 @@ namespace {
 
 using integer::kLanes;
 
+constexpr int32_t kNothing = 32;  // a shift that leaves nothing of an int32
+
 // Every sum is odd, so that the sign of it is what remains: even weights, odd biases.
 bool makes_signs(const Op& op) {
   const bool even = op.weights.shift > 0 && op.low >= -1.0f && op.high <= 1.0f && op.low != 0.0f &&
@@ -77,7 +79,7 @@ void append_bits(const int8_t* weights, int64_t taps, int32_t channels, std::vec
   }
 }
 
-// sum = start + factor * differing bits; all modulo 2^32.
+// sum = start - (differing bits << shift); all modulo 2^32.
 struct BitSums {
   const Op& op;
   const ChannelConstants& constants;
@@ -138,7 +140,7 @@ PackedBits pack_bits_layer(const Program& program, const Op& op, const integer::
   const auto columns = static_cast<int64_t>(xs.parts.size());
   for (const int64_t y : ys.place) p.row_start.push_back(y * columns * lanes);
   for (const int64_t x : xs.place) p.column_start.push_back(x * lanes);
-  p.factor.assign(static_cast<size_t>(lanes), 0);
+  p.shift.assign(static_cast<size_t>(lanes), kNothing);
   p.start.assign(ys.parts.size() * xs.parts.size() * static_cast<size_t>(lanes), 0);
   BitSums sums{op, codes, in.channels};
   for (const SlabPlan& slab : p.layer.slabs) {
@@ -146,7 +148,7 @@ PackedBits pack_bits_layer(const Program& program, const Op& op, const integer::
       const int32_t channel = channel_in(slab, at / kLanes, at % kLanes, as_codes);
       if (channel >= slab.channels) continue;
       const int64_t o = slab.first + channel;
-      p.factor[slab.lanes + at] = static_cast<int32_t>(0u - 2u * sums.unit(o));
+      if (!op.channels[o].constant) p.shift[slab.lanes + at] = 1 + op.weights.shift;
       for (size_t i = 0; i < ys.parts.size() * xs.parts.size(); ++i) {
         p.start[i * static_cast<size_t>(lanes) + slab.lanes + at] =
             sums.start(o, ys.parts[i / xs.parts.size()], xs.parts[i % xs.parts.size()]);

@@ -19,7 +19,7 @@ int32_t bit_bytes(int32_t channels);
 // the rows and columns of the convolution's own output.
 struct PackedBits {
   PackedLayer layer;
-  std::vector<int32_t> factor, start;
+  Aligned<int32_t> shift, start;
   std::vector<int64_t> row_start, column_start;
 };
 // `shape`: the convolution's own output. The padding is stored as bits 0, -1.

@@ -34,6 +34,7 @@ class DepthwiseStep : public Step {
     d.codes = target(places_, op_.output, round);
     const int32_t z = out_.zero_point;
     d.code_range = {z, static_cast<int32_t>(op_.low) + z, static_cast<int32_t>(op_.high) + z};
+    d.bounded = packed_.bounded;
     body_.depthwise(d);
   }
 

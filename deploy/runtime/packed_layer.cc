@@ -1,6 +1,7 @@
 #include "deploy/runtime/packed_layer.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace halftone::runtime {
@@ -18,9 +19,10 @@ void add_slabs(int32_t group, int32_t group_channels, PackedLayer& p) {
     lanes = last.lanes + last.vectors * kLanes;
     weights = lanes * p.run_count * p.quads * kQuad;
   }
-  for (int32_t done = 0; done < group_channels;) {
-    const auto left = static_cast<int32_t>(divide_up(group_channels - done, kLanes));
-    const int32_t vectors = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  for (int32_t done = 0; done < group_channels;) {  // slabs of nearly one size
+    const int64_t left = divide_up(group_channels - done, kLanes);
+    const auto vectors =
+        static_cast<int32_t>(divide_up(left, divide_up(left, integer::kSlabVectors)));
     const int32_t channels = std::min(vectors * kLanes, group_channels - done);
     p.slabs.push_back({group, group * group_channels + done, channels, vectors, weights, lanes});
     done += channels, lanes += vectors * kLanes;
@@ -70,7 +72,12 @@ ChannelConstants constants_of(const Program& program, const Op& op) {
     const OutputChannel& channel = op.channels[o];
     const int32_t offset = c.offsets.empty() ? 0 : c.offsets[o];
     uint32_t sum = 0;
-    for (int64_t k = 0; k < c.length; ++k) sum += static_cast<uint32_t>(*w++ + offset);
+    int64_t largest = std::abs(int64_t{channel.bias});
+    for (int64_t k = 0; k < c.length; ++k) {
+      const int32_t code = *w++ + offset;
+      sum += static_cast<uint32_t>(code), largest += 255 * std::abs(code);
+    }
+    c.bounded &= static_cast<float>(largest) * std::abs(channel.multiplier) < 0x1p30f;
     c.start.push_back(static_cast<int32_t>(static_cast<uint32_t>(channel.bias) - zero * sum));
     c.multiplier.push_back(channel.multiplier);
     c.flip.push_back(channel.takes_min ? -1 : 0);
@@ -85,6 +92,7 @@ PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool a
 PackedLayer pack_constants(const ChannelConstants& c, const Op& op, bool joined, bool as_codes) {
   const int32_t group_channels = static_cast<int32_t>(op.channels.size()) / op.groups;
   PackedLayer p;
+  p.bounded = c.bounded;
   p.run_count = joined ? op.window.kernel_h : op.window.taps();
   p.run = c.length / p.run_count;
   p.quads = divide_up(p.run, kQuad);
@@ -109,6 +117,7 @@ PackedLayer pack_depthwise(const Program& program, const Op& op) {
   const int64_t block = integer::kDepthwiseBlock, quads = divide_up(w.kernel_h, kQuad);
   const auto lanes = static_cast<size_t>(divide_up(channels, block) * block);
   PackedLayer p;
+  p.bounded = c.bounded;
   p.weights.assign(lanes * static_cast<size_t>(w.kernel_w * quads * kQuad), 0);
   p.start.assign(lanes, 0), p.multiplier.assign(lanes, 0);
   if (!c.offsets.empty()) p.offset.assign(lanes, 0);

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "deploy/runtime/aligned.h"
 #include "deploy/runtime/program.h"
 #include "kernels/integer/products.h"
 
@@ -18,6 +19,7 @@ struct ChannelConstants {
   std::vector<int32_t> start;    // b_q - z sum (w + offset), modulo 2^32
   std::vector<float> multiplier;
   std::vector<int32_t> flip;  // -1 where the smallest of pooled sums counts
+  bool bounded = true;        // no sum times its multiplier reaches 2^31
 };
 ChannelConstants constants_of(const Program& program, const Op& op);
 
@@ -31,13 +33,14 @@ struct SlabPlan {
 struct PackedLayer {
   int64_t run_count = 0, run = 0, quads = 0;  // run: codes
   std::vector<SlabPlan> slabs;
-  std::vector<int8_t> weights;
-  std::vector<int32_t> start, flip;
-  std::vector<float> multiplier;
+  Aligned<int8_t> weights;
+  Aligned<int32_t> start, flip;
+  Aligned<float> multiplier;
+  bool bounded = true;
   // Of weights past int8, else empty: what the sum of a window's codes is multiplied with, by lane,
   // and, but for depthwise layers, the slab of one channel whose sums those are.
-  std::vector<int32_t> offset;
-  std::vector<int8_t> ones;
+  Aligned<int32_t> offset;
+  Aligned<int8_t> ones;
 };
 // `joined`: the taps of a kernel row are one run. `as_codes`: lanes in the order of codes.
 PackedLayer pack_layer(const Program& program, const Op& op, bool joined, bool as_codes);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "deploy/runtime/aligned.h"
 #include "deploy/runtime/step.h"
 #include "deploy/runtime/thread_team.h"
 
@@ -35,8 +36,8 @@ struct Session::Impl {
       scratch_size = std::max(scratch_size, steps.back()->scratch());
       add_copies(program->ops[i].output);
     }
-    buffers.assign(team.size(), std::vector<uint8_t>(static_cast<size_t>(buffer_bytes)));
-    scratch.assign(team.size(), std::vector<int32_t>(static_cast<size_t>(scratch_size)));
+    buffers.assign(team.size(), Aligned<uint8_t>(static_cast<size_t>(buffer_bytes)));
+    scratch.assign(team.size(), Aligned<int32_t>(static_cast<size_t>(scratch_size)));
     if (options.keeps_tensors) kept.resize(program->values.size());
     result.resize(static_cast<size_t>(program->result().shape.size()));
   }
@@ -115,8 +116,8 @@ struct Session::Impl {
   Places places;
   int64_t at_once = 1, buffer_bytes = 0;
   std::vector<StepPtr> steps;
-  std::vector<std::vector<uint8_t>> buffers;  // one per thread
-  std::vector<std::vector<int32_t>> scratch;
+  std::vector<Aligned<uint8_t>> buffers;  // one per thread
+  std::vector<Aligned<int32_t>> scratch;
   std::vector<std::vector<uint8_t>> kept;  // by value, all images of a call
   std::vector<float> result;
 };

@@ -24,6 +24,7 @@ namespace {
 template <int V>
 constexpr int kMaxPixels = V == 1   ? 8
                            : V == 2 ? 5
+                           : V == 3 ? 4
                                     : 3;
 
 // Not the intrinsics: gcc 12 then keeps a second copy of every sum, in memory.
@@ -41,18 +42,13 @@ inline __m512i carry_of(__m512i before, __m512i between, __m512i behind) {
 inline void add(__m512i count, __m512i& sum) { asm("vpaddd %1, %0, %0" : "+v"(sum) : "v"(count)); }
 
 template <int P, int V, class Sink>
-void tile(const BitSlab& b, PixelWalk& walk, const Sink& sink) {
+void tile(const BitSlab& b, int64_t first, const Sink& sink) {
   const Slab& s = b.slab;
   const uint8_t* x[P];
-  const int32_t* start[P];
-  int64_t to[P];
   __m512i parity[P][V], twos[P][V];
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
-    x[p] = s.x + walk.at(s.from);
-    start[p] = s.start + b.row_start[walk.row()] + b.column_start[walk.column()];
-    to[p] = walk.at(s.to);
-    walk.advance();
+    x[p] = s.x + s.from[first + p];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) parity[p][v] = twos[p][v] = _mm512_setzero_si512();
   }
@@ -62,10 +58,10 @@ void tile(const BitSlab& b, PixelWalk& walk, const Sink& sink) {
     for (int64_t k = s.runs[r]; k < end; k += 8, w += 2 * V * kLanes * 4) {
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
-        const __m512i first = four_codes(x[p] + k), both = four_codes(x[p] + k + 4);
+        const __m512i word = four_codes(x[p] + k), both = four_codes(x[p] + k + 4);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
-          const __m512i between = exclusive_or(parity[p][v], first, w + v * kLanes * 4);
+          const __m512i between = exclusive_or(parity[p][v], word, w + v * kLanes * 4);
           const __m512i behind = exclusive_or(parity[p][v], both, w + (V + v) * kLanes * 4);
           const __m512i carry = carry_of(parity[p][v], between, behind);
           add(_mm512_popcnt_epi32(carry), twos[p][v]);
@@ -76,15 +72,16 @@ void tile(const BitSlab& b, PixelWalk& walk, const Sink& sink) {
   }
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
+    const int32_t* start = s.start + b.start_of[first + p];
     __m512i acc[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
       const __m512i count = _mm512_add_epi32(_mm512_add_epi32(twos[p][v], twos[p][v]),
                                              _mm512_popcnt_epi32(parity[p][v]));
-      acc[v] = _mm512_add_epi32(load(start[p] + v * kLanes),
-                                _mm512_mullo_epi32(count, load(b.factor + v * kLanes)));
+      acc[v] = _mm512_sub_epi32(load(start + v * kLanes),
+                                _mm512_sllv_epi32(count, load(b.shift + v * kLanes)));
     }
-    sink(s, acc, to[p]);
+    sink(s, acc, first + p);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <algorithm>
+
 namespace halftone::integer {
 namespace {
 
@@ -20,6 +22,22 @@ void take_larger(const uint8_t* in, int64_t count, uint8_t* out) {
 }
 
 int16_t clamped(int32_t v) { return static_cast<int16_t>(v < -1024 ? -1024 : v > 1024 ? 1024 : v); }
+
+// b + (a - zero) between low and high, in bytes alone: one of the two parts of a - zero is 0, so
+// that saturating in between changes nothing.
+void add_to(const uint8_t* b, const uint8_t* a, int64_t count, uint8_t zero, uint8_t low,
+            uint8_t high, uint8_t* y) {
+  const auto larger = [](uint8_t u, uint8_t v) { return u > v ? u : v; };
+  for (int64_t i = 0; i < count; ++i) {
+    const auto more = static_cast<uint8_t>(larger(a[i], zero) - zero);
+    const auto less = static_cast<uint8_t>(larger(a[i], zero) - a[i]);
+    const auto room = static_cast<uint8_t>(~b[i]);
+    const auto up = static_cast<uint8_t>(b[i] + (more < room ? more : room));
+    const auto code = static_cast<uint8_t>(larger(up, less) - less);
+    const uint8_t raised = larger(code, low);
+    y[i] = raised < high ? raised : high;
+  }
+}
 
 }  // namespace
 
@@ -61,6 +79,12 @@ void sum_pixels(const uint8_t* in, const Image& shape, int32_t zero_point, int32
 }
 
 void add_codes(const uint8_t* a, const uint8_t* b, int64_t count, const Sum& sum, uint8_t* y) {
+  const auto low_code = static_cast<uint8_t>(std::clamp(sum.low + sum.y_zero, 0, 255));
+  const auto high_code = static_cast<uint8_t>(std::clamp(sum.high + sum.y_zero, 0, 255));
+  if (sum.b_zero == sum.y_zero)
+    return add_to(b, a, count, static_cast<uint8_t>(sum.a_zero), low_code, high_code, y);
+  if (sum.a_zero == sum.y_zero)
+    return add_to(a, b, count, static_cast<uint8_t>(sum.b_zero), low_code, high_code, y);
   // |a + b - zeros| <= 510: bounds beyond do not matter, and 16 bits suffice.
   const auto zeros = static_cast<int16_t>(sum.a_zero + sum.b_zero);
   const int16_t low = clamped(sum.low), high = clamped(sum.high);

@@ -24,7 +24,7 @@ void sum_row(const uint8_t* in, int64_t pixels, int32_t channels, int32_t* sums)
 // acc[c] = sum over the image of (code - zero_point).
 void sum_pixels(const uint8_t* in, const Image& shape, int32_t zero_point, int32_t* acc);
 
-// y = clamp((a - a_zero) + (b - b_zero), low, high) + y_zero
+// y = clamp((a - a_zero) + (b - b_zero), low, high) + y_zero; zeros are 0 to 255.
 struct Sum {
   int32_t a_zero, b_zero, y_zero, low, high;
 };

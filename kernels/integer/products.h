@@ -4,7 +4,7 @@
 // Images are (H, W, C), a border around them where windows leave them, so that a window's codes are
 // always there. The codes under one row of a kernel lie together: a run. A pixel's sum is that of
 // its runs, four codes (a quad) at a time; a last quad reads up to 3 codes behind its run, which
-// meet zero weights. A slab is 1, 2 or 4 vectors of 16 output channels, computed together.
+// meet zero weights. A slab is 1 to 4 vectors of 16 output channels, computed together.
 #pragma once
 
 #include <stdint.h>
@@ -23,7 +23,8 @@ struct Steps {
 };
 
 // What sums become: clamp(rint(fl(fl(sum) m)) + zero, low, high), or the reals
-// clamp(fl(fl(sum) m), low, high). low, high of codes: 0 to 255.
+// clamp(fl(fl(sum) m), low, high). low, high of codes: 0 to 255. `bounded` says that no |fl(sum) m|
+// reaches 2^31, which saves work.
 struct CodeRange {
   int32_t zero = 0, low = 0, high = 255;
 };
@@ -37,26 +38,27 @@ constexpr int32_t channel_of(int32_t vectors, int32_t v, int32_t lane) {
   return lane / 4 * 4 * vectors + 4 * v + lane % 4;
 }
 
-// Pixels `first` to `last` of images * height * width, row by row, times one slab.
+// Pixels times one slab.
 struct Slab {
-  int64_t first, last;
-  int32_t height, width;
-  const uint8_t* x;  // the first code of pixel 0
-  Steps from, to;
+  int64_t pixels;
+  const uint8_t* x;
+  const int64_t* from;           // (pixels): from x to a pixel's first code
   const int64_t* runs;           // (run_count): from a pixel's first code to a run's
   int64_t run_count, run_bytes;  // a multiple of 4
   const int8_t* weights;         // (run_count, run_bytes / 4, vectors, 16, 4)
   const int32_t* start;          // (vectors, 16): what the sums start with
   const float* multiplier;       // (vectors, 16)
   int32_t vectors, channels;     // channels: that are written
-  // One of the three; of pixel 0.
+  // One of the three: codes and reals of pixel p from to[p] on, sums as (pixels, channels).
   uint8_t* codes;
   float* reals;
   int32_t* sums;
+  const int64_t* to;  // (pixels)
   CodeRange code_range;
+  bool bounded = false;
   RealRange real_range;
-  // Of weights past int8, or null: to the sums of pixel p comes offset * window[p], p counted as
-  // first and last are, offset (vectors, 16), window the sums of codes.
+  // Of weights past int8, or null: to the sums of pixel p comes offset * window[p], offset
+  // (vectors, 16), window (pixels) the sums of codes.
   const int32_t *window = nullptr, *offset = nullptr;
 };
 
@@ -65,12 +67,12 @@ struct Slab {
 constexpr int32_t kBitPair = 64;  // channels
 
 // A slab whose x and weights are bits: run_bytes a multiple of 8, weights (run_count, run_bytes /
-// 4, vectors, 16) words. A sum is start + factor * (bits that differ); what it starts with depends
-// on where the pixel lies: start[row_start[y] + column_start[x] + lane].
+// 4, vectors, 16) words. A sum is start - ((bits that differ) << shift), or where the shift is 32,
+// start; what it starts with depends on where the pixel lies: start[start_of[p] + lane].
 struct BitSlab {
   Slab slab;
-  const int32_t* factor;  // (vectors, 16)
-  const int64_t *row_start, *column_start;
+  const int32_t* shift;     // (vectors, 16)
+  const int64_t* start_of;  // (pixels)
 };
 
 // The largest sums of windows, or where flip[i] is -1 and not 0 the smallest, to codes or reals.
@@ -87,6 +89,7 @@ struct PooledSlab {
   float* reals;
   Steps to;
   CodeRange code_range;
+  bool bounded = false;
   RealRange real_range;
 };
 
@@ -108,6 +111,7 @@ struct Depthwise {
   const float* multiplier;  // (blocks, 4, 16)
   uint8_t* codes;
   CodeRange code_range;
+  bool bounded = false;
 };
 
 struct Body {

@@ -66,27 +66,21 @@ void vector_sums(const Slab& s, const uint8_t* const* x, int32_t v,
 }
 
 template <int P>
-void tile(const Slab& s, PixelWalk& walk) {
+void tile(const Slab& s, int64_t first) {
   const uint8_t* x[P];
-  int64_t to[P];
   int32_t sums[P][kSlabVectors * kLanes];
-  const int64_t first = walk.index();
-  for (int p = 0; p < P; ++p, walk.advance()) {
-    x[p] = s.x + walk.at(s.from);
-    to[p] = walk.at(s.to);
-  }
+  for (int p = 0; p < P; ++p) x[p] = s.x + s.from[first + p];
   for (int32_t v = 0; v < s.vectors; ++v) vector_sums<P>(s, x, v, sums);
   for (int p = 0; p < P; ++p) {
     add_offsets(s, first + p, sums[p]);
-    finish_pixel(s, sums[p], to[p]);
+    finish_pixel(s, sums[p], first + p);
   }
 }
 
 void multiply(const Slab& s) {
-  PixelWalk walk(s.first, s.height, s.width);
-  int64_t p = s.first;
-  for (; p + 2 <= s.last; p += 2) tile<2>(s, walk);
-  if (p < s.last) tile<1>(s, walk);
+  int64_t p = 0;
+  for (; p + 2 <= s.pixels; p += 2) tile<2>(s, p);
+  if (p < s.pixels) tile<1>(s, p);
 }
 
 // ---- bits: counts by tables of half bytes (vpshufb) ----
@@ -141,17 +135,16 @@ inline __m256i differing(const Slab& s, const uint8_t* x, int32_t lane) {
 
 void multiply_bits(const BitSlab& b) {
   const Slab& s = b.slab;
-  PixelWalk walk(s.first, s.height, s.width);
-  for (int64_t p = s.first; p < s.last; ++p, walk.advance()) {
-    const uint8_t* x = s.x + walk.at(s.from);
-    const int32_t* start = s.start + b.row_start[walk.row()] + b.column_start[walk.column()];
+  for (int64_t p = 0; p < s.pixels; ++p) {
+    const uint8_t* x = s.x + s.from[p];
+    const int32_t* start = s.start + b.start_of[p];
     int32_t sums[kSlabVectors * kLanes];
     for (int32_t i = 0; i < s.vectors * kLanes; i += 8) {
-      const __m256i scaled = _mm256_mullo_epi32(differing(s, x, i), words_at(b.factor + i));
+      const __m256i scaled = _mm256_sllv_epi32(differing(s, x, i), words_at(b.shift + i));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + i),
-                          _mm256_add_epi32(words_at(start + i), scaled));
+                          _mm256_sub_epi32(words_at(start + i), scaled));
     }
-    finish_pixel(s, sums, walk.at(s.to));
+    finish_pixel(s, sums, p);
   }
 }
 

@@ -23,6 +23,7 @@ namespace {
 template <int V>
 constexpr int kMaxPixels = V == 1   ? 12
                            : V == 2 ? 10
+                           : V == 3 ? 8
                                     : 6;
 
 // acc += four products in each lane. Not the intrinsic: gcc 12 then keeps a second copy of every
@@ -37,16 +38,13 @@ inline void add_offset(const int32_t* offset, __m512i window, __m512i& acc) {
 }
 
 template <int P, int V, class Sink>
-void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
+void tile(const Slab& s, int64_t first, const Sink& sink) {
   const uint8_t* x[P];
-  int64_t to[P];
   __m512i acc[P][V];
-  const int32_t* window = s.window == nullptr ? nullptr : s.window + walk.index();
+  const int32_t* window = s.window == nullptr ? nullptr : s.window + first;
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p) {
-    x[p] = s.x + walk.at(s.from);
-    to[p] = walk.at(s.to);
-    walk.advance();
+    x[p] = s.x + s.from[first + p];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[p][v] = load(s.start + v * kLanes);
     if (window == nullptr) continue;
@@ -70,14 +68,14 @@ void tile(const Slab& s, PixelWalk& walk, const Sink& sink) {
     }
   }
 #pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) sink(s, acc[p], to[p]);
+  for (int p = 0; p < P; ++p) sink(s, acc[p], first + p);
 }
 
 #include "kernels/integer/products_avx512_tiles.h"
 
 template <int V>
 void finish_pooled_vectors(const PooledSlab& s) {
-  const Rounding<V> rounding(s.multiplier, s.code_range, s.channels);
+  const Rounding<V> rounding(s.multiplier, s.code_range, s.bounded, s.channels);
   pool_rows(s, [&](const int32_t* best, int64_t to) {
     __m512i acc[V];
     for (int v = 0; v < V; ++v) acc[v] = load(best + v * kLanes);
@@ -89,6 +87,7 @@ void finish_pooled_avx512(const PooledSlab& s) {
   if (s.codes == nullptr) return finish_pooled(s);
   if (s.vectors == 1) return finish_pooled_vectors<1>(s);
   if (s.vectors == 2) return finish_pooled_vectors<2>(s);
+  if (s.vectors == 3) return finish_pooled_vectors<3>(s);
   finish_pooled_vectors<4>(s);
 }
 
@@ -184,14 +183,14 @@ void depthwise_avx512(const Depthwise& d) {
                    : slides            ? depthwise_row_of_three
                                        : depthwise_row<false>;
   const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
-  for (int32_t c = 0; c < d.channels; c += kDepthwiseBlock) {
-    const int8_t* weights = d.weights + c / kDepthwiseBlock * d.kernel_w * quads * kQuadWeights;
-    const Block block(d.multiplier + c, d.code_range, d.channels - c);
-    for (int64_t row = d.first; row < d.last; ++row) {
-      const int64_t image = row / d.height, y = row % d.height;
-      const uint8_t* x = d.x + image * d.from.image + y * d.from.row + c;
-      uint8_t* codes = d.codes + image * d.to.image + y * d.to.row + c;
-      run(d, x, weights, d.start + c, block, codes);
+  for (int64_t row = d.first; row < d.last; ++row) {
+    const int64_t image = row / d.height, y = row % d.height;
+    const uint8_t* x = d.x + image * d.from.image + y * d.from.row;
+    uint8_t* codes = d.codes + image * d.to.image + y * d.to.row;
+    for (int32_t c = 0; c < d.channels; c += kDepthwiseBlock) {
+      const int8_t* weights = d.weights + c / kDepthwiseBlock * d.kernel_w * quads * kQuadWeights;
+      const Block block(d.multiplier + c, d.code_range, d.bounded, d.channels - c);
+      run(d, x + c, weights, d.start + c, block, codes + c);
     }
   }
 }

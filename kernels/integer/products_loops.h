@@ -42,14 +42,14 @@ inline void add_offsets(const Slab& s, int64_t pixel, int32_t* sums) {
   }
 }
 
-// Sums of one pixel to where the slab wants them.
-inline void finish_pixel(const Slab& s, const int32_t* sums, int64_t to) {
+// Sums of pixel p to where the slab wants them.
+inline void finish_pixel(const Slab& s, const int32_t* sums, int64_t p) {
   if (s.codes != nullptr) {
-    to_codes(sums, s.multiplier, s.vectors, s.channels, s.code_range, s.codes + to);
+    to_codes(sums, s.multiplier, s.vectors, s.channels, s.code_range, s.codes + s.to[p]);
   } else if (s.reals != nullptr) {
-    to_reals(sums, s.multiplier, s.channels, s.real_range, s.reals + to);
+    to_reals(sums, s.multiplier, s.channels, s.real_range, s.reals + s.to[p]);
   } else {
-    for (int32_t i = 0; i < s.channels; ++i) s.sums[to + i] = sums[i];
+    for (int32_t i = 0; i < s.channels; ++i) s.sums[p * s.channels + i] = sums[i];
   }
 }
 
@@ -138,10 +138,11 @@ inline void add_depthwise_offsets(const Depthwise& d, const uint8_t* x, int32_t 
 inline void depthwise(const Depthwise& d) {
   const int64_t quads = (d.kernel_h + kQuad - 1) / kQuad;
   const int64_t block_weights = d.kernel_w * quads * kDepthwiseBlock * kQuad;
-  PixelWalk walk(d.first * d.width, d.height, d.width);
-  for (int64_t p = d.first * d.width; p < d.last * d.width; ++p, walk.advance()) {
-    const uint8_t* x = d.x + walk.at(d.from);
-    uint8_t* codes = d.codes + walk.at(d.to);
+  for (int64_t p = d.first * d.width; p < d.last * d.width; ++p) {
+    const int64_t row = p / d.width, column = p % d.width;
+    const int64_t image = row / d.height, y = row % d.height;
+    const uint8_t* x = d.x + image * d.from.image + y * d.from.row + column * d.from.column;
+    uint8_t* codes = d.codes + image * d.to.image + y * d.to.row + column * d.to.column;
     for (int32_t c = 0, block = 0; c < d.channels; c += kDepthwiseBlock, ++block) {
       const int32_t count = d.channels - c < kDepthwiseBlock ? d.channels - c : kDepthwiseBlock;
       int32_t sums[kDepthwiseBlock];

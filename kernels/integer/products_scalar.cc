@@ -28,12 +28,11 @@ void sums_of(const Slab& s, const uint8_t* x, int32_t* sums) {
 }
 
 void multiply(const Slab& s) {
-  PixelWalk walk(s.first, s.height, s.width);
-  for (int64_t p = s.first; p < s.last; ++p, walk.advance()) {
+  for (int64_t p = 0; p < s.pixels; ++p) {
     int32_t sums[kSlabVectors * kLanes];
-    sums_of(s, s.x + walk.at(s.from), sums);
+    sums_of(s, s.x + s.from[p], sums);
     add_offsets(s, p, sums);
-    finish_pixel(s, sums, walk.at(s.to));
+    finish_pixel(s, sums, p);
   }
 }
 
@@ -63,14 +62,16 @@ int32_t differing(const BitSlab& b, const uint8_t* x, int32_t lane) {
 
 void multiply_bits(const BitSlab& b) {
   const Slab& s = b.slab;
-  PixelWalk walk(s.first, s.height, s.width);
-  for (int64_t p = s.first; p < s.last; ++p, walk.advance()) {
-    const uint8_t* x = s.x + walk.at(s.from);
-    const int32_t* start = s.start + b.row_start[walk.row()] + b.column_start[walk.column()];
+  for (int64_t p = 0; p < s.pixels; ++p) {
+    const uint8_t* x = s.x + s.from[p];
+    const int32_t* start = s.start + b.start_of[p];
     int32_t sums[kSlabVectors * kLanes];
-    for (int32_t i = 0; i < s.vectors * kLanes; ++i)
-      sums[i] = start[i] + b.factor[i] * differing(b, x, i);
-    finish_pixel(s, sums, walk.at(s.to));
+    for (int32_t i = 0; i < s.vectors * kLanes; ++i) {
+      const uint64_t scaled = static_cast<uint64_t>(differing(b, x, i)) << b.shift[i];
+      sums[i] =
+          static_cast<int32_t>(static_cast<uint32_t>(start[i]) - static_cast<uint32_t>(scaled));
+    }
+    finish_pixel(s, sums, p);
   }
 }
 
