@@ -92,6 +92,7 @@ class Module : public std::enable_shared_from_this<Module> {
 
   Slot& output_transform() { return output_; }
   void set_executor(Executor executor) { executor_ = std::move(executor); }
+  const Executor& executor() const { return executor_; }
   bool has_executor() const { return static_cast<bool>(executor_); }
   // The module's own computation, without executor and output transform: for executors that fall
   // back.

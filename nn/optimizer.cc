@@ -101,12 +101,19 @@ void Optimizer::take_in(Module& model) {
 }
 
 void Optimizer::add_group(const ParameterGroupOptions& group) {
-  const ParameterGroup& rest = groups_.back();
+  const std::vector<ParameterGroup> before = groups_;
+  const ParameterGroup& rest = before.back();
   const double lr = group.lr.value_or(rest.base_lr);
   groups_.insert(groups_.begin(),
                  {group.pattern, lr, lr, group.weight_decay.value_or(rest.weight_decay)});
-  check_rates(groups_.front());
-  assign_groups();
+  try {
+    check_rates(groups_.front());
+    assign_groups();
+  } catch (...) {
+    groups_ = before;
+    assign_groups();
+    throw;
+  }
 }
 
 void Optimizer::check_home(const ParameterStore::Entry& entry) const {

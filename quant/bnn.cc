@@ -1,5 +1,7 @@
 #include "quant/bnn.h"
 
+#include <algorithm>
+
 #include "quant/binary_quantize.h"
 #include "quant/value_sign.h"
 
@@ -34,7 +36,7 @@ std::shared_ptr<FakeQuantize> BnnQuantizer::make_fake_quantize(Module& module,
 }
 
 // Every layer is looked at before the first is changed.
-void BnnQuantizer::prepare_paddings() {
+void BnnQuantizer::finish_prepare() {
   std::vector<std::pair<Conv2d*, float>> paddings;
   for (const QuantPoint& point : points()) {
     auto* conv = dynamic_cast<Conv2d*>(model().find(point.module));
@@ -46,20 +48,25 @@ void BnnQuantizer::prepare_paddings() {
   for (const auto& [conv, value] : paddings) conv->set_padding_value(value);
 }
 
-void BnnQuantizer::check_padding(const std::string& module, int value) const {
-  for (const QuantPoint& point : points()) {
-    if (point.module != module || point.type != QuantType::kInput || point.quantizer->is_sign())
-      continue;
-    throw HALFTONE_ERROR("config")
-        .at("config_list, padding_value of " + module)
-        .expected("0 where the input has " + std::to_string(point.quantizer->spec().bits) + " bits")
-        .found(std::to_string(value))
-        .fix("an entry of its own for " + module + ", without padding_value");
-  }
+// What surrounds signs is a sign: other codes do not hold it exactly.
+void BnnQuantizer::check_padding(const std::string& layer, int value) const {
+  const auto own = std::find_if(points().begin(), points().end(), [&](const QuantPoint& p) {
+    return p.module == layer && p.type == QuantType::kInput;
+  });
+  const bool has_own = own != points().end();
+  const auto input = has_own ? own->quantizer : codes_before(layer);
+  if (input == nullptr || input->is_sign()) return;
+  const std::string bits = std::to_string(input->spec().bits) + " bits";
+  throw HALFTONE_ERROR("config")
+      .at(entry_number(layer) + ", padding_value of " + layer)
+      .expected(has_own ? "0 where the input has " + bits
+                        : "0 where the output quantizer before it, " + input->path() + ", has " + bits)
+      .found(std::to_string(value))
+      .fix(has_own ? "an entry of its own for " + layer + ", without padding_value"
+                   : "quantize the input of " + layer + " with 1 bit, or take padding_value out");
 }
 
 void BnnQuantizer::prepare_points() {
-  prepare_paddings();
   if (!graph().has_value()) return;
   for (const QuantPoint& point : points()) {
     if (point.type == QuantType::kWeight) continue;

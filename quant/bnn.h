@@ -33,12 +33,12 @@ class BnnQuantizer : public Quantizer {
   bool integer_on_device() const override { return false; }
   std::shared_ptr<FakeQuantize> make_fake_quantize(Module& module,
                                                    const FakeQuantizeArgs& args) const override;
-  // Sets paddings; warns of signs that the graph knows to be +1, and of those without integer form.
+  // Warns of signs that the graph knows to be +1, and of those without integer form.
   void prepare_points() override;
+  void finish_prepare() override;  // sets paddings
 
  private:
-  void prepare_paddings();
-  void check_padding(const std::string& module, int value) const;
+  void check_padding(const std::string& layer, int value) const;
 };
 
 }  // namespace halftone

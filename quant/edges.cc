@@ -10,19 +10,25 @@
 namespace halftone {
 namespace {
 
+struct Member {
+  QuantPoint point;
+  std::string entry;  // of config_list, with its number
+};
+
 // Throws where two quantizers that become one differ in what the user chose for them.
-void check_agreement(const QuantPoint& a, const QuantPoint& b) {
+void check_agreement(const Member& a, const Member& b) {
   const auto differ = [&](const std::string& key, const std::string& one,
                           const std::string& other) {
     if (one == other) return;
     const auto where = [](const QuantPoint& p) { return p.module + " (" + name_of(p.type) + ")"; };
     throw HALFTONE_ERROR("config")
-        .at(where(a) + " and " + where(b))
+        .at(a.entry + ", " + key + " of " + where(a.point) + " and " +
+            (a.entry == b.entry ? "" : "of " + b.entry + ", ") + where(b.point))
         .expected("one " + key + ": a sum or concatenation gives both the same scale")
         .found(one + " and " + other)
         .fix("give both the same " + key + " in config_list");
   };
-  const QuantSpec x = a.quantizer->spec(), y = b.quantizer->spec();
+  const QuantSpec x = a.point.quantizer->spec(), y = b.point.quantizer->spec();
   const auto start = [](const QuantSpec& s) {
     return std::to_string(std::max<int64_t>(s.start_step, 1));  // 0 and 1: from the beginning
   };
@@ -69,7 +75,7 @@ std::string Quantizer::group_obstacle(const EdgeGroup& group) {
   if (!group.obstacle.empty()) return group.obstacle;
   const FakeQuantize* first = nullptr;
   for (const Module* user : group.users) {
-    const FakeQuantize& q = *output_of(*user);
+    const FakeQuantize& q = *output_of(*user).quantizer;
     if (!q.can_share_scale()) return "the ranges of " + name() + " are not shared between edges";
     const std::string why = activation_obstacle(q.spec());
     if (!why.empty()) return why;
@@ -85,11 +91,11 @@ std::string Quantizer::group_obstacle(const EdgeGroup& group) {
 }
 
 // What the configuration gives the result of an Add or Concat.
-std::shared_ptr<FakeQuantize> Quantizer::output_of(const Module& user) {
+const QuantPoint& Quantizer::output_of(const Module& user) {
   for (const SumPtr& sum : sums_) {
-    if (sum->add == &user) return quantizer_behind(sum->tail().path());
+    if (sum->add == &user) return *point_behind(sum->tail().path());
   }
-  return quantizer_behind(user.path());
+  return *point_behind(user.path());
 }
 
 // The inputs of a sum are quantized with its output, on the same scale.
@@ -133,36 +139,37 @@ std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
 // One quantizer per edge and one scale for all: who gives up a quantizer of its own for it must
 // have wanted the same start and the same range.
 void Quantizer::check_group(const EdgeGroup& group) {
-  std::vector<QuantPoint> members;
-  for (const Module* user : group.users)
-    members.push_back({user->path(), QuantType::kOutput, output_of(*user), user->path()});
+  std::vector<Member> members;
+  const auto add = [&](const QuantPoint& p) {
+    members.push_back({p, entry_number(p.module)});
+  };
+  for (const Module* user : group.users) add(output_of(*user));
   for (const Edge& edge : group.edges) {
     const QuantPoint* own = point_behind(edge.maker->path());
-    if (own != nullptr) members.push_back(*own);
-    for (const size_t i : readers_of(edge, members[0].quantizer->spec().bits))
-      members.push_back(points_[i]);
+    if (own != nullptr) add(*own);
+    for (const size_t i : readers_of(edge, members[0].point.quantizer->spec().bits))
+      add(points_[i]);
   }
-  for (const QuantPoint& m : members) check_agreement(members[0], m);
+  for (const Member& m : members) check_agreement(members[0], m);
   std::set<std::string> changed;
-  for (const QuantPoint& m : members) {
-    const QuantSpec spec = m.quantizer->spec();
+  for (const auto& [point, entry] : members) {
+    const QuantSpec spec = point.quantizer->spec();
     if (!keeps_spec(spec))
-      changed.insert(m.module + " (" + name_of(m.type) + ", " + spec.str() + ")");
+      changed.insert(point.module + " (" + name_of(point.type) + ", " + spec.str() + ")");
   }
   if (changed.empty()) return;
   std::string text;
   for (const std::string& c : changed) text += (text.empty() ? "" : ", ") + c;
-  warn(
-      "on the scale of " + members[0].module +
-      " codes are uint with zero point 0 or 2^(bits - 1), whatever quant_dtype and quant_scheme: " +
-      text);
+  warn("on the scale of " + members[0].point.module +
+       " codes are uint with zero point 0 or 2^(bits - 1), whatever quant_dtype and quant_scheme: " +
+       text);
 }
 
 void Quantizer::make_group(const EdgeGroup& group) {
   check_group(group);
   FakeQuantizeArgs args;
   args.emits_codes = options_.integer;
-  const QuantSpec wanted = output_of(*group.users[0])->spec();
+  const QuantSpec wanted = output_of(*group.users[0]).quantizer->spec();
   std::vector<GroupMember> members;
   for (const Edge& edge : group.edges) {
     args.spec = spec_in_group(wanted, edge.non_negative);
@@ -222,7 +229,7 @@ void Quantizer::bind_biases() {
     const auto weight = quantizer_of(point.module, QuantType::kWeight);
     if (input == nullptr || weight == nullptr || input->spec().per_channel) {
       throw HALFTONE_ERROR("config")
-          .at(point.module)
+          .at(entry_number(point.module) + ", quant_types of " + point.module)
           .expected("weight and a per-tensor input among quant_types, for bias")
           .found(input == nullptr    ? "no input"
                  : weight == nullptr ? "no weight"
@@ -231,7 +238,7 @@ void Quantizer::bind_biases() {
     const auto& layer = dynamic_cast<WeightLayer&>(*model_.find(point.module));
     if (weight->grids(layer.weight.value().rank()).axis > 0) {
       throw HALFTONE_ERROR("config")
-          .at(point.module)
+          .at(entry_number(point.module) + ", axis of " + point.module + "'s weight")
           .expected("one weight scale, or one per output channel, for bias")
           .found("scales along another axis");
     }

@@ -15,6 +15,11 @@ std::string Quantizer::number_of(const ConfigEntry& entry) const {
   return "config_list entry " + std::to_string(&entry - config_.entries.data() + 1);
 }
 
+std::string Quantizer::entry_number(const std::string& layer) const {
+  const ConfigEntry* entry = entry_of(layer);
+  return entry == nullptr ? "config_list" : number_of(*entry);
+}
+
 void Quantizer::warn_of_idle_layer_bits(const ConfigEntry& entry) {
   const auto [first, last] = outer_layers();
   const auto check = [&](const char* key, const char* which, const std::string& path) {

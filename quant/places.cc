@@ -10,16 +10,13 @@ namespace halftone {
 namespace {
 
 // A slot is never taken from another pass.
-void put(Slot& slot, const std::string& name, const Module& module,
-         const std::shared_ptr<FakeQuantize>& quantizer) {
-  if (slot) {
-    throw HALFTONE_ERROR("quantizer")
-        .at(module.path())
-        .expected("an empty slot for " + name)
-        .found("a " + slot->type_name())
-        .fix("take it out, or leave the layer out of config_list");
-  }
-  slot.set(name, quantizer);
+void check_empty(const Slot& slot, const std::string& name, const Module& module) {
+  if (!slot) return;
+  throw HALFTONE_ERROR("quantizer")
+      .at(module.path())
+      .expected("an empty slot for " + name)
+      .found("a " + slot->type_name())
+      .fix("take it out, or leave the layer out of config_list");
 }
 
 // The executor of the anchor makes the chain's result, which the others must find unchanged.
@@ -119,14 +116,22 @@ void Quantizer::fill_slots() {
 
 void Quantizer::fill_slot(const QuantPoint& point) {
   Module& module = *model_.find(point.place);
-  if (point.behind_place())
-    return put(module.output_transform(), "activation_post_process", module, point.quantizer);
+  const auto put = [&](Slot& slot, const std::string& name) {
+    check_empty(slot, name, module);
+    placed_.emplace(&slot, slot.name());
+    slot.set(name, point.quantizer);
+  };
+  if (point.behind_place()) return put(module.output_transform(), "activation_post_process");
   auto& layer = dynamic_cast<WeightLayer&>(module);
   Slot& slot = point.type == QuantType::kWeight     ? layer.weight_transform()
                : point.type == QuantType::kGradient ? layer.gradient_transform()
                : point.type == QuantType::kBias     ? layer.bias_transform()
                                                     : layer.input_transform();
-  put(slot, name_of(point.type) + "_fake_quant", module, point.quantizer);
+  put(slot, name_of(point.type) + "_fake_quant");
+}
+
+std::shared_ptr<FakeQuantize> Quantizer::codes_before(const std::string& layer) const {
+  return graph_.has_value() ? arriving_codes(model_, *graph_, layer) : nullptr;
 }
 
 }  // namespace halftone

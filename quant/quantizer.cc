@@ -1,9 +1,11 @@
 #include "quant/quantizer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
+#include "nn/input_check.h"
 #include "quant/fold.h"
 #include "quant/range_quantize.h"
 #include "quant/weight_batch.h"
@@ -18,14 +20,6 @@ void check_fresh(Module& model) {
         .what_happened("the model is quantized already: it has " + path)
         .fix("build the model anew for another quantizer");
   }
-}
-
-std::set<Module*> with_executors(Module& model) {
-  std::set<Module*> found;
-  for (auto& [path, module] : model.named_modules()) {
-    if (module->has_executor()) found.insert(module);
-  }
-  return found;
 }
 
 // Where the batch norm stays apart, the chain ends before it. NNI folds what follows directly.
@@ -64,16 +58,35 @@ void Quantizer::compress() {
   compressed_ = true;
 }
 
+// All or nothing: where it throws, the model is as it was.
 void Quantizer::prepare() {
   if (prepared_) return;
   if (!model_.context().on_cpu() && !integer_on_device()) options_.integer = false;
   refresh_paths(model_);
   check_fresh(model_);
+  for (auto& [path, module] : model_.named_modules()) executors_[module] = module->executor();
+  try {
+    create();
+    fill_slots();
+    install_all();
+    refresh_paths(model_);
+    finish_prepare();
+    if (optimizer_ != nullptr) join_optimizer();
+  } catch (...) {
+    take_out();
+    throw;
+  }
+  prepared_ = true;
+}
+
+// From config_list to points, chains and sums; the model stays as it is.
+void Quantizer::create() {
   read_config();
+  check_options();
   if (dummy_.defined()) graph_ = trace(model_, Variable(dummy_));
   create_points();
   if (points_.empty()) warn("config_list quantizes nothing: no entry matches a layer");
-  check_options();
+  check_learning_rate();
   create_chains();
   const bool groups = graph_.has_value() && !options_.nni;
   if (groups) find_sums();
@@ -85,14 +98,30 @@ void Quantizer::prepare() {
     averages_ = find_averages(model_, *graph_, chains_,
                               [this](const std::string& path) { return quantizer_behind(path); });
   }
-  try {
-    bind_biases();
-  } catch (Error& e) {
-    throw e.inside(number_of(*entry_of(e.location())));
-  }
-  fill_slots();
-  const std::set<Module*> others = with_executors(model_);
+  bind_biases();
+}
+
+// Of everything that is computed on codes, or folds its batch norm.
+void Quantizer::install_all() {
   tree_ = std::make_shared<TreeWatch>(model_);
+  install_chains();
+  for (const SumPtr& sum : sums_) {
+    sum->tree = tree_;
+    held_.push_back(sum->add->weak_from_this().lock());
+    if (options_.integer) install(sum);
+  }
+  for (const AveragePtr& average : averages_) {
+    average->tree = tree_;
+    held_.push_back(average->pool->weak_from_this().lock());
+    install(average);
+  }
+  if (options_.integer) install_code_dropout(model_);
+  // What runs in floats, as residual sums do.
+  if (dummy_.defined()) fused_ = fuse_layers(model_, trace(model_, Variable(dummy_)));
+  if (options_.integer) warn_of_floats();
+}
+
+void Quantizer::install_chains() {
   const auto batch = model_.context().on_cpu() ? nullptr : std::make_shared<WeightBatch>();
   for (const ChainPtr& chain : chains_) {
     chain->tree = tree_;
@@ -108,39 +137,22 @@ void Quantizer::prepare() {
     held_.push_back(chain->anchor->weak_from_this().lock());
     install_unfused(chain);
   }
-  for (const SumPtr& sum : sums_) {
-    sum->tree = tree_;
-    held_.push_back(sum->add->weak_from_this().lock());
-    if (options_.integer) install(sum);
-  }
-  for (const AveragePtr& average : averages_) {
-    average->tree = tree_;
-    held_.push_back(average->pool->weak_from_this().lock());
-    install(average);
-  }
-  if (options_.integer) install_code_dropout(model_);
-  for (Module* module : with_executors(model_)) {
-    if (others.count(module) == 0) installed_.insert(module);
-  }
-  // What runs in floats, as residual sums do.
-  if (dummy_.defined()) fused_ = fuse_layers(model_, trace(model_, Variable(dummy_)));
-  if (options_.integer) warn_of_floats();
-  refresh_paths(model_);
-  prepared_ = true;
-  if (optimizer_ != nullptr) join_optimizer();
 }
 
-// Undoes prepare().
+// Undoes prepare(), or what of it is done.
 void Quantizer::take_out() {
   fused_.unfuse();
   for (auto& [path, module] : model_.named_modules()) {
-    if (installed_.count(module) > 0) module->set_executor(nullptr);
+    const auto executor = executors_.find(module);
+    if (executor != executors_.end()) module->set_executor(executor->second);
     for (Slot* slot : module->slots()) {
-      if (dynamic_cast<FakeQuantize*>(slot->get()) != nullptr) slot->set(nullptr);
+      const auto name = placed_.find(slot);
+      if (name != placed_.end()) slot->set(name->second, nullptr);
     }
   }
+  refresh_paths(model_);
   fused_ = {};
-  installed_.clear(), held_.clear();
+  executors_.clear(), placed_.clear(), held_.clear();
   points_.clear(), chains_.clear(), folds_.clear(), sums_.clear(), averages_.clear();
   warnings_.clear(), obstacles_.clear();
   graph_.reset(), tree_.reset();
@@ -155,7 +167,6 @@ void Quantizer::prepare_anew(QuantType type, const QuantSpec& defaults) {
     defaults_[type] = defaults;
     prepare();
   } catch (...) {
-    take_out();
     defaults_ = before;
     prepare();
     throw;
@@ -169,6 +180,14 @@ void Quantizer::check_options() const {
         .expected("a quantizer that folds batch norm by mode, QAT_Quantizer or LsqQuantizer")
         .found(name());
   }
+  if (std::isfinite(options_.scale_lr) && options_.scale_lr >= 0) return;
+  throw HALFTONE_ERROR("quantizer")
+      .at("scale_lr")
+      .expected("a finite factor of the learning rate, 0 or more")
+      .found(short_number(options_.scale_lr));
+}
+
+void Quantizer::check_learning_rate() const {
   const bool learns =
       points_.empty() || std::any_of(points_.begin(), points_.end(), [](const QuantPoint& point) {
         return !point.quantizer->learned().empty();
@@ -181,12 +200,13 @@ void Quantizer::check_options() const {
 }
 
 void Quantizer::join_optimizer() {
-  if (std::exchange(joined_, true)) return;
+  if (joined_) return;
   optimizer_->take_in(model_);
   prepare_optimizer(*optimizer_);
   optimizer_->on_step([this, alive = std::weak_ptr<const bool>(alive_)] {
     if (!alive.expired()) advance_step();
   });
+  joined_ = true;
 }
 
 const QuantPoint* Quantizer::find_point(const std::string& module, QuantType type) const {

@@ -77,7 +77,8 @@ class Quantizer {
   // fixed, and for a type that it does not quantize.
   void set_quant_scheme_dtype(const std::string& type, const std::string& scheme,
                               const std::string& dtype);
-  // Checks config_list and fills the model's slots. A second call does nothing.
+  // Checks config_list and fills the model's slots. A second call does nothing. Where it throws,
+  // the model is as it was.
   void prepare();
   // prepare(), and what the algorithm needs before the network is the quantized one
   // (ObserverQuantizer: scales from what was observed). A second call does nothing.
@@ -148,7 +149,14 @@ class Quantizer {
   virtual void prepare_points() {}
   // What the graph says of an input or output where its quantizer stands. With a graph only.
   ValueSign sign_of(const QuantPoint& point) const;
-  // Once the slots are filled: what concerns the optimizer beyond new parameters.
+  // Once all is installed: what of the layers themselves changes. It checks everything first, as
+  // nobody undoes that.
+  virtual void finish_prepare() {}
+  // The quantizer whose codes reach a layer that has none for its input; null where there is none.
+  std::shared_ptr<FakeQuantize> codes_before(const std::string& layer) const;
+  // "config_list entry 2", of the entry that a layer follows.
+  std::string entry_number(const std::string& layer) const;
+  // Behind that: what concerns the optimizer beyond new parameters.
   virtual void prepare_optimizer(Optimizer&) {}
   const QuantizerOptions& options() const { return options_; }
   virtual void convert() {}  // the last part of compress()
@@ -168,6 +176,9 @@ class Quantizer {
   void warn_of_idle_fold(const ConfigEntry& entry, const std::set<std::string>& norms);
   void warn_of_idle_padding(const ConfigEntry& entry);
   void warn_of_idle_keys(const std::set<std::string>& norms);
+  void create();
+  void install_all();
+  void install_chains();
   void create_point(Module& module, QuantType type, const QuantSpec& spec);
   void create_points();
   void create_chains();
@@ -178,7 +189,7 @@ class Quantizer {
   void find_sums();
   std::vector<Module*> concats();
   std::string group_obstacle(const EdgeGroup& group);
-  std::shared_ptr<FakeQuantize> output_of(const Module& user);
+  const QuantPoint& output_of(const Module& user);
   void group_edges();
   std::vector<size_t> readers_of(const Edge& edge, int bits);
   void check_group(const EdgeGroup& group);
@@ -195,6 +206,7 @@ class Quantizer {
   void fill_slot(const QuantPoint& point);
   void join_optimizer();
   void check_options() const;
+  void check_learning_rate() const;
   void check_tree(const char* op) const;  // throws before compress() and for a changed tree
   const QuantPoint* find_point(const std::string& module, QuantType type) const;
   QuantPoint* find_point(const std::string& module, QuantType type);
@@ -225,7 +237,8 @@ class Quantizer {
   std::vector<AveragePtr> averages_;
   std::vector<ChainPtr> folds_;  // layers without an integer form that fold their batch norm
   std::vector<ModulePtr> held_;  // the chains' anchors, alive as long as this
-  std::set<Module*> installed_;  // whose executors are this quantizer's
+  std::map<Module*, Executor> executors_;  // before prepare(); empty ones too
+  std::map<Slot*, std::string> placed_;    // slots that hold quantizers, with their names before
   FusedLayers fused_;
   std::shared_ptr<TreeWatch> tree_;
   bool joined_ = false;                                               // the optimizer

@@ -95,7 +95,8 @@ void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use)
 // Of the key or entry of config_list that the error is about; else of the list.
 std::string line_of(const QuantizerRecipe& r, const Error& e) {
   const std::string entry = e.location().substr(0, e.location().find(','));
-  for (const std::string& place : {e.location(), entry})
+  const std::string key = e.location().substr(0, e.location().find(" of "));
+  for (const std::string& place : {e.location(), key, entry})
     if (r.lines.keys.count(place)) return r.lines.at(place);
   return r.lines.at("config_list");
 }

@@ -182,8 +182,37 @@ TEST_CASE("a padding that the codes of an input do not hold is refused, and noth
     {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv1", "conv2"], "padding_value": -1},
     {"quant_types": ["weight", "input"], "quant_bits": {"weight": 1, "input": 8},
      "op_names": ["conv1"], "padding_value": -1}])"));
-  REQUIRE_THROWS_WITH(q.compress(), Contains("padding_value of conv1") && Contains("8 bits"));
+  REQUIRE_THROWS_WITH(q.compress(), Contains("config_list entry 2, padding_value of conv1") &&
+                                        Contains("8 bits"));
   CHECK((conv1.padding_value() == 0 && conv2.padding_value() == 0));
+}
+
+TEST_CASE("a padding that the codes of an output quantizer do not hold is refused") {
+  const Context c;
+  for (const int output_bits : {8, 1}) {
+    auto net = make<Sequential>(c);
+    net->append("conv1", make<Conv2d>(c, Conv2dArgs{1, 2, 3}))
+        .append("act", make_hardtanh(c))
+        .append("conv2", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}));
+    const std::string bits = std::to_string(output_bits);
+    BnnQuantizer q(*net, std::string(R"([
+      {"quant_types": ["weight", "output"], "quant_bits": {"weight": 1, "output": )" + bits + R"(},
+       "op_names": ["conv1"]},
+      {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv2"], "padding_value": -1}])"),
+                   nullptr, Tensor::zeros(c, {1, 6, 6, 1}));
+    const auto& conv2 = dynamic_cast<Conv2d&>(*net->find("conv2"));
+    if (output_bits == 8) {
+      REQUIRE_THROWS_WITH(q.compress(),
+                          Contains("config_list entry 2, padding_value of conv2") &&
+                              Contains("act.activation_post_process, has 8 bits") &&
+                              Contains("-1"));
+      REQUIRE((conv2.padding_value() == 0 && !net->find("act")->output_transform()));
+      continue;
+    }
+    q.compress();
+    REQUIRE(conv2.padding_value() == -1);
+    REQUIRE((*net)(Variable(spread(c, {2, 6, 6, 1}, -1, 1))).value().numel() == 96);
+  }
 }
 
 TEST_CASE("LeNet-5 with binary layers between the first and the last learns digits") {

@@ -132,7 +132,8 @@ TEST_CASE("who gives up a quantizer for a shared scale must agree on start and r
                          Row{R"("ema_decay": 0.5, )", R"("ema_decay": 0.9, )", "ema_decay"}}) {
     CAPTURE(row.inputs, row.sums);
     REQUIRE_THROWS_WITH(BlockRun("[" + layers(row.inputs) + ", " + sums(row.sums) + "]"),
-                        Catch::Contains("add (output) and conv") && Catch::Contains("(input)") &&
+                        Catch::Contains("config_list entry 2, " + row.key +
+                                        " of add (output) and of config_list entry 1, conv") && Catch::Contains("(input)") &&
                             Catch::Contains("one " + row.key) &&
                             Catch::Contains("give both the same " + row.key));
   }
