@@ -9,6 +9,19 @@ namespace {
 std::atomic<uint64_t> last_version{0};
 uint64_t next_version() { return ++last_version; }
 
+std::atomic<uint64_t> last_call{0};
+thread_local uint64_t t_call = 0;
+thread_local int t_depth = 0;
+
+struct CallScope {
+  CallScope() {
+    if (t_depth++ == 0) t_call = ++last_call;
+  }
+  ~CallScope() { --t_depth; }
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+};
+
 void check_name(const Module& owner, const std::string& name, bool taken) {
   if (name.empty() || name.find('.') != std::string::npos) {
     throw HALFTONE_ERROR("module")
@@ -33,6 +46,8 @@ bool contains(const Range& range, const std::string& name, NameOf name_of) {
 
 uint64_t Module::newest_version() { return last_version; }
 
+uint64_t Module::call_number() { return t_call; }
+
 void Slot::set(ModulePtr module) {
   module_ = std::move(module);
   owner_->version_ = next_version();
@@ -48,6 +63,7 @@ Variable Slot::operator()(const Variable& x) const { return module_ ? (*module_)
 Variable Module::run(const std::vector<Variable>& inputs) {
   if (scope_.empty()) scope_ = "(" + summary() + ")";
   ErrorScope scope(scope_);  // refers to scope_: no copy
+  const CallScope call;
   if (GraphRecorder* recorder = GraphRecorder::current()) recorder->begin_call(path_);
   return output_(executor_ ? executor_(*this, inputs) : forward(inputs));
 }

@@ -76,6 +76,9 @@ class Module : public std::enable_shared_from_this<Module> {
   Module* find(const std::string& path);             // null when absent
   const std::string& path() const { return path_; }  // set by refresh_paths(root)
   uint64_t tree_version();                           // changes when any slot below changes
+  // Which of all calls that stand in no other one this thread is in: another in every forward of a
+  // model.
+  static uint64_t call_number();
   // Grows with every slot set in any tree: while it stays, no tree_version() has changed.
   static uint64_t newest_version();
 

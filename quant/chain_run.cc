@@ -50,12 +50,12 @@ Variable run_fused(Chain& chain, const Variable& input) {
   Variable x = input_codes(chain, input);
   if (x.codes() == nullptr) return run_in_floats(chain, x);
   if (chain.conv != nullptr) x = chain.conv->padded(x);
-  const bool stays = runs_on_device(chain, x);
-  if (chain.weight->observes() && !(stays && launch_observes(chain)))
+  const std::optional<DeviceSums> stays = sums_on_device(chain, x);
+  if (chain.weight->observes() && !(stays.has_value() && launch_observes(chain)))
     chain.weight->observe_values(weight_to_quantize(chain));
   if (chain.probe) chain.probe(x, true);
-  if (stays) {
-    const Variable y = run_on_device(chain, x);
+  if (stays.has_value()) {
+    const Variable y = run_on_device(chain, x, *stays);
     chain.produced = y.watch();
     return y;
   }

@@ -42,11 +42,14 @@ float stored_scale(const ChainStep& step, int64_t c) {
   return quant_math::stored_scale(step.grid_of_row(c).scale, step.weight_options.shift);
 }
 
-// Narrow codes use the whole int8, and can be negated.
-int shift_of(const std::vector<quant_math::Grid>& grids) {
+// Narrow codes use the whole int8, and can be negated: with zero points that follow from the
+// values, whatever they are (a device does not look at them).
+int shift_of(const std::vector<quant_math::Grid>& grids, bool symmetric) {
   int32_t largest = 1;
-  for (const quant_math::Grid& g : grids)
+  for (const quant_math::Grid& g : grids) {
     largest = std::max({largest, g.zero_point - g.qmin, g.qmax - g.zero_point});
+    if (!symmetric) largest = std::max(largest, g.qmax - g.qmin);
+  }
   int shift = 0;
   while ((largest << (shift + 1)) <= 127) ++shift;
   return shift;
@@ -76,7 +79,7 @@ void quantize_step_weights(const Chain& chain, const LayerNumbers& numbers, Chai
   if (chain.weight->watched()) chain.weight->show(step.weight);
   const int64_t channels = step.out_channels();
   step.weight_options.grids = chain.weight->grids(step.weight.rank()).list;
-  step.weight_options.shift = shift_of(step.weight_options.grids);
+  step.weight_options.shift = shift_of(step.weight_options.grids, chain.weight->spec().symmetric);
   step.weight_gradient = chain.weight->gradient(step.weight.shape());
   step.learned_of_weight = chain.weight->learned().size();
   if (chain.quantizes_folded()) step.row_factor = fold_factors(*chain.norm);

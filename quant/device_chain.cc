@@ -46,9 +46,10 @@ struct Reach {
     sum = products * largest;  // in units of 2^shift, in which it is exact as well
     parts_sum = products * std::max<int64_t>(8, ((largest << shift) + 8) / 16);
   }
-  bool whole() const { return sum < kExact; }
-  bool fits() const {
-    return (sum << shift) < kernels::kAccumulatorLimit && (whole() || parts_sum < kExact);
+  std::optional<DeviceSums> sums() const {
+    const bool whole = sum < kExact;
+    if ((sum << shift) >= kernels::kAccumulatorLimit || (!whole && parts_sum >= kExact)) return {};
+    return DeviceSums{shift, whole};
   }
   int shift = 0;  // as in chain_step.cc, whatever the zero points
   int64_t sum = 0, parts_sum = 0;
@@ -89,7 +90,7 @@ void add_products(const Chain& chain, const Tensor& x, const Tensor& w, int32_t 
 }
 
 // Quantizes the weights and multiplies with them: in one part where sums stay exact in float32.
-void convolve(Chain& chain, const Reach& reach, DeviceStep& s) {
+void convolve(Chain& chain, const DeviceSums& sums, DeviceStep& s) {
   const Context& context = s.weight.context();
   const Shape& in = s.x.values.shape();
   const Shape out = chain.conv != nullptr
@@ -98,10 +99,10 @@ void convolve(Chain& chain, const Reach& reach, DeviceStep& s) {
   s.conv_shape = out;
   s.acc = Tensor::empty(context, out, DType::kInt32);
   const Tensor x = integers_of(s.x);
-  const WeightIntegers w = chain.batch->take(chain.shared_from_this(), reach.shift, !reach.whole());
+  const WeightIntegers w = chain.batch->take(chain.shared_from_this(), sums.shift, !sums.whole);
   s.integers = w.whole;
-  find_rows(chain, reach.shift, s);
-  if (reach.whole()) return add_products(chain, x, w.whole, 1, false, s.acc);
+  find_rows(chain, sums.shift, s);
+  if (sums.whole) return add_products(chain, x, w.whole, 1, false, s.acc);
   add_products(chain, x, w.high, 16, false, s.acc);
   add_products(chain, x, w.low, 1, true, s.acc);
 }
@@ -238,17 +239,17 @@ Variable result_of(const Chain& chain, const Variable& x, const ActivationBounds
 
 }  // namespace
 
-bool runs_on_device(const Chain& chain, const Variable& x) {
-  if (x.context().on_cpu() || x.codes() == nullptr || chain.quantizes_folded()) return false;
-  if (chain.batch == nullptr || !chain.weight->stays_on_device()) return false;
-  if (chain.weight->grid_tensors()->offset.defined()) return false;
+std::optional<DeviceSums> sums_on_device(const Chain& chain, const Variable& x) {
+  if (x.context().on_cpu() || x.codes() == nullptr || chain.quantizes_folded()) return {};
+  if (chain.batch == nullptr || !chain.weight->stays_on_device()) return {};
+  if (chain.weight->grid_tensors()->offset.defined()) return {};
   const FakeQuantize* output = chain.output.get();
   const bool quantizes = output != nullptr && output->will_quantize();
-  if (quantizes && (!output->stays_on_device() || output->is_sign())) return false;
-  return Reach(chain, *x.codes()).fits();
+  if (quantizes && (!output->stays_on_device() || output->is_sign())) return {};
+  return Reach(chain, *x.codes()).sums();
 }
 
-Variable run_on_device(Chain& chain, const Variable& x) {
+Variable run_on_device(Chain& chain, const Variable& x, const DeviceSums& sums) {
   const Tensor& weight = chain.weights().value();
   auto step = std::make_shared<DeviceStep>(x.context(), weight.dim(0));
   DeviceStep& s = *step;
@@ -256,8 +257,7 @@ Variable run_on_device(Chain& chain, const Variable& x) {
   s.weight = weight;
   s.weight_gradient = chain.weight->gradient(weight.shape());
   s.learned_of_weight = chain.weight->learned().size();
-  const Reach reach(chain, s.x);
-  convolve(chain, reach, s);
+  convolve(chain, sums, s);
   pool(chain, s);
   const bool trains = chain.norm != nullptr && chain.norm->training();
   s.batch_statistics = trains && statistics_of(chain) == NormStatistics::kBatch;
@@ -265,7 +265,7 @@ Variable run_on_device(Chain& chain, const Variable& x) {
   s.pass.act_low = bounds.low, s.pass.act_high = bounds.high;
   s.quantized = chain.output != nullptr && chain.output->will_quantize();
   if (s.quantized) s.learned = chain.output->learned_grid(s.acc.shape());
-  fold(chain, reach.shift, bounds, s);
+  fold(chain, sums.shift, bounds, s);
   check_finite(chain, s);
   Codes codes;
   if (s.quantized) codes = chain.output->codes_on_device(s.acc.shape());

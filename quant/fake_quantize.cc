@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/chain_cuda.h"
 #include "kernels/device_call.h"
@@ -212,7 +213,10 @@ Codes FakeQuantize::device_grid(Tensor values) const {
   return codes;
 }
 
+// Codes of an earlier call in the same step keep their zero point.
 Codes FakeQuantize::codes_on_device(const Shape& shape) const {
+  const bool again = std::exchange(stored_at_, steps()) == steps();
+  if (again && !stored_zero_.unique()) stored_zero_ = Tensor();
   Codes codes = device_grid(Tensor::empty(context(), shape, DType::kUInt8));
   if (!codes.zero_point.defined()) return codes;
   kernels::cuda::OutputGridArgs args;

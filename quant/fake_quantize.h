@@ -173,7 +173,8 @@ class FakeQuantize : public Module {
   std::optional<FoldMode> fold_;
   Watcher watcher_;
   Tensor *fake_quant_enabled_, *observer_enabled_, *initialised_, *spec_, *steps_;
-  mutable Tensor stored_zero_;  // of a device: the zero point of codes as they are stored
+  mutable Tensor stored_zero_;     // of a device: the zero point of codes as they are stored
+  mutable int64_t stored_at_ = 0;  // the step in which it was written
 };
 
 }  // namespace halftone

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/device_call.h"
 #include "quant/host_values.h"
@@ -65,8 +66,18 @@ std::optional<GridTensors> RangeQuantize::grid_tensors() const {
   return GridTensors{*scale_, *zero_point_, {}, g.qmin, g.qmax, up};
 }
 
-kernels::cuda::ObserveArgs RangeQuantize::tracking() const {
+// A weight has the same range in all calls of a step.
+void RangeQuantize::leave_grid() {
+  again_ = std::exchange(tracked_at_, steps()) == steps() && type() != QuantType::kWeight;
+  if (!again_ || group_ != nullptr) return;
+  for (Tensor* t : {scale_, zero_point_}) {
+    if (!t->unique()) *t = t->clone();
+  }
+}
+
+kernels::cuda::ObserveArgs RangeQuantize::tracking() {
   using kernels::cuda::Tracking;
+  leave_grid();
   kernels::cuda::ObserveArgs args;
   args.tracking = type() == QuantType::kWeight               ? Tracking::kCurrent
                   : spec().observer == ObserverKind::kMinMax ? Tracking::kMinMax
@@ -82,7 +93,7 @@ kernels::cuda::ObserveArgs RangeQuantize::tracking() const {
 }
 
 void RangeQuantize::tracked() {
-  if (group_ != nullptr && group_->leads(*this)) group_->refresh_on_device();
+  if (group_ != nullptr && group_->leads(*this)) group_->refresh_on_device(again_);
 }
 
 // What the device has seen since the host looked.

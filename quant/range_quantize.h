@@ -23,8 +23,9 @@ class RangeQuantize : public FakeQuantize {
   bool observes_on_device() const override;
   std::optional<GridTensors> grid_tensors() const override;
   // Of such a one, for a kernel that sees the values: how, and where, it tracks their ranges; then
-  // tracked() is called. Not of one whose values are another's.
-  kernels::cuda::ObserveArgs tracking() const;
+  // tracked() is called. Not of one whose values are another's. From its second call in a step on
+  // the grid is a new one: what the earlier calls made keeps theirs, as on the CPU.
+  kernels::cuda::ObserveArgs tracking();
   void tracked();
   // Whether its values are another's, which observes them.
   bool follows() const;
@@ -54,8 +55,11 @@ class RangeQuantize : public FakeQuantize {
   friend class ScaleGroup;
   std::shared_ptr<ScaleGroup> group_;
   void check_tracked();
+  void leave_grid();
   Tensor *scale_, *zero_point_, *min_, *max_;
-  Tensor not_finite_;  // of a device: 1 where values that nobody looked at were not finite
+  int64_t tracked_at_ = 0;  // of a device: the last step in which it tracked the range
+  bool again_ = false;      // and more than once
+  Tensor not_finite_;       // of a device: 1 where values that nobody looked at were not finite
 };
 
 }  // namespace halftone

@@ -1,6 +1,7 @@
 #include "quant/scale_group.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/chain_cuda.h"
 #include "kernels/device_call.h"
@@ -44,7 +45,20 @@ void ScaleGroup::refresh() {
   }
 }
 
-void ScaleGroup::refresh_on_device() {
+// A new place for it, where not only the members hold it.
+void ScaleGroup::leave_scale() {
+  Tensor common;
+  for (const Member& m : members_) {
+    if (const auto member = m.quantizer.lock()) common = std::exchange(*member->scale_, Tensor());
+  }
+  if (!common.unique()) common = common.clone();
+  for (const Member& m : members_) {
+    if (const auto member = m.quantizer.lock()) *member->scale_ = common;
+  }
+}
+
+void ScaleGroup::refresh_on_device(bool again) {
+  if (again) leave_scale();
   namespace device = kernels::cuda;
   std::vector<device::SharedRange> ranges;
   const auto first = members_[0].quantizer.lock();

@@ -25,8 +25,9 @@ class ScaleGroup {
   explicit ScaleGroup(const std::vector<GroupMember>& members);
   // Takes every member's range into account, once all are known.
   void refresh();
-  // The same once they are, of ranges that lie on a device.
-  void refresh_on_device();
+  // The same once they are, of ranges that lie on a device. again: for the second time in a step,
+  // so that codes may have the scale that there was.
+  void refresh_on_device(bool again);
   bool leads(const RangeQuantize& member) const;
   bool follows(const RangeQuantize& member) const;
 
@@ -35,6 +36,7 @@ class ScaleGroup {
     std::weak_ptr<RangeQuantize> quantizer;
     bool follows;
   };
+  void leave_scale();
   std::vector<Member> members_;  // as they run
   Tensor table_;                 // of a device: cuda::SharedRange each
 };

@@ -39,7 +39,7 @@ device::WeightSegment segment_of(const Chain& chain, const Tensor& w, int shift,
     s.gamma = floats(chain.norm->weight.value());
   s.shift = shift;
   if (!chain.weight->observes() || !launch_observes(chain)) return s;
-  const device::ObserveArgs track = dynamic_cast<const RangeQuantize&>(*chain.weight).tracking();
+  const device::ObserveArgs track = dynamic_cast<RangeQuantize&>(*chain.weight).tracking();
   s.rule = device::WeightRule::kRange;
   s.grid = track.rule, s.zero_point = track.zero_point;
   s.range_low = track.low, s.range_high = track.high, s.not_finite = track.not_finite;
@@ -70,6 +70,18 @@ WeightBatch::Entry* WeightBatch::find(const std::shared_ptr<Chain>& chain) {
   return nullptr;
 }
 
+// Those of the forward that took it last, unless that is this one.
+std::vector<WeightBatch::Entry*> WeightBatch::together_with(const Entry& own) {
+  std::vector<Entry*> all;
+  for (Entry& e : entries_) {
+    const std::shared_ptr<Chain> chain = e.chain.lock();
+    const bool follows =
+        own.taken != 0 && e.taken == own.taken && own.taken != Module::call_number();
+    if (chain != nullptr && joins(*chain) && (&e == &own || follows)) all.push_back(&e);
+  }
+  return all;
+}
+
 void WeightBatch::launch(const std::vector<Entry*>& entries) {
   std::vector<device::WeightSegment> segments;
   Tensor on;
@@ -77,7 +89,7 @@ void WeightBatch::launch(const std::vector<Entry*>& entries) {
     const std::shared_ptr<Chain> chain = e->chain.lock();
     const Tensor& w = chain->weights().value();
     e->integers = room_for(w, e->parts);
-    e->ready = chain->weight->steps();
+    e->ready = Module::call_number();
     segments.push_back(segment_of(*chain, w, e->shift, e->integers));
     on = w;
   }
@@ -93,22 +105,14 @@ WeightIntegers WeightBatch::take(const std::shared_ptr<Chain>& chain, int shift,
         w, device::weights_from({segment_of(*chain, w, shift, out)}, 0));
     return out;
   }
-  Entry* known = find(chain);
-  if (known == nullptr) {
-    entries_.push_back({chain, shift, parts, 0, {}});
-    launch({&entries_.back()});
-  } else if (known->ready != chain->weight->steps() || known->shift != shift ||
-             known->parts != parts) {
-    known->shift = shift, known->parts = parts;
-    std::vector<Entry*> all;
-    for (Entry& e : entries_) {
-      const std::shared_ptr<Chain> other = e.chain.lock();
-      if (other != nullptr && joins(*other)) all.push_back(&e);
-    }
-    launch(all);
-  }
+  if (find(chain) == nullptr) entries_.push_back({chain, shift, parts, 0, 0, {}});
   Entry& own = *find(chain);
-  own.ready = 0;
+  const uint64_t call = Module::call_number();
+  if (own.ready != call || own.shift != shift || own.parts != parts) {
+    own.shift = shift, own.parts = parts;
+    launch(together_with(own));
+  }
+  own.ready = 0, own.taken = call;
   return std::move(own.integers);
 }
 

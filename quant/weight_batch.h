@@ -22,9 +22,10 @@ bool launch_observes(const Chain& chain);
 
 class WeightBatch {
  public:
-  // chain: its weight's quantizer stays on the device. The first chain of a forward has those of
-  // all quantized, but for chains that never ran in this way. A rule that comes before rounding
-  // (DoReFa), and the range of a whole tensor, take a launch of their own.
+  // chain: its weight's quantizer stays on the device. The first chain of a forward has the weights
+  // of all chains quantized that ran in its last one; what a forward leaves is not used again, as
+  // weights may have changed. A rule that comes before rounding (DoReFa), and the range of a whole
+  // tensor, take a launch of their own.
   WeightIntegers take(const std::shared_ptr<Chain>& chain, int shift, bool parts);
 
  private:
@@ -32,10 +33,12 @@ class WeightBatch {
     std::weak_ptr<Chain> chain;
     int shift = 0;
     bool parts = false;
-    int64_t ready = 0;  // the step whose weights these are; 0: none, or taken
+    uint64_t ready = 0;  // the forward (Module::call_number) that made them; 0: none, or taken
+    uint64_t taken = 0;  // the last forward that took them
     WeightIntegers integers;
   };
   Entry* find(const std::shared_ptr<Chain>& chain);
+  std::vector<Entry*> together_with(const Entry& own);
   void launch(const std::vector<Entry*>& entries);
 
   std::vector<Entry> entries_;
