@@ -140,9 +140,7 @@ std::vector<size_t> Quantizer::readers_of(const Edge& edge, int bits) {
 // have wanted the same start and the same range.
 void Quantizer::check_group(const EdgeGroup& group) {
   std::vector<Member> members;
-  const auto add = [&](const QuantPoint& p) {
-    members.push_back({p, entry_number(p.module)});
-  };
+  const auto add = [&](const QuantPoint& p) { members.push_back({p, entry_number(p.module)}); };
   for (const Module* user : group.users) add(output_of(*user));
   for (const Edge& edge : group.edges) {
     const QuantPoint* own = point_behind(edge.maker->path());
@@ -160,9 +158,10 @@ void Quantizer::check_group(const EdgeGroup& group) {
   if (changed.empty()) return;
   std::string text;
   for (const std::string& c : changed) text += (text.empty() ? "" : ", ") + c;
-  warn("on the scale of " + members[0].point.module +
-       " codes are uint with zero point 0 or 2^(bits - 1), whatever quant_dtype and quant_scheme: " +
-       text);
+  warn(
+      "on the scale of " + members[0].point.module +
+      " codes are uint with zero point 0 or 2^(bits - 1), whatever quant_dtype and quant_scheme: " +
+      text);
 }
 
 void Quantizer::make_group(const EdgeGroup& group) {

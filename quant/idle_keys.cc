@@ -49,9 +49,12 @@ void Quantizer::warn_of_idle_padding(const ConfigEntry& entry) {
   for (const QuantPoint& p : points_) {
     const auto* conv = dynamic_cast<Conv2d*>(model_.find(p.module));
     const bool pads = conv != nullptr && conv->args().padding > 0;
-    if (p.type == QuantType::kWeight && pads && entry_of(p.module) == &entry) return;
+    const bool binary = p.quantizer->spec().bits == 1;
+    if (p.type == QuantType::kWeight && binary && pads && entry_of(p.module) == &entry) return;
   }
-  warn(number_of(entry) + ", padding_value: no effect, none of its layers is a Conv2d that pads");
+  warn(number_of(entry) +
+       ", padding_value: no effect, none of its layers is a Conv2d with weights of one bit that "
+       "pads");
 }
 
 void Quantizer::warn_of_idle_keys(const std::set<std::string>& norms) {

@@ -7,6 +7,7 @@
 #include "kernels/device_call.h"
 #include "kernels/lsq.h"
 #include "kernels/quantize_cuda.h"
+#include "nn/input_check.h"
 #include "quant/affine_start.h"
 #include "quant/host_values.h"
 #include "quant/scale_group.h"
@@ -166,6 +167,9 @@ void LsqQuantize::check_count(size_t found, const std::string& what) const {
 
 void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   check_count(ranges.size(), "ranges");
+  if (sign_known_) {
+    for (const kernels::Range& range : ranges) check_reached(range);
+  }
   const bool zeros = std::all_of(ranges.begin(), ranges.end(),
                                  [](const kernels::Range& r) { return r.low == 0 && r.high == 0; });
   if (group_ != nullptr && !follows_) want(zeros ? 0.0f : scale_for(ranges[0]));
@@ -179,6 +183,17 @@ void LsqQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   assign(scales, scale.mutable_value());
   if (learns_offset()) assign(offsets, offset.mutable_value());
   set_initialised(true);
+}
+
+// Unsigned codes without an offset hold nothing of it.
+void LsqQuantize::check_reached(const kernels::Range& range) const {
+  const bool nothing = range.low < 0 && range.high <= 0;
+  if (!nothing || learns_offset() || empty_grid().qmin < 0) return;
+  throw HALFTONE_ERROR("fake_quantize")
+      .at(path())
+      .expected("a range that reaches above 0: the codes are unsigned")
+      .found(short_number(range.low) + " .. " + short_number(range.high))
+      .fix("quant_dtype int in config_list, or another range");
 }
 
 // Widened to hold zero, whose ends the codes then hold.

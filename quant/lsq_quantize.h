@@ -35,7 +35,8 @@ class LsqQuantize : public FakeQuantize {
   quant_math::Grid empty_grid() const override;
   kernels::Grids grids(int rank) const override;
   std::vector<kernels::Range> ranges() const override;
-  // Widened to hold zero. A range of zeros alone says nothing, as in observe_values().
+  // Widened to hold zero. A range of zeros alone says nothing, as in observe_values(). Throws where
+  // the codes are unsigned and the range has nothing above 0.
   void set_ranges(const std::vector<kernels::Range>& ranges) override;
   void set_grids(const std::vector<quant_math::Grid>& list) override;
   std::vector<Variable> learned() const override;
@@ -63,6 +64,7 @@ class LsqQuantize : public FakeQuantize {
   void clamp_on_device();
   std::vector<float> first_scales(const std::vector<kernels::Moments>& seen) const;
   void check_count(size_t found, const std::string& what) const;
+  void check_reached(const kernels::Range& range) const;
   float scale_for(const kernels::Range& range) const;
   float offset_for(const kernels::Range& range, float s) const;
   void want(float first_scale);

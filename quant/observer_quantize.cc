@@ -70,13 +70,13 @@ void ObserverQuantize::check_buffer(const std::string& name, const std::string& 
 }
 
 bool ObserverQuantize::observes() const {
-  return !initialised() && !training() && observer_enabled() && type() != QuantType::kWeight &&
+  return !range_known() && !training() && observer_enabled() && type() != QuantType::kWeight &&
          GraphRecorder::current() == nullptr;
 }
 
 void ObserverQuantize::observe_values(const Tensor& x) {
   if (type() == QuantType::kWeight) return RangeQuantize::observe_values(x);
-  if (initialised()) {
+  if (range_known()) {
     throw HALFTONE_ERROR("observe")
         .at(path())
         .what_happened("the range is fixed already")
@@ -148,7 +148,7 @@ kernels::Range ObserverQuantize::searched() const {
 }
 
 void ObserverQuantize::check_calibrated() const {
-  if (follows() || initialised() || batches() > 0) return;
+  if (follows() || range_known() || batches() > 0) return;
   throw HALFTONE_ERROR("compress")
       .at(path())
       .expected("at least one forward in evaluation mode to calibrate " + name_of(type()))
@@ -160,11 +160,16 @@ void ObserverQuantize::fix() {
   if (follows() || range_known()) return;
   check_calibrated();
   set_ranges(is_searched(spec().observer) ? std::vector<kernels::Range>{searched()} : ranges());
-  *histogram_ = Tensor::zeros(context().host(), {0}, histogram_->dtype());
+}
+
+bool ObserverQuantize::range_known() const {
+  const bool any = !ranges().empty();  // of channels that no batch has shown yet
+  return initialised() || (batches() == 0 && any && RangeQuantize::range_known());
 }
 
 void ObserverQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
-  fixed_ = true;
+  *batches_->data<int64_t>() = 0;
+  *histogram_ = Tensor::zeros(context().host(), {0}, histogram_->dtype());
   RangeQuantize::set_ranges(ranges);
   if (!spec().nni || !initialised()) return;
   const std::vector<quant_math::Grid> list = grids(4).list;

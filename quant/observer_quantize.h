@@ -11,7 +11,8 @@ namespace halftone {
 // weight has nothing to observe in a forward: observe_values() fixes it.
 // State beside RangeQuantize's: batches, and `observer`: kind of observer and reduce_range, as
 // int32; until fix(), min_val and max_val are what was tracked, and histogram (int64 or float32)
-// and histogram_range hold the counts.
+// and histogram_range hold the counts. A range without batches is fixed: of a member of a group
+// whose others still record.
 class ObserverQuantize : public RangeQuantize {
  public:
   ObserverQuantize(const Context& context, const FakeQuantizeArgs& args);
@@ -24,7 +25,9 @@ class ObserverQuantize : public RangeQuantize {
   bool will_quantize() const override { return initialised() && RangeQuantize::will_quantize(); }
   // Throws once the range is fixed, and on NaN, infinities and an empty batch, changing nothing.
   void observe_values(const Tensor& x) override;
+  // Taken in so far; 0 once the range is fixed.
   int64_t batches() const { return *batches_->data<int64_t>(); }
+  bool is_fixed() const { return range_known(); }
   void check_calibrated() const;  // throws when nothing was observed
   // Range and grid from what was observed, which is forgotten then. A second call does nothing. In
   // a group every member finds its own range, and they share the largest scale.
@@ -36,7 +39,7 @@ class ObserverQuantize : public RangeQuantize {
   // NNI divides a weight's range by 127.5, and clamps to -127 .. 127 nevertheless (its bug O2).
   quant_math::Grid grid_of(const kernels::Range& range) const override;
   // What is tracked until fix() is no range yet.
-  bool range_known() const override { return fixed_ || initialised(); }
+  bool range_known() const override;
 
  private:
   void track(const std::vector<kernels::Range>& seen);
@@ -45,7 +48,6 @@ class ObserverQuantize : public RangeQuantize {
   int levels() const;
   int64_t bins() const;
 
-  bool fixed_ = false;
   Tensor *batches_, *histogram_, *histogram_range_;
 };
 

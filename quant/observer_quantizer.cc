@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/elementwise.h"
 #include "quant/observer_quantize.h"
 
 namespace halftone {
@@ -66,9 +67,18 @@ std::shared_ptr<FakeQuantize> ObserverQuantizer::make_fake_quantize(
   return make<ObserverQuantize>(module.context(), own);
 }
 
+// What has no range says so, before another weight has one.
+void ObserverQuantizer::check_weight(const QuantPoint& point) const {
+  const Tensor weight = weight_of(point);
+  if (!kernels::all_finite(weight)) point.quantizer->observe_values(weight);
+}
+
 // All are asked before the first changes. Layers on the two sides of an edge share a quantizer.
 void ObserverQuantizer::convert() {
   std::vector<ObserverQuantize*> activations;
+  for (const QuantPoint& point : points()) {
+    if (point.type == QuantType::kWeight && !point.quantizer->initialised()) check_weight(point);
+  }
   for (const QuantPoint& point : points()) {
     auto& quantizer = dynamic_cast<ObserverQuantize&>(*point.quantizer);
     if (point.type == QuantType::kWeight || quantizer.initialised()) continue;
@@ -85,7 +95,7 @@ void ObserverQuantizer::convert() {
 bool ObserverQuantizer::can_prepare_anew() const {
   return std::none_of(points().begin(), points().end(), [](const QuantPoint& point) {
     const auto& quantizer = dynamic_cast<const ObserverQuantize&>(*point.quantizer);
-    return quantizer.batches() > 0 || quantizer.initialised();
+    return quantizer.batches() > 0 || quantizer.is_fixed();
   });
 }
 

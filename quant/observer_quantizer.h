@@ -34,6 +34,9 @@ class ObserverQuantizer final : public Quantizer {
   void convert() override;
   bool can_prepare_anew() const override;  // nothing is recorded, nor loaded
   void check_exportable() const override;
+
+ private:
+  void check_weight(const QuantPoint& point) const;
 };
 
 }  // namespace halftone

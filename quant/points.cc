@@ -43,10 +43,12 @@ FakeQuantizeArgs args_for(Module& module, QuantType type, const QuantSpec& spec,
   args.type = type;
   args.spec = spec;
   args.channels = 0;
-  if (spec.per_channel) check_axis(module, type, spec.axis, rank_of(module, graph));
+  const int rank = rank_of(module, graph);
+  if (spec.per_channel) check_axis(module, type, spec.axis, rank);
+  if (spec.axis < 0) args.spec.axis += rank;
   if (type == QuantType::kWeight && spec.per_channel) {
     const Shape& shape = dynamic_cast<WeightLayer&>(module).weight.shape();
-    args.channels = shape[memory_axis(spec.axis, shape.rank())];
+    args.channels = shape[memory_axis(spec.axis, rank)];
   }
   args.emits_codes = integer && type != QuantType::kWeight && type != QuantType::kBias;
   return args;

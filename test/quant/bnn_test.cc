@@ -182,8 +182,8 @@ TEST_CASE("a padding that the codes of an input do not hold is refused, and noth
     {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv1", "conv2"], "padding_value": -1},
     {"quant_types": ["weight", "input"], "quant_bits": {"weight": 1, "input": 8},
      "op_names": ["conv1"], "padding_value": -1}])"));
-  REQUIRE_THROWS_WITH(q.compress(), Contains("config_list entry 2, padding_value of conv1") &&
-                                        Contains("8 bits"));
+  REQUIRE_THROWS_WITH(
+      q.compress(), Contains("config_list entry 2, padding_value of conv1") && Contains("8 bits"));
   CHECK((conv1.padding_value() == 0 && conv2.padding_value() == 0));
 }
 
@@ -195,17 +195,18 @@ TEST_CASE("a padding that the codes of an output quantizer do not hold is refuse
         .append("act", make_hardtanh(c))
         .append("conv2", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}));
     const std::string bits = std::to_string(output_bits);
-    BnnQuantizer q(*net, std::string(R"([
-      {"quant_types": ["weight", "output"], "quant_bits": {"weight": 1, "output": )" + bits + R"(},
+    BnnQuantizer q(*net,
+                   std::string(R"([
+      {"quant_types": ["weight", "output"], "quant_bits": {"weight": 1, "output": )" +
+                               bits + R"(},
        "op_names": ["conv1"]},
       {"quant_types": ["weight"], "quant_bits": 1, "op_names": ["conv2"], "padding_value": -1}])"),
                    nullptr, Tensor::zeros(c, {1, 6, 6, 1}));
     const auto& conv2 = dynamic_cast<Conv2d&>(*net->find("conv2"));
     if (output_bits == 8) {
-      REQUIRE_THROWS_WITH(q.compress(),
-                          Contains("config_list entry 2, padding_value of conv2") &&
-                              Contains("act.activation_post_process, has 8 bits") &&
-                              Contains("-1"));
+      REQUIRE_THROWS_WITH(q.compress(), Contains("config_list entry 2, padding_value of conv2") &&
+                                            Contains("act.activation_post_process, has 8 bits") &&
+                                            Contains("-1"));
       REQUIRE((conv2.padding_value() == 0 && !net->find("act")->output_transform()));
       continue;
     }

@@ -76,7 +76,11 @@ TEST_CASE("every quantizer exports, exports again, and goes on from its export")
     EveryRun other(name, "", kind);
     other.quantizer->load_model(folder / "a");
     REQUIRE(other.evaluate() == before);
-    REQUIRE(std::isfinite(other.step(3)));
+    // What an export does not hold: the optimizer's state, and the random numbers.
+    other.optimizer->load_state_dict(run.optimizer->state_dict());
+    other.context.random() = run.context.random();
+    for (int k = 3; k < 6; ++k) REQUIRE(other.step(k) == run.step(k));
+    REQUIRE(other.values() == run.values());
   });
 }
 

@@ -271,6 +271,24 @@ TEST_CASE("ranges from elsewhere give the scale back") {
   }
 }
 
+TEST_CASE("a range below zero has no unsigned scale: refused, unless an offset holds it") {
+  const Context c;
+  auto q = lsq(c, QuantType::kInput, spec_of(4, false));
+  q->set_ranges({{-1.0f, 3.0f}});
+  REQUIRE(scale_of(*q) == 0.2f);
+  for (const kernels::Range& range : {kernels::Range{-3, -1}, kernels::Range{-3, 0}}) {
+    REQUIRE_THROWS_WITH(q->set_ranges({range}),
+                        Catch::Contains("unsigned") && Catch::Contains("-3 .. "));
+    REQUIRE(scale_of(*q) == 0.2f);
+  }
+  auto is_signed = lsq(c, QuantType::kInput, spec_of(4, true)),
+       plus = lsq(c, QuantType::kInput, spec_of(4, false, false));
+  for (const auto& other : {is_signed, plus}) {
+    other->set_ranges({{-3.0f, -1.0f}});
+    REQUIRE(other->ranges()[0].low == Approx(-3));
+  }
+}
+
 TEST_CASE("LSQ+: integer zero points, and gradients of y = s (clamp(rint(x / s) + z) - z)") {
   const Context c;
   auto q = lsq(c, QuantType::kInput, spec_of(3, false, false));

@@ -100,6 +100,36 @@ TEST_CASE("Observer, shared scales: files, and a copy stopped amid the calibrati
   REQUIRE(loaded.run(5) == want);
 }
 
+TEST_CASE("Observer, shared scales: a copy stopped when one member's range is known already") {
+  for (const ObserverEntry& observer : observers()) {
+    CAPTURE(observer.name);
+    Calibrated a(observer.name), b(observer.name);
+    a.run(2);
+    a.member("relu0").set_ranges({{0.0f, 3.0f}});
+    a.run(0);
+    b.net->load_state_dict(a.net->state_dict());
+    for (Calibrated* c : {&a, &b}) {
+      c->run(1);
+      c->q->compress();
+      REQUIRE(c->member("relu0").ranges()[0].high == 3.0f);
+    }
+    REQUIRE(a.run(5) == b.run(5));
+  }
+}
+
+TEST_CASE("Observer, a weight without a range is refused before another has one") {
+  Calibrated c("min_max");
+  c.run(0);
+  auto& conv = dynamic_cast<Conv2d&>(*c.net->find("conv3"));
+  float* weight = conv.weight.mutable_value().data<float>();
+  const float before = std::exchange(weight[0], NAN);
+  REQUIRE_THROWS_WITH(c.q->compress(), Catch::Contains("conv3") && Catch::Contains("NaN"));
+  for (const QuantPoint& point : c.q->points()) REQUIRE_FALSE(point.quantizer->initialised());
+  weight[0] = before;
+  c.q->compress();
+  for (const QuantPoint& point : c.q->points()) REQUIRE(point.quantizer->initialised());
+}
+
 TEST_CASE("Observer, its calibration starts QAT and LSQ, shared scales too") {
   const TempFolder folder;
   Calibrated a("histogram");

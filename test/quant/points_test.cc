@@ -76,7 +76,7 @@ TEST_CASE("what an algorithm refuses names the entry too") {
              Contains("config_list entry 2, fc1") && Contains("per-tensor"));
   CHECK_THAT(compress_error("QAT_Quantizer", std::string(kFirst) + R"({"quant_types": ["bias",
                "weight"], "quant_bits": 8, "op_names": ["fc3"]}])"),
-             Contains("config_list entry 2, fc3") && Contains("no input"));
+             Contains("config_list entry 2, quant_types of fc3") && Contains("no input"));
 }
 
 TEST_CASE("set_quant_scheme_dtype acts on what a quantizer has, and keeps its other defaults") {

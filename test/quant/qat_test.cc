@@ -159,6 +159,32 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an axis counted from the end is the one counted from the front, on integers too") {
+  const Context c;
+  std::vector<std::vector<float>> results;
+  for (const bool from_end : {false, true}) {
+    auto net = make<Sequential>(c);
+    c.random() = {3, 0};
+    net->append("conv", make<Conv2d>(c, Conv2dArgs{2, 3, 3, 1, 1}));
+    net->append("flatten", make<Flatten>(c)).append("fc", make<Linear>(c, 48, 4));
+    const auto entry = [&](const std::string& type, int axis) {
+      return R"({"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": [")" + type +
+             R"("], "quant_dtype": {"weight": "int"}, "axis": {"weight": )" + std::to_string(axis) +
+             R"(}, "quant_scheme": {"weight": "per_channel_symmetric"}})";
+    };
+    QatQuantizer q(
+        *net,
+        "[" + entry("Conv2d", from_end ? -4 : 0) + "," + entry("Linear", from_end ? -2 : 0) + "]",
+        nullptr, Tensor::zeros(c, {1, 4, 4, 2}));
+    q.compress();
+    REQUIRE(q.integer_obstacle("conv").empty());
+    REQUIRE(q.integer_obstacle("fc").empty());
+    REQUIRE(q.points().at(0).quantizer->spec().axis == 0);
+    results.push_back((*net)(Variable(spread(c, {3, 4, 4, 2}, -1, 1))).value().to_vector<float>());
+  }
+  REQUIRE(results[0] == results[1]);
+}
+
 TEST_CASE("unsigned symmetric: the zero point is 128; 127 only under NNI's arithmetic") {
   REQUIRE(quant_math::choose_grid(-1, 2, {8, false, true, false}).zero_point == 128);
   REQUIRE(quant_math::choose_grid(-1, 2, {8, false, true, true}).zero_point == 127);

@@ -21,8 +21,8 @@ struct Snapshot {
       if (auto* add = dynamic_cast<Add*>(module)) fused.push_back(add->fused_activation.kind);
     }
     for (const auto& [name, value] : model.state_dict())
-      state[name] = value.dtype() == DType::kFloat32 ? value.to_vector<float>()
-                                                     : std::vector<float>();
+      state[name] =
+          value.dtype() == DType::kFloat32 ? value.to_vector<float>() : std::vector<float>();
   }
   bool operator==(const Snapshot& o) const {
     return tree == o.tree && executors == o.executors && slots == o.slots && fused == o.fused &&
@@ -64,9 +64,8 @@ TEST_CASE("compress() that throws takes out what it put in") {
     net->eval();
     const Tensor image = Tensor::zeros(c, {1, 6, 6, 2});
     const Snapshot before(*net);
-    REQUIRE_THROWS_WITH(
-        make_quantizer(row.quantizer, *net, row.config, nullptr, image)->compress(),
-        Contains(row.message));
+    REQUIRE_THROWS_WITH(make_quantizer(row.quantizer, *net, row.config, nullptr, image)->compress(),
+                        Contains(row.message));
     REQUIRE(Snapshot(*net) == before);
     // Another quantizer finds the model free.
     if (!row.taken)

@@ -133,8 +133,8 @@ TEST_CASE("who gives up a quantizer for a shared scale must agree on start and r
     CAPTURE(row.inputs, row.sums);
     REQUIRE_THROWS_WITH(BlockRun("[" + layers(row.inputs) + ", " + sums(row.sums) + "]"),
                         Catch::Contains("config_list entry 2, " + row.key +
-                                        " of add (output) and of config_list entry 1, conv") && Catch::Contains("(input)") &&
-                            Catch::Contains("one " + row.key) &&
+                                        " of add (output) and of config_list entry 1, conv") &&
+                            Catch::Contains("(input)") && Catch::Contains("one " + row.key) &&
                             Catch::Contains("give both the same " + row.key));
   }
   // The same of both, and what means the same.
