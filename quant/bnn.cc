@@ -22,6 +22,7 @@ FakeQuantizeArgs with_range(FakeQuantizeArgs args) {
 ConfigRules BnnQuantizer::rules() const {
   ConfigRules rules;
   rules.min_bits = 1, rules.max_bits = 8;
+  rules.nni = false;
   rules.keys = {"binarization", "sign_gradient", "xnor_scale", "padding_value"};
   rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric =
       true;
@@ -59,8 +60,9 @@ void BnnQuantizer::check_padding(const std::string& layer, int value) const {
   const std::string bits = std::to_string(input->spec().bits) + " bits";
   throw HALFTONE_ERROR("config")
       .at(entry_number(layer) + ", padding_value of " + layer)
-      .expected(has_own ? "0 where the input has " + bits
-                        : "0 where the output quantizer before it, " + input->path() + ", has " + bits)
+      .expected(has_own
+                    ? "0 where the input has " + bits
+                    : "0 where the output quantizer before it, " + input->path() + ", has " + bits)
       .found(std::to_string(value))
       .fix(has_own ? "an entry of its own for " + layer + ", without padding_value"
                    : "quantize the input of " + layer + " with 1 bit, or take padding_value out");

@@ -53,6 +53,7 @@ struct ConfigRules {
   // Keys beyond those that every quantizer has: of grids that follow from values.
   std::vector<std::string> keys = {"quant_dtype", "quant_scheme", "axis", "observer", "ema_decay"};
   bool start_step = true;  // whether quant_start_step is known
+  bool nni = true;         // whether QuantizerOptions::nni is another arithmetic than ours
   bool fold = false;       // whether fold and bn_freeze_step are known
 };
 

@@ -9,6 +9,7 @@ ConfigRules DorefaQuantizer::rules() const {
   rules.types = {QuantType::kWeight, QuantType::kInput, QuantType::kOutput, QuantType::kGradient};
   rules.min_bits = 1;
   rules.keys = {};
+  rules.nni = false;
   rules.defaults[QuantType::kWeight].is_signed = rules.defaults[QuantType::kWeight].symmetric =
       true;
   return rules;

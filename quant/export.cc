@@ -95,12 +95,15 @@ void add_grid(const FakeQuantize& q, Json& out) {
   }
 }
 
+// What still trains in float has none.
+bool has_codes(const FakeQuantize& q) { return q.initialised() && !q.warm_up(); }
+
 // Of one with a folded batch norm, the same under names of their own where the folded weight is
 // what is quantized, and the folded layer in floats.
 void add_float_chain(const QuantPoint& point, const Chain& chain, Tensors& out) {
   const bool folded = chain.quantizes_folded();
   const std::string name = point.module + (folded ? ".folded_weight" : ".weight");
-  if (point.quantizer->initialised()) add_weight(point, exported_weight(chain), name, out);
+  if (has_codes(*point.quantizer)) add_weight(point, exported_weight(chain), name, out);
   if (chain.norm == nullptr) return;
   const FoldedLayer layer = fold_layer(chain, chain.weights().value());
   out[point.module + ".folded_weight"] = disk_layout(layer.weight);
@@ -175,7 +178,7 @@ void Quantizer::add_layer(const QuantPoint& weight, bool integer,
   const Chain* chain = chain_of(weight.module);
   if (integer) return add_chain(*chain, chain->grid->params(), out);
   if (chain != nullptr) return add_float_chain(weight, *chain, out);
-  if (weight.quantizer->initialised())
+  if (has_codes(*weight.quantizer))
     add_weight(weight, weight_of(weight), weight.module + ".weight", out);
 }
 

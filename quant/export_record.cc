@@ -18,6 +18,7 @@ Json record_of(const FakeQuantize& q) {
               {"state", q.path()},
               {"initialised", q.initialised()}};
   if (spec.per_channel) out["axis"] = spec.axis;
+  if (q.warm_up()) out["waits_for_step"] = spec.start_step;
   if (q.fold()) out["fold"] = name_of(*q.fold());
   if (!q.observer_in_words().empty()) out["observer"] = q.observer_in_words();
   if (spec.padding_value != 0) out["padding_value"] = spec.padding_value;

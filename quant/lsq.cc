@@ -56,6 +56,7 @@ ConfigRules LsqQuantizer::rules() const {
 
 ConfigRules LsqPlusQuantizer::rules() const {
   ConfigRules rules = LsqQuantizer::rules();
+  rules.nni = false;  // it has no LSQ+
   for (const QuantType type : {QuantType::kInput, QuantType::kOutput})
     rules.defaults[type].symmetric = false;
   return rules;

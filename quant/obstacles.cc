@@ -59,9 +59,12 @@ std::string Quantizer::integer_obstacle(const std::string& module) const {
   return "its weight is not quantized";
 }
 
-// Of what has an integer form, and computes on floats nevertheless: nothing but zeros, or nothing
-// at all, has reached a quantizer in training.
+// Of what has an integer form, and computes on floats nevertheless: it does not quantize yet, or
+// nothing but zeros, or nothing at all, has reached a quantizer in training.
 std::string Quantizer::unknown_scale(const std::string& path) const {
+  const auto weight = quantizer_of(path, QuantType::kWeight);
+  if (weight != nullptr && weight->warm_up() && step() > 1)
+    return "it is in float until step " + std::to_string(weight->spec().start_step);
   const Chain* chain = step() > 1 ? chain_of(path) : nullptr;
   if (chain == nullptr) return "";
   if (!known(chain->weight)) return "training has found no scale of its weight";

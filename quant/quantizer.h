@@ -127,11 +127,12 @@ class Quantizer {
   Module& model() const { return model_; }
   // Why this layer has no integer form; "" where it has one.
   std::string integer_obstacle(const std::string& module) const;
-  // By name, with the reason: quantized layers that compute on dequantized floats (for want of an
-  // integer form, or, once trained, of a range), and, where there is a graph, all else that
-  // computes on floats between quantized layers. A batch norm or an activation that follows a layer
-  // of the list is not named again. Empty where the network from its first quantized layer to its
-  // last runs on integers. An export holds the same as metadata "float_layers".
+  // By name, with the reason: quantized layers that compute on floats (for want of an integer form,
+  // or, once trained, of a range, or because they do not quantize yet), and, where there is a
+  // graph, all else that computes on floats between quantized layers. A batch norm or an activation
+  // that follows a layer of the list is not named again. Empty where the network from its first
+  // quantized layer to its last runs on integers. An export holds the same as metadata
+  // "float_layers".
   std::map<std::string, std::string> float_layers() const;
 
  protected:

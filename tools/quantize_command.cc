@@ -54,7 +54,8 @@ void add_quantize(CLI::App& app, int& code) {
       "The run folder gets checkpoint.safetensors (for eval and inspect), recipe.yaml, report.json "
       "and the export:\nmodel_quantized.safetensors and calibration.json. It appears whole or not "
       "at "
-      "all.");
+      "all.\ncompat: nni beside name in the configuration: NNI's arithmetic, bit for bit, on "
+      "floats.");
   c->callback([a, &code] { code = run(*a); });
 }
 

@@ -75,7 +75,9 @@ void add_train(CLI::App& app, int& code) {
   c->footer(
       "The run folder gets recipe.yaml, metrics.jsonl, a TensorBoard event file, "
       "checkpoint.safetensors,\n"
-      "curves.svg, report.json and the weights. Ctrl-C writes a checkpoint before it leaves.");
+      "curves.svg, report.json and the weights. Ctrl-C writes a checkpoint before it leaves.\n"
+      "quantizer.compat=nni in a recipe or behind --set: NNI's arithmetic, bit for bit, on "
+      "floats.");
   c->callback([a, &code] { code = run(*a); });
 }
 

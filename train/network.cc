@@ -82,6 +82,11 @@ void check_use(const Quantizer& quantizer, const Recipe& recipe, NetworkUse use)
     refuse("quantizer.calibration_images", "no such key: " + r.name + " takes no images",
            std::to_string(r.calibration_images), "take it out; ObserverQuantizer has it");
   }
+  if (r.compat == "nni" && !quantizer.rules().nni) {
+    refuse(
+        "quantizer.compat", "no such key: " + r.name + " has no other arithmetic in NNI", "nni",
+        "take it out; QAT_Quantizer, LsqQuantizer, NaiveQuantizer and ObserverQuantizer have it");
+  }
   if (r.float_epochs > 0 && quantizer.needs_calibration()) {
     refuse("quantizer.float_epochs", "no float_epochs: all epochs of " + r.name + " are in float",
            fmt::format("{}", r.float_epochs), "take it out; epochs says how long it trains");
@@ -196,6 +201,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
   options.start_step =
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
   options.scale_lr = recipe.quantizer.scale_lr;
+  options.nni = recipe.quantizer.compat == "nni";
   network.model->eval();  // as a quantizer that calibrates wants it
   try {
     network.quantizer =

@@ -134,6 +134,15 @@ int images_of(const QuantizeRequest& request, const QuantizerRecipe& config) {
   return config.calibration_images > 0 ? config.calibration_images : kCalibrationImages;
 }
 
+void check_images(const QuantizeRequest& request, const Quantizer& quantizer) {
+  if (request.images == 0 || quantizer.needs_calibration()) return;
+  throw HALFTONE_ERROR("quantize")
+      .at("--images")
+      .expected("no --images: " + quantizer.name() + " takes no images to calibrate")
+      .found(std::to_string(request.images))
+      .fix("take it out; ObserverQuantizer takes them");
+}
+
 Network quantized_network(const Context& context, const Recipe& recipe) {
   if (recipe.quantizer.reestimate_batches > 0) {
     throw HALFTONE_ERROR("quantize")
@@ -194,10 +203,13 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   Network plain = build_network(context, in_float, 1, NetworkUse::kEvaluation);
   check_fits(plain, *test, recipe);
   check_fits(plain, *train, recipe);
-  const int images = images_of(request, recipe.quantizer);
+  Network network = quantized_network(context, recipe);
+  check_images(request, *network.quantizer);
+  const int images = network.quantizer->needs_calibration()
+                         ? images_of(request, recipe.quantizer)
+                         : std::min(kCalibrationImages, static_cast<int>(train->labels.size()));
   const std::vector<Tensor> batches =
       calibration_batches(context, train, images, recipe.seed, "quantize --images");
-  Network network = quantized_network(context, recipe);
   for (const std::string& w : network.quantizer->warnings()) progress.warn(w);
   r.float_accuracy = accuracy_of(plain, recipe, test, "float accuracy", progress);
   if (network.quantizer->needs_calibration()) {

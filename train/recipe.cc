@@ -189,6 +189,7 @@ void add_entry_lines(const YamlFields& f, const std::string& name, const YAML::N
 void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   r.lines = f.lines();
   get_choice(f, "name", r.name, quantizer_names(), "");
+  get_choice(f, "compat", r.compat, {"nni"}, "");
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   f.get("scale_lr", r.scale_lr, 0.0, 1e6);
   f.get("reestimate_batches", r.reestimate_batches, 0, kMany);
@@ -201,8 +202,8 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
       add_entry_lines(f, fmt::format("config_list entry {}", i + 1), list[i], r.lines);
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
-  for (const char* key :
-       {"config_list", "float_epochs", "scale_lr", "reestimate_batches", "calibration_images"}) {
+  for (const char* key : {"config_list", "compat", "float_epochs", "scale_lr", "reestimate_batches",
+                          "calibration_images"}) {
     if (r.name.empty() && f.has(key)) {
       throw f.error(key, "nothing without quantizer.name (halftone list quantizers)");
     }

@@ -78,6 +78,7 @@ struct QuantizerRecipe {
   // ObserverQuantizer, which trains in float and is calibrated behind the last step: from so many
   // training images. 0: 100.
   int calibration_images = 0;
+  std::string compat;     // "nni": NNI's arithmetic, on floats (quant/README.md); "": our own
   double scale_lr = 1.0;  // learned scales: their learning rate, as a factor of the optimizer's
   std::string config_list = "[]";  // JSON, NNI's form
 };

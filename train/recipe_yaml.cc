@@ -86,6 +86,7 @@ YAML::Node schedule_node(const ScheduleRecipe& r) {
 YAML::Node quantizer_node(const QuantizerRecipe& r) {
   YAML::Node n;
   n["name"] = r.name;
+  if (!r.compat.empty()) n["compat"] = r.compat;
   n["float_epochs"] = number(r.float_epochs);
   n["scale_lr"] = number(r.scale_lr);
   n["reestimate_batches"] = r.reestimate_batches;
@@ -147,6 +148,7 @@ std::vector<std::string> recipe_keys() {
   Recipe r;
   r.quantizer.name = "any";
   r.quantizer.calibration_images = 1;
+  r.quantizer.compat = "nni";
   r.optimizer.groups.resize(1);
   for (const char* schedule : {"step", "multi_step", "cosine"}) {
     r.schedule.name = schedule;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tensor/atomic_file.h"
 #include "train/curves.h"
 #include "train/sizes.h"
@@ -56,6 +58,13 @@ double accuracy_of_float_phase(const Quantizer& quantizer, const std::vector<Met
   return last;
 }
 
+// Whether the run ends before anything is quantized.
+bool still_in_float(const Quantizer& quantizer) {
+  const auto& points = quantizer.points();
+  return std::all_of(points.begin(), points.end(),
+                     [](const QuantPoint& p) { return p.quantizer->warm_up(); });
+}
+
 void measure_float(Trainer& trainer, RunReport& r) {
   Network& network = trainer.network();
   if (!network.quantizer->approximates_float()) {
@@ -95,13 +104,19 @@ RunReport finish_run(Trainer& trainer, const TrainResult& result, const std::str
   r.epochs = recipe.epochs;
   r.steps = result.steps;
   r.out = out;
-  (network.quantizer ? r.quantized_accuracy : r.float_accuracy) = result.test.accuracy;
+  const bool in_float = network.quantizer == nullptr || still_in_float(*network.quantizer);
+  (in_float ? r.float_accuracy : r.quantized_accuracy) = result.test.accuracy;
   const NetworkSizes sizes = measure_sizes(*network.model.module, network.quantizer.get());
   r.parameters = sizes.parameters;
   r.fp32_bytes = sizes.fp32_bytes;
-  r.quantized_bytes = network.quantizer ? sizes.quantized_bytes : 0;
+  r.quantized_bytes = in_float ? 0 : sizes.quantized_bytes;
   if (network.quantizer) {
-    measure_float(trainer, r);
+    if (in_float) {
+      r.float_is = fmt::format("the network as it is: step {} is the first to quantize",
+                               first_quantized_step(*network.quantizer));
+    } else {
+      measure_float(trainer, r);
+    }
     r.float_layers = network.quantizer->float_layers();
     network.quantizer->export_model(out + "/model_quantized.safetensors",
                                     out + "/calibration.json");
@@ -124,7 +139,7 @@ nlohmann::ordered_json to_json(const RunReport& r) {
   if (!r.quantizer.empty()) j["quantizer"] = r.quantizer;
   j["float_accuracy"] = number_or_null(r.float_accuracy);
   if (!r.quantizer.empty()) j["float_is"] = r.float_is;
-  if (!r.quantizer.empty()) j["quantized_accuracy"] = r.quantized_accuracy;
+  if (!r.quantizer.empty()) j["quantized_accuracy"] = number_or_null(r.quantized_accuracy);
   j["parameters"] = r.parameters;
   j["fp32_bytes"] = r.fp32_bytes;
   if (!r.quantizer.empty()) j["quantized_bytes"] = r.quantized_bytes;
@@ -144,7 +159,9 @@ std::string to_table(const RunReport& r) {
   t += fmt::format("{:<14} {:>12} {:>12}\n", "accuracy", percent(r.float_accuracy),
                    quantized ? percent(r.quantized_accuracy) : "");
   t += fmt::format("{:<14} {:>12} {:>12}\n", "size", kilobytes(r.fp32_bytes),
-                   quantized ? kilobytes(r.quantized_bytes) : "");
+                   !quantized              ? ""
+                   : r.quantized_bytes > 0 ? kilobytes(r.quantized_bytes)
+                                           : "-");
   t += fmt::format("{:-<40}\n{:<14} {}\n{:<14} {} epochs, {} steps, {:.1f} s\n", "", "data set",
                    r.dataset, "training", r.epochs, r.steps, r.seconds);
   const std::string calibration =

@@ -13,7 +13,7 @@ struct RunReport {
   std::string dataset, model, quantizer;  // quantizer "" for a float run
   double float_accuracy = -1;      // 0..1; negative where there is no float network to measure
   std::string float_is;            // of a quantized run, in words: whose accuracy that is
-  double quantized_accuracy = -1;  // negative for a float run
+  double quantized_accuracy = -1;  // negative for a float run, and where nothing quantizes yet
   std::map<std::string, std::string> float_layers;  // as in quantizer.h
   int64_t images = 0;  // that calibrated the quantizer; 0: a quantizer without calibration
   int64_t parameters = 0;

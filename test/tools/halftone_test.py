@@ -215,7 +215,7 @@ class HalftoneTest(tool_case.CommandCase):
             accuracies.append(report["quantized_accuracy"])
         self.assertEqual(accuracies[1], accuracies[2])
         naive = self.call("quantize", weights, "--model", "lenet5", "--calibrate", "generated-digits", *sizes, "--out",
-                          self.path("naive"), "--images", "10", "--config", self.config(NAIVE, "naive.yaml"), "--quiet")
+                          self.path("naive"), "--config", self.config(NAIVE, "naive.yaml"), "--quiet")
         self.assertIn("float path, not deployable as integers", naive.stdout)
         self.call("eval", self.path("naive"))
 
@@ -238,6 +238,7 @@ class HalftoneTest(tool_case.CommandCase):
                 ("one without a name", [run, "--config", self.config("quantizer: {}\n", "bad.yaml")]),
                 ("nowhere", ["nowhere", "--config", good]),
                 ("--calibrate mnist --data", [run, "--config", good, "--calibrate", self.temp.name]),
+                ("no --images: NaiveQuantizer", [run, "--config", self.config(NAIVE, "recipe.yaml"), "--images", "10"]),
                 ("/proc/no", [run, "--config", good, "--out", "/proc/no/q"])]:
             self.assertIn(part, self.fails("quantize", *args, *([] if "--out" in args else ["--out", self.path("q")]), "--quiet"))
         for part, text in [("halftone train", PTQ_QAT), ("quant_bits", PTQ.replace("8", "99")), ("per-tensor", PTQ.replace(

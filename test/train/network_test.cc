@@ -132,7 +132,9 @@ TEST_CASE("keys of quantizer: that its quantizer cannot use are refused") {
         Row{"name: NaiveQuantizer, calibration_images: 5", "ObserverQuantizer has it"},
         Row{"name: ObserverQuantizer, float_epochs: 1", "no float_epochs"},
         Row{"name: QAT_Quantizer, scale_lr: 0.5", "a quantizer that learns its scales"},
-        Row{"name: ObserverQuantizer, scale_lr: 0.5", "a quantizer that learns its scales"}}) {
+        Row{"name: ObserverQuantizer, scale_lr: 0.5", "a quantizer that learns its scales"},
+        Row{"name: BNNQuantizer, compat: nni", "quantizer.compat"},
+        Row{"name: QAT_Quantizer, compat: nnni", "did you mean 'nni'"}}) {
     CAPTURE(row.quantizer);
     CHECK_THROWS_WITH(build(row.quantizer), Catch::Contains(row.part));
   }

@@ -237,6 +237,35 @@ TEST_CASE("the report measures sizes and both accuracies, and leaves the quantiz
   CHECK_THAT(to_table(r), Catch::Contains("quantized") && Catch::Contains("lenet5"));
 }
 
+TEST_CASE("a run that ends before it quantizes says so, and its export has no codes") {
+  const std::string late = R"(quantizer={name: QAT_Quantizer, config_list: [{quant_types: [weight,
+      input], quant_bits: 8, op_types: [Conv2d, Linear], quant_start_step: 5000}]})";
+  const test::TempFolder f;
+  Trainer trainer(parse_recipe(kRecipe, "r.yaml", {late, "epochs=1"}), quiet(f.path()));
+  const TrainResult result = trainer.run();
+  const RunReport r = finish_run(trainer, result, f.path());
+  CHECK(r.float_accuracy == result.test.accuracy);
+  CHECK(to_json(r).at("quantized_accuracy").is_null());
+  CHECK_THAT(to_table(r), Catch::Contains("step 5000 is the first to quantize"));
+  CHECK_THAT(r.float_layers.at("conv1"), Catch::Contains("in float until step 5000"));
+  const TensorFile file = load_safetensors(Context(), f.path() + "/model_quantized.safetensors");
+  for (const auto& [name, tensor] : file.tensors) CHECK(name.find("_codes") == std::string::npos);
+  CHECK(file.metadata.at("layers").find("\"waits_for_step\":5000") != std::string::npos);
+}
+
+TEST_CASE("compat: nni of a recipe is the arithmetic that QuantizerOptions::nni gives") {
+  const std::string config = R"([{"quant_types": ["weight"], "quant_bits": 8,
+                                  "op_types": ["Conv2d", "Linear"]}])";
+  const test::TempFolder f;
+  const Recipe recipe = parse_recipe(
+      kRecipe, "r.yaml",
+      {"epochs=1", "quantizer={name: NaiveQuantizer, compat: nni, config_list: " + config + "}"});
+  REQUIRE(parse_recipe(to_yaml(recipe), "again.yaml").quantizer.compat == "nni");
+  const Network network = build_network(Context(), recipe, 10, NetworkUse::kEvaluation);
+  for (const QuantPoint& p : network.quantizer->points()) REQUIRE(p.quantizer->spec().nni);
+  REQUIRE(network.quantizer->integer_obstacle("conv1") == "NNI's arithmetic was asked for");
+}
+
 TEST_CASE("of latent weights, the float accuracy is that of the float phase, or none") {
   const std::string binary = R"(quantizer={name: BNNQuantizer, config_list: [
       {quant_types: [weight, input], quant_bits: 1, op_names: [conv2, fc1, fc2]}]})";
