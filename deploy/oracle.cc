@@ -61,14 +61,26 @@ double rounded(double t, OracleRules::Rounding rule) {
     case OracleRules::Rounding::kHalfEven:
       break;
   }
-  const bool odd = std::fmod(down, 2.0) != 0;
-  return rest > 0.5 || (rest == 0.5 && odd) ? down + 1 : down;
+  if (rest != 0.5) return rest > 0.5 ? down + 1 : down;
+  return std::fmod(down, 2.0) != 0 ? down + 1 : down;
 }
 
 // fl(fl(sum) m): the product of two floats is exact in double.
 float product(int64_t sum, float multiplier) {
   return static_cast<float>(static_cast<double>(static_cast<float>(sum)) *
                             static_cast<double>(multiplier));
+}
+
+// Up to 2^15 products of at most 255 * 255 fit an int32.
+int64_t sum_of_products(const int16_t* x, const int16_t* w, int64_t count) {
+  int64_t total = 0;
+  for (int64_t first = 0; first < count; first += 1 << 15) {
+    const int64_t end = std::min<int64_t>(first + (1 << 15), count);
+    int32_t sum = 0;
+    for (int64_t k = first; k < end; ++k) sum += int32_t{x[k]} * w[k];
+    total += sum;
+  }
+  return total;
 }
 
 // One operation at work.
@@ -162,7 +174,7 @@ class OpOracle {
         for (int64_t b = 0; b < w.kernel_w; ++b, weight += count) {
           const int16_t* tap = &x[at(frame, py * w.stride_h + a * w.dilation_h,
                                      px * w.stride_w + b * w.dilation_w, c / rows * count)];
-          for (int64_t k = 0; k < count; ++k) sum += int64_t{tap[k]} * weight[k];
+          sum += sum_of_products(tap, weight, count);
         }
       }
       sums[i] = sum;
