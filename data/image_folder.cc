@@ -35,7 +35,7 @@ std::string split_folder(Split split, const std::string& data_dir) {
   throw HALFTONE_ERROR("load image-folder")
       .expected("a folder " + one_of(folders))
       .found("none")
-      .fix("give data_dir the folder that holds train/CLASS/... and test/CLASS/...");
+      .fix("give data.dir (or --data) the folder that holds train/CLASS/... and test/CLASS/...");
 }
 
 std::vector<std::string> sorted_classes(const std::string& folder) {

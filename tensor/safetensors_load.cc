@@ -69,6 +69,12 @@ std::string read_header(const std::string& path, Reader& file) {
   }
   uint64_t length;  // little-endian, as this machine is
   file.read(&length, sizeof length);
+  if (memcmp(&length, "PK\x03\x04", 4) == 0) {
+    throw fault(path)
+        .expected("a safetensors file")
+        .found("a zip archive, as torch.save writes")
+        .fix("safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")");
+  }
   if (length > kMaxSafetensorsHeader) {
     throw fault(path)
         .expected("a header of at most " + std::to_string(kMaxSafetensorsHeader) + " bytes")

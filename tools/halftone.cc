@@ -5,6 +5,7 @@
 
 #include "tensor/nearest.h"
 #include "tools/command_line.h"
+#include "tools/program.h"
 
 namespace {
 
@@ -21,6 +22,7 @@ void check_command(const CLI::App& app, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace halftone::tools;
+  wait_briefly(argv);
   CLI::App app{
       "Trains small quantized networks, and shows what came out.\n\n"
       "  halftone train examples/recipes/quickstart.yaml --out runs/lenet5\n"
@@ -41,13 +43,14 @@ int main(int argc, char** argv) {
   add_verify(app, code);
   add_list(app, code);
   try {
+    check_arguments(argc, argv);
     check_command(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e);
+    return finish("halftone", app, e);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "halftone: %s\n", e.what());
     return 1;
   }
-  return code;
+  return finish("halftone", code);
 }

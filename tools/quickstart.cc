@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "tools/program.h"
 #include "train/report.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
@@ -58,6 +59,7 @@ int run(const Arguments& a) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  tools::wait_briefly(argv);
   Arguments a;
   CLI::App app{
       "Trains LeNet-5 with 8-bit quantization-aware training on handwritten digits, in under a "
@@ -72,10 +74,11 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   app.add_flag("--quiet", a.quiet, "No progress bar");
   try {
+    tools::check_arguments(argc, argv);
     app.parse(argc, argv);
-    return run(a);
+    return tools::finish("quickstart", run(a));
   } catch (const CLI::ParseError& e) {
-    return app.exit(e);
+    return tools::finish("quickstart", app, e);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "quickstart: %s\n", e.what());
     return 1;

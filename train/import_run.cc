@@ -27,6 +27,15 @@ void check_plain(const TensorFile& file, const std::string& path) {
 
 void check_overrides(const std::vector<std::string>& overrides) {
   for (const std::string& o : overrides) {
+    const bool taken = o.rfind("model.", 0) == 0 || o.rfind("data.", 0) == 0 ||
+                       o.rfind("test_batch_size=", 0) == 0 || o.rfind("threads=", 0) == 0 ||
+                       o.rfind("name=", 0) == 0 || o.rfind("quantizer.", 0) == 0;
+    if (!taken) {
+      throw HALFTONE_ERROR("import")
+          .expected(
+              "--set of model.*, data.*, name, test_batch_size or threads: nothing is trained")
+          .found("--set " + o);
+    }
     const bool name = o.rfind("model.name=", 0) == 0;
     if (!name && o.rfind("model.weights=", 0) != 0) continue;
     throw HALFTONE_ERROR("import")

@@ -147,12 +147,14 @@ void read_milestones(YamlFields& f, std::vector<int>& milestones) {
     throw f.error("milestones", "a list of epochs in ascending order");
 }
 
-void read_schedule(YamlFields f, ScheduleRecipe& r) {
+void read_schedule(YamlFields f, ScheduleRecipe& r, int epochs) {
   get_choice(f, "name", r.name, schedule_names());
   get_choice(f, "per", r.per, {"epoch", "step"});
   f.get("warmup_epochs", r.warmup_epochs, 0.0, 1e6);
   f.get("warmup_factor", r.warmup_factor, 0.0, 1.0);
   if (r.warmup_factor <= 0) throw f.error("warmup_factor", "a number above 0, up to 1");
+  if (epochs > 0 && r.warmup_epochs > epochs)
+    throw f.error("warmup_epochs", fmt::format("at most the {} epochs of the run", epochs));
   const ScheduleRecipe unset;
   if (r.warmup_epochs == 0 && r.warmup_factor != unset.warmup_factor)
     throw f.error("warmup_factor", "warmup_epochs beside it: without, there is no warm-up");
@@ -186,7 +188,7 @@ void add_entry_lines(const YamlFields& f, const std::string& name, const YAML::N
     lines.keys[name + ", " + item.first.Scalar()] = f.location(item.first, item.second);
 }
 
-void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
+void read_quantizer(YamlFields f, const std::string& file, QuantizerRecipe& r, int epochs) {
   r.lines = f.lines();
   get_choice(f, "name", r.name, quantizer_names(), "");
   get_choice(f, "compat", r.compat, {"nni"}, "");
@@ -197,7 +199,7 @@ void read_quantizer(YamlFields f, QuantizerRecipe& r, int epochs) {
   const YAML::Node list = f.raw("config_list");
   if (list.IsDefined()) {
     if (!list.IsSequence()) throw f.error("config_list", "a list of mappings (NNI's config_list)");
-    r.config_list = yaml_to_json(list).dump();
+    r.config_list = yaml_to_json(list, file).dump();
     for (size_t i = 0; i < list.size(); ++i)
       add_entry_lines(f, fmt::format("config_list entry {}", i + 1), list[i], r.lines);
   }
@@ -239,6 +241,20 @@ YAML::Node list_entry(const YAML::Node& list, const std::string& key, const std:
       .found("'" + key + "'");
 }
 
+// JSON, and so a checkpoint's header and a report, hold nothing else.
+void check_utf8(const std::string& text, const std::string& file) {
+  std::istringstream lines(text);
+  int number = 1;
+  try {
+    for (std::string line; std::getline(lines, line); ++number) nlohmann::json(line).dump();
+  } catch (const nlohmann::json::type_error&) {
+    throw HALFTONE_ERROR("recipe")
+        .at(fmt::format("{}:{}", file, number))
+        .expected("UTF-8")
+        .found("bytes that are none");
+  }
+}
+
 // Sets the scalar or list at a dotted key: "optimizer.lr=0.01",
 // "quantizer.config_list.0.quant_bits=4".
 void apply_override(YAML::Node root, const std::string& text) {
@@ -268,6 +284,7 @@ void apply_override(YAML::Node root, const std::string& text) {
 }
 
 YAML::Node load_yaml(const std::string& yaml, const std::string& file) {
+  check_utf8(yaml, file);
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
     if (documents.size() < 2) return documents.empty() ? YAML::Node() : documents[0];
@@ -311,6 +328,7 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
                     const std::vector<std::string>& overrides) {
   YAML::Node root = load_yaml(yaml, file);
   if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
+  const YamlFields whole(file, "", root, recipe_keys);  // refuses what is no mapping
   for (const std::string& o : overrides) apply_override(root, o);
   Recipe r;
   YamlFields f(file, "", root, recipe_keys);
@@ -319,8 +337,8 @@ Recipe parse_recipe(const std::string& yaml, const std::string& file,
   read_model(f.map("model"), r.model);
   read_loss(f.map("loss"), r.loss);
   read_optimizer(f.map("optimizer"), file, r.optimizer);
-  read_schedule(f.map("schedule"), r.schedule);
-  read_quantizer(f.map("quantizer"), r.quantizer, r.epochs);
+  read_schedule(f.map("schedule"), r.schedule, r.epochs);
+  read_quantizer(f.map("quantizer"), file, r.quantizer, r.epochs);
   if (r.epochs == 0 && (r.quantizer.name.empty() || r.model.weights.empty()))
     throw f.error("epochs", "at least 1 without a quantizer and model.weights, a trained network");
   f.finish();
@@ -354,7 +372,7 @@ QuantizerRecipe load_quantizer_recipe(const std::string& file) {
         .found(root.IsMap() ? "a mapping without config_list" : "something else");
   }
   QuantizerRecipe r;
-  read_quantizer(YamlFields(file, "quantizer", section, recipe_keys), r, kMany);
+  read_quantizer(YamlFields(file, "quantizer", section, recipe_keys), file, r, kMany);
   r.lines.section = file;  // the file's beginning looks like a value of --set
   if (root.IsSequence()) r.lines.keys["config_list"] = r.lines.keys["name"] = file;
   return r;

@@ -110,7 +110,7 @@ std::map<std::string, std::string> dotted(const YAML::Node& node, const std::str
     if (item.second.IsMap()) {
       keys.merge(dotted(item.second, key + "."));
     } else {
-      keys[key] = yaml_to_json(item.second).dump();
+      keys[key] = yaml_to_json(item.second, "recipe").dump();
     }
   }
   return keys;

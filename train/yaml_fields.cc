@@ -45,7 +45,8 @@ std::string yaml_location(const std::string& file, const YAML::Node& node) {
   const YAML::Mark mark = node.Mark();
   // No value can stand at the very beginning of a file: a key or a bracket comes first. Cloned
   // nodes do.
-  return mark.pos <= 0 ? file + " (--set)" : fmt::format("{}:{}", file, mark.line + 1);
+  if (mark.pos > 0) return fmt::format("{}:{}", file, mark.line + 1);
+  return file == "--set" ? file : file + " (--set)";
 }
 
 YamlFields::YamlFields(std::string file, std::string path, YAML::Node node, KeyList everywhere)

@@ -1,6 +1,7 @@
 #include "train/yaml_json.h"
 
 #include "tensor/error.h"
+#include "train/yaml_fields.h"
 
 namespace halftone {
 namespace {
@@ -16,15 +17,16 @@ nlohmann::json scalar_to_json(const YAML::Node& node) {
   return node.Scalar();
 }
 
-nlohmann::json convert(const YAML::Node& node, int depth) {
+nlohmann::json convert(const YAML::Node& node, const std::string& file, int depth) {
   if (depth > 32) {  // an alias may hold itself
     throw HALFTONE_ERROR("recipe")
+        .at(file)
         .expected("at most 32 levels of lists and mappings")
         .found("more");
   }
   if (node.IsSequence()) {
     nlohmann::json list = nlohmann::json::array();
-    for (const auto& item : node) list.push_back(convert(item, depth + 1));
+    for (const auto& item : node) list.push_back(convert(item, file, depth + 1));
     return list;
   }
   if (node.IsMap()) {
@@ -32,12 +34,12 @@ nlohmann::json convert(const YAML::Node& node, int depth) {
     for (const auto& item : node) {
       const std::string& key = item.first.Scalar();
       if (map.contains(key)) {
-        throw HALFTONE_ERROR("recipe")
-            .at("line " + std::to_string(item.first.Mark().line + 1))
+        throw HALFTONE_ERROR("config_list")
+            .at(yaml_location(file, item.first))
             .expected("each key once")
             .found(key + " again");
       }
-      map[key] = convert(item.second, depth + 1);
+      map[key] = convert(item.second, file, depth + 1);
     }
     return map;
   }
@@ -46,6 +48,8 @@ nlohmann::json convert(const YAML::Node& node, int depth) {
 
 }  // namespace
 
-nlohmann::json yaml_to_json(const YAML::Node& node) { return convert(node, 0); }
+nlohmann::json yaml_to_json(const YAML::Node& node, const std::string& file) {
+  return convert(node, file, 0);
+}
 
 }  // namespace halftone

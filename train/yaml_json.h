@@ -9,6 +9,6 @@ namespace halftone {
 
 // Scalars become null, bool, integer or number where YAML's core schema says so, and strings
 // otherwise or when quoted.
-nlohmann::json yaml_to_json(const YAML::Node& node);
+nlohmann::json yaml_to_json(const YAML::Node& node, const std::string& file);
 
 }  // namespace halftone

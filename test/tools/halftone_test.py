@@ -399,6 +399,53 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
             "train", self.recipe(), "--set", "quantizer.config_list.0.quant_bits=99"))
         self.assertIn("no-such", self.fails("eval", self.path("no-such")))
 
+    def test_a_result_that_cannot_be_written_is_a_failure(self):
+        for command in (["list", "models", "--json"], ["list", "models"], ["--help"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([HALFTONE, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stderr, "halftone: standard output: expected room for the result, found: "
+                                          "No space left on device\n")
+
+    def test_words_that_are_no_command_are_said_in_one_line(self):
+        for command, words in ((["list", "model"], "model not in"), (["train", "a", "--sett", "b"], "--sett"), ([], "subcommand")):
+            done = self.call(*command, code=2)
+            self.assertRegex(done.stderr, "^halftone: .*%s.*\n$" % words)
+        self.assertIn("argument 3, behind --out: arguments: expected a value", self.fails("train", "--out", "", "a"))
+        self.assertIn("argument 3, behind a: arguments: expected a value", self.fails("train", "a", "--resume="))
+        self.assertIn("argument 2: arguments: expected UTF-8", self.fails("eval", b"a\xff"))
+
+    def test_recipes_that_cannot_be_read_say_where(self):
+        with open(self.path("bytes.yaml"), "wb") as f:
+            f.write(b"epochs: 1\nname: \xff\n")
+        self.assertIn("bytes.yaml:2: recipe: expected UTF-8", self.fails("train", self.path("bytes.yaml")))
+        said = self.fails("train", self.recipe("- a\n"), "--set", "threads=1")
+        self.assertIn("recipe.yaml: recipe: expected a mapping of keys to values, found a list", said)
+        twice = QUANTIZER.replace("quant_bits: 8", "quant_bits: 8, quant_bits: 8", 1)
+        self.assertRegex(self.fails("train", self.recipe(RECIPE + twice)), r"recipe.yaml:\d+: config_list: expected each key once")
+        said = self.fails("train", self.recipe(RECIPE), "--set", "schedule.warmup_epochs=9")
+        self.assertIn("schedule.warmup_epochs: expected at most the 2 epochs of the run", said)
+
+    def test_import_says_what_a_file_is_and_takes_no_keys_of_training(self):
+        with open(self.path("m.pt"), "wb") as f:
+            f.write(b"PK\x03\x04 and more of an archive")
+        self.assertIn("found a zip archive, as torch.save writes", self.fails("import", self.path("m.pt"), "--model", "lenet5"))
+        said = self.fails("import", self.path("m.pt"), "--model", "lenet5", "--set", "epochs=3")
+        self.assertIn("nothing is trained, found --set epochs=3", said)
+
+    def test_threads_wait_briefly_unless_the_environment_says_otherwise(self):
+        os.mkfifo(self.path("recipe"))
+        clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        for env, said in (({}, ["GOMP_SPINCOUNT=1000"]), ({"GOMP_SPINCOUNT": "7"}, ["GOMP_SPINCOUNT=7"]),
+                          ({"OMP_WAIT_POLICY": "passive"}, [])):
+            process = subprocess.Popen([HALFTONE, "train", self.path("recipe")], env={**clean, **env})
+            with open(self.path("recipe"), "w"):  # both sides wait for each other here
+                with open("/proc/%d/environ" % process.pid) as f:
+                    variables = f.read().split("\0")
+            process.kill()
+            process.wait()
+            self.assertEqual([v for v in variables if v.startswith("GOMP_SPINCOUNT=")], said)
+
     def test_a_folder_with_a_run_is_not_overwritten(self):
         recipe = self.recipe(RECIPE)
         self.call("train", recipe, "--out", self.path("run"), "--quiet", "--set", "epochs=1")
