@@ -27,12 +27,8 @@ std::vector<float> mean_magnitude(const Tensor& w, bool per_row);
 // y = alpha sign(w); one alpha, or one per row.
 void binarize_scaled(const Tensor& w, const std::vector<float>& alpha, Tensor& y);
 
-struct XnorOptions {
-  quant_math::XnorGradient coupling = quant_math::XnorGradient::kPaper;
-  quant_math::SignGradient sign = quant_math::SignGradient::kStraightThrough;
-};
-// Gradient of alpha sign(w), alpha = mean_magnitude(w, alpha.size() > 1).
+// Gradient of alpha sign(w), alpha = mean_magnitude(w, alpha.size() > 1), straight through sign.
 void binarize_scaled_backward(const Tensor& dy, const Tensor& w, const std::vector<float>& alpha,
-                              const XnorOptions& options, Tensor& dw);
+                              Tensor& dw);
 
 }  // namespace halftone::kernels

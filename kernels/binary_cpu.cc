@@ -13,7 +13,6 @@ namespace halftone::kernels {
 namespace {
 
 using quant_math::SignGradient;
-using quant_math::XnorGradient;
 
 constexpr int64_t kGrain = 16384;
 
@@ -33,15 +32,6 @@ struct Rows {
   const float* alpha;
   int64_t count = 1, length = 0;
 };
-
-// Sum of dy sign(w) of a row, in double.
-double signed_sum(const float* dy, const float* w, int64_t length) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < length; ++i) {
-    sum += static_cast<double>(dy[i] * quant_math::binary_sign(w[i]));
-  }
-  return sum;
-}
 
 }  // namespace
 
@@ -112,26 +102,21 @@ void binarize_scaled(const Tensor& w, const std::vector<float>& alpha, Tensor& y
 }
 
 void binarize_scaled_backward(const Tensor& dy, const Tensor& w, const std::vector<float>& alpha,
-                              const XnorOptions& options, Tensor& dw) {
+                              Tensor& dw) {
   check_same("binarize_scaled_backward", w, dy);
   check_same("binarize_scaled_backward", w, dw);
   const Rows rows("binarize_scaled_backward", w, alpha);
-  HALFTONE_ON_DEVICE(binarize_scaled_backward, w, dy, w, alpha, options, dw);
+  HALFTONE_ON_DEVICE(binarize_scaled_backward, w, dy, w, alpha, dw);
   const float *up = dy.data<float>(), *in = w.data<float>();
   float* out = dw.data<float>();
-  const bool exact = options.coupling == XnorGradient::kExact;
-  const double n = static_cast<double>(std::max<int64_t>(1, rows.length));
-  const float coupling =
-      options.coupling == XnorGradient::kPaper ? static_cast<float>(1.0 / n) : 0.0f;
-  const SignGradient rule = options.sign;
+  const auto one_nth =
+      static_cast<float>(1.0 / static_cast<double>(std::max<int64_t>(1, rows.length)));
   parallel_for(w.context(), rows.count, rows.grain(), [=](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
-      const int64_t at = r * rows.length;
-      const double total = exact ? signed_sum(up + at, in + at, rows.length) : 0.0;
-      const float a = rows.alpha[r], sum = static_cast<float>(total / n);
-      for (int64_t i = at; i < at + rows.length; ++i) {
-        const float d = quant_math::sign_derivative(in[i], rule);
-        out[i] = quant_math::xnor_gradient(up[i], in[i], a, d, coupling, sum);
+      const float a = rows.alpha[r];
+      for (int64_t i = r * rows.length; i < (r + 1) * rows.length; ++i) {
+        const float d = quant_math::sign_derivative(in[i], SignGradient::kStraightThrough);
+        out[i] = quant_math::xnor_gradient(up[i], a, d, one_nth);
       }
     }
   });

@@ -52,11 +52,9 @@ struct ScaledSignArgs {
 };
 void scaled_sign(Stream& stream, const ScaledSignArgs& args);
 
-// dw of it by quant_math::xnor_gradient, but for XnorGradient::kExact. float32.
+// dw of it by quant_math::xnor_gradient, straight through sign. float32.
 struct ScaledSignBackwardArgs {
   int64_t rows = 0, length = 0;
-  quant_math::XnorGradient coupling = quant_math::XnorGradient::kPaper;
-  quant_math::SignGradient rule = quant_math::SignGradient::kStraightThrough;
   const float* dy = nullptr;
   const float* w = nullptr;
   const float* alpha = nullptr;

@@ -12,8 +12,6 @@ namespace halftone::kernels {
 float dorefa_largest(const Tensor& w);
 // w_q = 2 quantize_k(tanh(w) / (2 largest) + 1/2) - 1, in [-1, 1].
 void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y);
-// The same as odd integers 2 i - n, n = 2^bits - 1, of scale 1 / n. int8 (bits <= 7) or int32.
-void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes);
 // Through tanh and the max, straight through the rounding.
 void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, Tensor& dw);
 

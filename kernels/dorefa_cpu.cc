@@ -59,21 +59,6 @@ void for_tanh(const float* w, int64_t begin, int64_t end, Body body) {
   }
 }
 
-template <class T>
-void write_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
-  const float n = levels("dorefa_weight_codes", bits, 2);
-  const float m = at_least_floor(largest), *in = w.data<float>();
-  T* out = codes.data<T>();
-  parallel_for(w.context(), w.numel(), kGrain, [=](int64_t begin, int64_t end) {
-    for_tanh(in, begin, end, [=](int64_t at, int64_t count, const float* t) {
-      for (int64_t i = 0; i < count; ++i) {
-        const float code = quant_math::dorefa_weight_code(t[i], m, n);
-        out[at + i] = static_cast<T>(static_cast<int32_t>(2.0f * code - n));
-      }
-    });
-  });
-}
-
 // sum_j dy_j t_j / (M^2 count), in double.
 float tied_share(const Tensor& dy, const Tensor& w, float largest) {
   const float *up = dy.data<float>(), *in = w.data<float>();
@@ -133,17 +118,6 @@ void dorefa_weights(const Tensor& w, float largest, int bits, Tensor& y) {
       }
     });
   });
-}
-
-void dorefa_weight_codes(const Tensor& w, float largest, int bits, Tensor& codes) {
-  HALFTONE_ON_DEVICE(dorefa_weight_codes, w, w, largest, bits, codes);
-  const char* op = "dorefa_weight_codes";
-  check_dtype(op, "weight", w, DType::kFloat32);
-  check_shape(op, "codes", codes, w.shape());
-  if (codes.dtype() == DType::kInt8 && bits <= 7)
-    return write_codes<int8_t>(w, largest, bits, codes);
-  check_dtype(op, bits <= 7 ? "codes (or int8)" : "codes", codes, DType::kInt32);
-  write_codes<int32_t>(w, largest, bits, codes);
 }
 
 void dorefa_weights_backward(const Tensor& dy, const Tensor& w, float largest, Tensor& dw) {

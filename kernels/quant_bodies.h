@@ -38,7 +38,7 @@ struct QuantBodies {
   using Body = void (*)(const QuantBlock&);
   Body fake_quantize, fake_quantize_nni, ste_gradient, ste_gradient_nni;
   Body lsq[2], lsq_plus[2];                            // by LsqEdge
-  Body sign, sign_gradient[3];                         // by SignGradient
+  Body sign, sign_gradient[2];                         // by SignGradient
   Body dorefa_activation, dorefa_activation_gradient;  // scale: 2^bits - 1
   void (*range)(const ReduceBlock&);
   void (*moments)(const ReduceBlock&);

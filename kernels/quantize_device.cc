@@ -161,12 +161,12 @@ void scaled_sign_body(const Tensor& w, const std::vector<float>& alpha, Tensor& 
 }
 
 void scaled_sign_backward_body(const Tensor& dy, const Tensor& w, const std::vector<float>& alpha,
-                               const XnorOptions& options, Tensor& dw) {
+                               Tensor& dw) {
   const DevicePointers p(w);
   const int64_t rows = static_cast<int64_t>(alpha.size());
   DeviceRoom<float> scales(w.context(), alpha);
-  cuda::scaled_sign_backward(stream_of(w), {rows, w.numel() / rows, options.coupling, options.sign,
-                                            p.in(dy), p.in(w), scales.data(), p.out(dw)});
+  cuda::scaled_sign_backward(stream_of(w),
+                             {rows, w.numel() / rows, p.in(dy), p.in(w), scales.data(), p.out(dw)});
 }
 
 // ---- DoReFa ----

@@ -14,7 +14,6 @@ namespace halftone {
 // pass through.
 class BiasQuantize : public FakeQuantize {
  public:
-  static constexpr int kBits = 32;
   BiasQuantize(const Context& context, const FakeQuantizeArgs& args);
   // Of one layer; the input's is per tensor.
   void bind(std::shared_ptr<FakeQuantize> input, std::shared_ptr<FakeQuantize> weight);

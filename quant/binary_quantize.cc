@@ -83,7 +83,7 @@ FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
     return [](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
       if (!sink.needs(at)) return;
       const std::vector<float> alpha = kernels::mean_magnitude(w, true);
-      kernels::binarize_scaled_backward(dq, w, alpha, {}, sink.out(at));
+      kernels::binarize_scaled_backward(dq, w, alpha, sink.out(at));
     };
   }
   if (is_weight()) {

@@ -82,10 +82,8 @@ void launch_sign_backward(Launcher& launcher, const SignBackwardArgs& a) {
     };
     if (a.rule == SignGradient::kStraightThrough) {
       go(SignBackwardOp<T, SignGradient::kStraightThrough>{});
-    } else if (a.rule == SignGradient::kApproxSign) {
-      go(SignBackwardOp<T, SignGradient::kApproxSign>{});
     } else {
-      go(SignBackwardOp<T, SignGradient::kIdentity>{});
+      go(SignBackwardOp<T, SignGradient::kApproxSign>{});
     }
   });
 }
@@ -151,26 +149,19 @@ struct ScaledSignBackwardOp : GradientOp<float> {
   using Constants = float;
   HALFTONE_HD float constants(int64_t row) const { return alpha[row]; }
   HALFTONE_HD void apply(int j, const Input& in, float scale, Output& out, Nothing&) const {
-    const float w = in.x.v[j], d = quant_math::sign_derivative(w, rule);
-    out.dx.v[j] = quant_math::xnor_gradient(in.dy.v[j], w, scale, d, coupling, 0.0f);
+    const float d =
+        quant_math::sign_derivative(in.x.v[j], quant_math::SignGradient::kStraightThrough);
+    out.dx.v[j] = quant_math::xnor_gradient(in.dy.v[j], scale, d, one_nth);
   }
   const float* alpha;
-  float coupling;
-  quant_math::SignGradient rule;
+  float one_nth;
 };
 
 template <class Launcher>
 void launch_scaled_sign_backward(Launcher& launcher, const ScaledSignBackwardArgs& a) {
-  using quant_math::XnorGradient;
-  if (a.coupling == XnorGradient::kExact) {
-    throw HALFTONE_ERROR("scaled_sign_backward")
-        .expected("the paper's gradient of alpha, or a constant alpha")
-        .found("the exact one");
-  }
   ScaledSignBackwardOp op{};
-  op.dy = a.dy, op.x = a.w, op.dx = a.dw, op.alpha = a.alpha, op.rule = a.rule;
-  const double n = static_cast<double>(a.length > 1 ? a.length : 1);
-  op.coupling = a.coupling == XnorGradient::kPaper ? static_cast<float>(1.0 / n) : 0.0f;
+  op.dy = a.dy, op.x = a.w, op.dx = a.dw, op.alpha = a.alpha;
+  op.one_nth = static_cast<float>(1.0 / static_cast<double>(a.length > 1 ? a.length : 1));
   pass_rows(launcher, op, {1, a.rows, a.length}, common_lead(op.arrays(), op.kWidth));
 }
 

@@ -23,33 +23,23 @@ HALFTONE_HD float stochastic_sign(float x, float uniform) {
 enum class SignGradient : uint8_t {
   kStraightThrough,  // 1 where |x| <= 1, else 0 (BNN, eq. 4)
   kApproxSign,       // 2 - 2 |x| where |x| < 1, else 0 (Bi-Real)
-  kIdentity,         // 1 everywhere: NNI's weights, which only a clip keeps from drifting
 };
 
-// d sign / dx. NaN: 0, except for kIdentity.
+// d sign / dx. NaN: 0.
 template <class V>
 HALFTONE_HD V sign_derivative(V x, SignGradient rule) {
   const V zero(0.0f), one(1.0f), two(2.0f), size = select(x < zero, zero - x, x);
   if (rule == SignGradient::kStraightThrough) return select(size <= one, one, zero);
-  if (rule == SignGradient::kApproxSign) return select(size < one, two - two * size, zero);
-  return one;
+  return select(size < one, two - two * size, zero);
 }
 
 // Latent weights after an optimizer step. NaN stays, to be seen.
 HALFTONE_HD float clip_latent(float w) { return w < -1.0f ? -1.0f : (w > 1.0f ? 1.0f : w); }
 
-// The gradient of alpha sign(w_i), alpha = mean |w| over the n weights of an output channel.
-enum class XnorGradient : uint8_t {
-  kConstant,  // alpha d_i dy_i: alpha does not depend on w
-  kPaper,     // (1 / n + alpha d_i) dy_i: XNOR-Net
-  kExact,     // alpha d_i dy_i + sign(w_i) / n sum_j dy_j sign(w_j): the product rule
-};
-// d_i = sign_derivative(w_i); sign(0) = +1 also as the derivative of |w|.
-
-// `coupling`: 1 / n of kPaper, else 0; `sum`: of dy_j sign(w_j), divided by n, of kExact, else 0.
-HALFTONE_HD float xnor_gradient(float dy, float w, float alpha, float derivative, float coupling,
-                                float sum) {
-  return (coupling + alpha * derivative) * dy + binary_sign(w) * sum;
+// The gradient of alpha sign(w), alpha = mean |w| over the n weights of an output channel, as
+// XNOR-Net has it: (1 / n + alpha d) dy, d = sign_derivative(w).
+HALFTONE_HD float xnor_gradient(float dy, float alpha, float derivative, float one_nth) {
+  return (one_nth + alpha * derivative) * dy;
 }
 
 }  // namespace halftone::quant_math

@@ -249,7 +249,7 @@ TEST_CASE("one bit and DoReFa through their interface") {
     const std::vector<float> alpha = mean_magnitude(x, per_row);
     REQUIRE(mean_magnitude(b.there(x), per_row) == alpha);
     b.check([&](Tensors& t) { binarize_scaled(t[0], alpha, t[1]); }, {x, out.clone()});
-    b.check([&](Tensors& t) { binarize_scaled_backward(t[0], t[1], alpha, {}, t[2]); },
+    b.check([&](Tensors& t) { binarize_scaled_backward(t[0], t[1], alpha, t[2]); },
             {dy, x, out.clone()});
   }
   const float largest = dorefa_largest(x);

@@ -64,8 +64,7 @@ void check_signs(Machine& machine, int64_t n, const int (&shift)[2]) {
   using quant_math::SignGradient;
   auto back = c.template args<SignBackwardArgs>();
   back.dy = c.in2, back.x = c.in, back.dx = c.out;
-  for (const SignGradient rule :
-       {SignGradient::kStraightThrough, SignGradient::kApproxSign, SignGradient::kIdentity}) {
+  for (const SignGradient rule : {SignGradient::kStraightThrough, SignGradient::kApproxSign}) {
     back.rule = rule;
     kernels::binarize_backward(c.second, c.first, rule, c.want);
     machine.run(back);

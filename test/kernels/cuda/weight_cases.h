@@ -42,7 +42,7 @@ void check_scaled_sign(Machine& machine, int64_t rows, int64_t length, int shift
   back.dy = machine.put(dy.to_vector<float>(), shift);
   back.dw = args.y;
   machine.run(back);
-  kernels::binarize_scaled_backward(dy, w, alpha, {}, want);
+  kernels::binarize_scaled_backward(dy, w, alpha, want);
   require_same_bits(machine.get(args.y, n), want.to_vector<float>());
   machine.clear();
 }
