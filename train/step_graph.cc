@@ -70,6 +70,7 @@ StepGraph::StepGraph(Module& model, bool records) : context_(model.context()), r
     auto* norm = dynamic_cast<BatchNorm*>(module);
     if (norm != nullptr) counters_.push_back(norm->num_batches_tracked);
   }
+  for (auto& [name, buffer] : model.named_buffers()) state_.push_back(buffer);
   loss_ = Tensor::zeros(context_, Shape());
   correct_ = Tensor::zeros(context_, Shape(), DType::kInt64);
   later_ = Tensor::zeros(context_, Shape(), DType::kInt64);
@@ -100,7 +101,13 @@ StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const Ste
 // Its addresses are those of today.
 bool StepGraph::stands(const Kind& kind) const {
   return kind.graph != nullptr && kind.arena == context_.memory().arena() &&
-         kind.version == context_.runtime()->version();
+         kind.version == context_.runtime()->version() && kind.places == places();
+}
+
+std::vector<const void*> StepGraph::places() const {
+  std::vector<const void*> out;
+  for (const Tensor* t : state_) out.push_back(t->raw());
+  return out;
 }
 
 void StepGraph::take(const StepOutputs& outputs, const Batch& batch) {
@@ -138,6 +145,7 @@ void StepGraph::record(Kind& kind, const std::string& key, const Batch& batch,
   for (size_t i = 0; i < before.size(); ++i) kind.counts[i] -= before[i];
   kind.arena = context_.memory().arena();
   kind.version = context_.runtime()->version();
+  kind.places = places();
   kind.graph->launch();
   ++launches_;
   if (!(Traces(context_) == traces)) kind = {};  // its memory is not the plan's: for once only

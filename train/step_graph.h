@@ -50,6 +50,7 @@ class StepGraph {
     std::unique_ptr<DeviceGraph> graph;
     Batch inputs;
     const void* arena = nullptr;
+    std::vector<const void*> places;  // of state_
     uint64_t version = 0;
     std::vector<int64_t> counts;             // per step, of counters_
     uint64_t first_stream = 0, streams = 0;  // of random numbers: when recorded, and per step
@@ -64,9 +65,11 @@ class StepGraph {
 
   const Context context_;
   const bool records_;
+  std::vector<const void*> places() const;
   std::vector<Tensor*> counters_;
-  Tensor loss_, correct_;  // of a device: where a step leaves its numbers
-  Tensor later_;           // Philox::later of what it draws
+  std::vector<Tensor*> state_;  // every buffer: a quantizer that runs twice in a step moves its own
+  Tensor loss_, correct_;       // of a device: where a step leaves its numbers
+  Tensor later_;                // Philox::later of what it draws
   std::map<std::string, Kind> kinds_;
   int64_t launches_ = 0;
 };
