@@ -1,14 +1,12 @@
 // Whole runs on a device, beside the same on the CPU.
 #include <catch2/catch.hpp>
-#include <cstring>
 #include <fstream>
 
 #include "data/augment.h"
 #include "deploy/compile.h"
 #include "deploy/parties.h"
-#include "kernels/device.h"
-#include "kernels/weights_cuda.h"
 #include "test/device/device_under_test.h"
+#include "test/device/training_run.h"
 #include "test/tensor/temp_folder.h"
 #include "train/choose_device.h"
 #include "train/data_source.h"
@@ -18,65 +16,10 @@
 #include "train/resume.h"
 
 using namespace halftone;
+using namespace halftone::test;
 using Catch::Contains;
 
 namespace {
-
-const std::string kFloat = R"(
-name: small
-seed: 3
-threads: 1
-epochs: 1
-batch_size: 8
-test_batch_size: 16
-data: {name: generated-digits, train_samples: 24, test_samples: 16, workers: 1, pad_crop: 1}
-model: {name: lenet5}
-)";
-const std::string kSgd = "optimizer: {name: SGD, lr: 0.02, momentum: 0.9, weight_decay: 1e-4}\n";
-const std::string kAdam = "optimizer: {name: Adam, lr: 0.002}\n";
-
-const std::string kBinary = R"(
-name: binary
-seed: 3
-threads: 1
-epochs: 1
-batch_size: 6
-test_batch_size: 6
-data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 1}
-model: {name: resnet20}
-loss: {name: squared_hinge}
-optimizer: {name: SGD, lr: 0.01, momentum: 0.9}
-quantizer:
-  name: BNNQuantizer
-  config_list:
-    - {quant_types: [weight], quant_bits: 1, op_types: [Conv2d]}
-)";
-
-struct Run {
-  TrainResult result;
-  std::vector<MetricsRow> rows;
-  int64_t launches = 0;  // of recorded steps
-  std::map<std::string, Tensor> state;
-};
-
-Run train(const Recipe& recipe, const std::string& folder, const Device& device,
-          bool resume = false, bool graph = true) {
-  TrainOptions options;
-  options.out = folder;
-  options.quiet = true;
-  options.device = device;
-  options.resume = resume;
-  options.graph = graph;
-  Trainer trainer(recipe, options);
-  Run run;
-  run.result = trainer.run();
-  run.rows = trainer.rows();
-  run.launches = trainer.graph_launches();
-  run.state = trainer.network().model.module->state_dict();
-  return run;
-}
-
-const Device kDevice{DeviceType::kCuda, 0};
 
 // Of every parameter.
 double largest_difference(const Run& a, const Run& b) {
@@ -141,41 +84,6 @@ TEST_CASE("a binary network trains on a device as on the CPU's float path") {
 }
 
 namespace {
-
-const std::string kImages = R"(
-name: quantized
-seed: 3
-threads: 1
-epochs: 1
-batch_size: 6
-test_batch_size: 6
-data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 1}
-model: {name: resnet20}
-)";
-
-Recipe quantized(const std::string& name, const std::string& base, const std::string& config) {
-  Recipe recipe = parse_recipe(base + kSgd, name + ".yaml");
-  recipe.quantizer.name = name;
-  recipe.quantizer.config_list = config;
-  return recipe;
-}
-
-const std::string kKeys = R"("quant_bits": 8, "quant_dtype": {"weight": "int", "input": "uint"},
-  "quant_scheme": {"weight": "per_channel_symmetric", "input": "per_tensor_affine"},
-  "quant_types": ["weight", "input"], "op_types": ["Conv2d", "Linear"])";
-const std::string kInteger = "[{" + kKeys + R"(},
-  {"quant_types": ["output"], "quant_bits": 8, "op_types": ["Add"]}])";
-// Affine weights.
-const char* const kEightBits = R"([
-  {"quant_types": ["weight", "input"], "quant_bits": 8, "op_types": ["Conv2d", "Linear"]},
-  {"quant_types": ["output"], "quant_bits": 8, "op_types": ["ReLU", "Add"]}])";
-const char* const kFourBits = R"([
-  {"quant_types": ["weight", "input"], "quant_bits": 4, "op_types": ["Conv2d", "Linear"]}])";
-
-const char* const kSixBitGradients = R"([
-  {"quant_types": ["weight"], "quant_bits": 1, "op_types": ["Conv2d", "Linear"]},
-  {"quant_types": ["input"], "quant_bits": 2, "op_types": ["Conv2d", "Linear"]},
-  {"quant_types": ["gradient"], "quant_bits": 6, "op_types": ["Conv2d", "Linear"]}])";
 
 // What the state of a run makes of some images, on a device; training: in a training step.
 std::vector<float> logits(const Recipe& recipe, const std::string& folder, const Device& device,
@@ -279,106 +187,6 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
     const std::string config = "[{" + kKeys + R"(, "fold": ")" + fold + R"("}])";
     check_quantized(quantized("QAT_Quantizer", kFloat, config), 1e-2);
   }
-}
-
-namespace {
-
-// Epochs of `steps` steps of two images.
-Recipe of_few_images(Recipe recipe, int steps) {
-  recipe.batch_size = recipe.test_batch_size = recipe.data.test_samples = 2;
-  recipe.data.train_samples = 2 * steps;
-  return recipe;
-}
-
-void check_recorded(Recipe recipe, int epochs, int64_t launches) {
-  const test::TempFolder folder;
-  recipe.epochs = epochs;
-  const Run recorded = train(recipe, folder.path() + "/recorded", kDevice);
-  const Run plain = train(recipe, folder.path() + "/plain", kDevice, false, false);
-  REQUIRE(plain.launches == 0);
-  REQUIRE(recorded.launches >= launches);
-  REQUIRE(recorded.rows.back().loss == plain.rows.back().loss);
-  REQUIRE(recorded.rows.back().accuracy == plain.rows.back().accuracy);
-  for (const auto& [name, tensor] : plain.state) {
-    INFO(name);
-    const Tensor other = recorded.state.at(name);
-    REQUIRE(std::memcmp(tensor.raw(), other.raw(), tensor.nbytes()) == 0);
-  }
-}
-
-}  // namespace
-
-// Three steps of an epoch: of 24 and 12 images. The first two make the memory plan.
-TEST_CASE("recorded steps have the bits of those launched one by one") {
-  NEED_DEVICE();
-  for (const std::string& text : {kFloat + kAdam, kFloat + kAdam + "accumulate: 2\n", kBinary}) {
-    check_recorded(parse_recipe(text, "graph.yaml"), 5, 4);
-  }
-}
-
-TEST_CASE("recorded steps of a quantized network have the bits of those launched one by one") {
-  NEED_DEVICE();
-  for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer", "DoReFaQuantizer"}) {
-    check_recorded(of_few_images(quantized(name, kFloat, kFourBits), 3), 4, 4);
-  }
-  for (const char* config : {kInteger.c_str(), kEightBits}) {
-    check_recorded(of_few_images(quantized("QAT_Quantizer", kFloat, config), 3), 4, 4);
-  }
-}
-
-// Sums of codes on a scale that edges share, and means of codes. Two steps an epoch.
-TEST_CASE("recorded steps of a residual network have the bits of those launched one by one") {
-  NEED_DEVICE();
-  for (const char* name : {"QAT_Quantizer", "LsqQuantizer"}) {
-    const Recipe recipe = quantized(name, kImages, name[0] == 'L' ? kEightBits : kInteger);
-    check_recorded(of_few_images(recipe, 2), 4, 2);
-  }
-}
-
-namespace {
-
-// How many weights the launches of their kernel quantized.
-std::vector<int> t_weights;
-
-}  // namespace
-
-// Five layers: one by one in the first of twelve steps that stays on the device (of QAT the second,
-// behind first ranges), then all at once.
-TEST_CASE("one launch quantizes the weights of all layers") {
-  NEED_DEVICE();
-  namespace device = kernels::cuda;
-  auto& body = kernels::device_body<&device::quantize_weights>;
-  static const auto launch = body;
-  body = [](device::Stream& stream, const device::QuantizeWeightsArgs& args) {
-    t_weights.push_back(args.count);
-    launch(stream, args);
-  };
-  for (const char* name : {"LsqQuantizer", "QAT_Quantizer"}) {
-    t_weights.clear();
-    const test::TempFolder folder;
-    Recipe recipe =
-        of_few_images(quantized(name, kFloat, name[0] == 'L' ? kFourBits : kInteger), 3);
-    recipe.epochs = 4;
-    train(recipe, folder.path() + "/run", kDevice, false, false);
-    std::vector<int> want(5, 1);
-    want.resize(5 + (name[0] == 'L' ? 11 : 10), 5);
-    REQUIRE(t_weights == want);
-  }
-  body = launch;
-}
-
-// A new stream of noise for every gradient of every step.
-TEST_CASE("recorded steps draw the random numbers of those launched one by one") {
-  NEED_DEVICE();
-  check_recorded(of_few_images(quantized("DoReFaQuantizer", kFloat, kSixBitGradients), 3), 4, 4);
-}
-
-TEST_CASE("steps that need the host are not recorded") {
-  NEED_DEVICE();
-  const test::TempFolder folder;
-  Recipe recipe = quantized("QAT_Quantizer", kFloat, "[{" + kKeys + R"(, "fold": "batch"}])");
-  recipe.epochs = 3;
-  REQUIRE(train(recipe, folder.path() + "/run", kDevice).launches == 0);
 }
 
 TEST_CASE("a batch that a device cannot hold names the request, the memory and a batch size") {
