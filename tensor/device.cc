@@ -22,7 +22,9 @@ bool register_cuda(const CudaSupport& support) {
 }
 
 std::string cuda_unusable_reason() {
-  if (registered().open == nullptr) return "this program was built without CUDA";
+  if (registered().open == nullptr) {
+    return "this program was built without CUDA (build it with --config=cuda)";
+  }
   return registered().unusable_reason();
 }
 

@@ -51,7 +51,7 @@ TEST_CASE("a context that cannot be is an Error") {
   REQUIRE_THROWS_WITH(Context(options), Contains("found -1"));
   options.threads = 1;
   options.device = {DeviceType::kCuda, 1};
-  REQUIRE_THROWS_WITH(
-      Context(options),
-      Contains("cuda:1: expected a CUDA device, found this program was built without CUDA"));
+  REQUIRE_THROWS_WITH(Context(options), Contains("cuda:1: expected a CUDA device, found this "
+                                                 "program was built without CUDA (build it with "
+                                                 "--config=cuda)"));
 }
