@@ -22,6 +22,20 @@ using namespace halftone::test;
   const std::string reason = halftone::cuda::unusable_reason(); \
   if (!reason.empty()) HALFTONE_SKIP(reason)
 
+namespace {
+
+void check_whole_networks(GpuMachine& machine) {
+  check_all_elementwise(machine);
+  check_all_norms(machine);
+  check_all_pools(machine);
+  check_all_losses(machine);
+  check_all_weights(machine);
+  check_all_chain_constants(machine);
+  check_all_augment(machine);
+}
+
+}  // namespace
+
 TEST_CASE("GPU: fake quantization and codes are the CPU's, bit for bit") {
   NEED_GPU();
   GpuMachine machine;
@@ -67,13 +81,7 @@ TEST_CASE("GPU: ranges, grids and histograms are the CPU's") {
 TEST_CASE("GPU: what whole networks train with") {
   NEED_GPU();
   GpuMachine machine;
-  check_all_elementwise(machine);
-  check_all_norms(machine);
-  check_all_pools(machine);
-  check_all_losses(machine);
-  check_all_weights(machine);
-  check_all_chain_constants(machine);
-  check_all_augment(machine);
+  check_whole_networks(machine);
 }
 
 TEST_CASE("GPU: some of everything", "[quick]") {
@@ -84,12 +92,7 @@ TEST_CASE("GPU: some of everything", "[quick]") {
   check_all_observers(machine, few_layouts());
   check_all_maps(machine);
   check_all_training(machine);
-  check_all_elementwise(machine);
-  check_all_pools(machine);
-  check_all_losses(machine);
-  check_all_weights(machine);
-  check_all_chain_constants(machine);
-  check_all_augment(machine);
+  check_whole_networks(machine);
 }
 
 TEST_CASE("GPU: more than 2^31 elements") {
@@ -124,7 +127,7 @@ TEST_CASE("GPU: more than 2^31 elements") {
 TEST_CASE("GPU: a failing call is named") {
   NEED_GPU();
   REQUIRE_THROWS_WITH(halftone::cuda::Memory(size_t{1} << 50),
-                      Catch::Contains("bytes of device memory"));
+                      Catch::Contains("out of memory for a block of 1125899906842624 bytes"));
   REQUIRE_THROWS_WITH(HALFTONE_CUDA(cudaSetDevice(9999)),
                       Catch::Contains("cudaSetDevice(9999) failed"));
 }
