@@ -59,10 +59,8 @@ struct Loader::Impl {
       : context(c), dataset(std::move(set)), options(o), filler(*dataset, options) {
     order.resize(static_cast<size_t>(dataset->size()));
     fill_order(order, options, 0);
-    if (!context.on_cpu() && DeviceSet::takes(*dataset, options)) {
-      device = std::make_unique<DeviceSet>(context, *dataset, options);
-      return;
-    }
+    device = device_set();
+    if (device != nullptr) return;
     for (int i = 0; i <= options.prefetch; ++i) add_slot();
     try {
       for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
@@ -81,6 +79,18 @@ struct Loader::Impl {
     }
     wake_workers.notify_all();
     for (std::thread& thread : threads) thread.join();
+  }
+
+  // Null where the host makes the batches: on the CPU, of what no device makes, and of a set for
+  // which the device has no memory.
+  std::unique_ptr<DeviceSet> device_set() const {
+    if (context.on_cpu() || !DeviceSet::takes(*dataset, options)) return nullptr;
+    try {
+      return std::make_unique<DeviceSet>(context, *dataset, options);
+    } catch (const Error& e) {
+      if (e.op() != kOutOfDeviceMemory) throw;
+      return nullptr;
+    }
   }
 
   void add_slot() {

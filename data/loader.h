@@ -38,7 +38,8 @@ struct LoaderState {
 // An endless row of epochs. The batches are a pure function of (set, options less workers and
 // prefetch, position). Allocates nothing once the consumer's habits are known: buffers come from a
 // ring that grows only when the consumer keeps batches. One consumer thread. For a device, the set
-// lies there and the device makes the batches where it can (data/device_set.h); others are copied.
+// lies there and the device makes the batches where it can (data/device_set.h) and has the memory;
+// others are copied: the same values.
 class Loader {
  public:
   Loader(const Context& context, std::shared_ptr<const Dataset> dataset,

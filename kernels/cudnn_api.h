@@ -7,6 +7,7 @@
 
 #include "kernels/cuda_library.h"
 #include "tensor/cuda.h"
+#include "tensor/device.h"
 
 namespace halftone::kernels {
 
@@ -55,7 +56,8 @@ inline const CudnnApi& cudnn() {
 
 inline void check_cudnn(cudnnStatus_t status, const char* call, const char* file, int line) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  throw Error("cudnn", file, line)
+  const bool full = status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+  throw Error(full ? kOutOfDeviceMemory : "cudnn", file, line)
       .what_happened(std::string(call) + " failed")
       .found(cudnn().cudnnGetErrorString(status));
 }

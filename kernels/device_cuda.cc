@@ -1,4 +1,6 @@
 // A CUDA device's memory and stream, as tensor/device.h wants them.
+#include "kernels/cublas_api.h"
+#include "kernels/cudnn_api.h"
 #include "kernels/elementwise_cuda.h"
 #include "tensor/cuda.h"
 #include "tensor/device.h"
@@ -6,11 +8,6 @@
 
 namespace halftone::kernels {
 namespace {
-
-std::string gigabytes(size_t bytes) {
-  const size_t tenths = bytes / 100000000;
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GB";
-}
 
 class CudaGraph : public DeviceGraph {
  public:
@@ -30,7 +27,9 @@ class CudaGraph : public DeviceGraph {
 class CudaDevice : public DeviceRuntime {
  public:
   // The device is chosen for the calling thread, which is the one to use the Context.
-  explicit CudaDevice(int index) : stream_(choose(index)) {}
+  explicit CudaDevice(int index) : stream_(choose(index)) {
+    stream_.allocate_by([this](size_t bytes) { return allocate_or_throw(bytes); });
+  }
 
   void* allocate(size_t bytes) override {
     void* memory = nullptr;
@@ -43,11 +42,7 @@ class CudaDevice : public DeviceRuntime {
     return memory;
   }
   void release(void* memory) override { cudaFree(memory); }
-  std::string memory_text() const override {
-    size_t free = 0, total = 0;
-    if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "an unknown amount free";
-    return gigabytes(free) + " free of " + gigabytes(total);
-  }
+  std::string memory_text() const override { return halftone::cuda::memory_text(); }
 
   void copy(void* to, const void* from, size_t bytes, CopyKind kind) override {
     if (kind != CopyKind::kOnDevice) note_host_copy();
@@ -118,10 +113,20 @@ class CudaDevice : public DeviceRuntime {
   uint64_t host_copies_ = 0;
 };
 
-[[maybe_unused]] const bool registered = register_cuda(
-    {halftone::cuda::unusable_reason, [](int index) -> std::unique_ptr<DeviceRuntime> {
-       return std::make_unique<CudaDevice>(index);
-     }});
+std::unique_ptr<DeviceRuntime> open(int index) { return std::make_unique<CudaDevice>(index); }
+
+std::string missing_library() {
+  try {
+    cudnn();
+    cublas();
+    return "";
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+[[maybe_unused]] const bool registered =
+    register_cuda({halftone::cuda::unusable_reason, open, missing_library});
 
 }  // namespace
 }  // namespace halftone::kernels

@@ -1,12 +1,10 @@
 // matmul.h on a CUDA device by cuBLASLt: float32 (or TF32, bfloat16 operands where the Context says
 // so), bias in the product's epilogue.
-#include <cublasLt.h>
-
 #include <array>
 #include <map>
 
 #include "kernels/column_sums.h"
-#include "kernels/cuda_library.h"
+#include "kernels/cublas_api.h"
 #include "kernels/device_call.h"
 #include "kernels/elementwise.h"
 #include "kernels/kernel_cache.h"
@@ -17,46 +15,6 @@
 
 namespace halftone::kernels {
 namespace {
-
-#define HALFTONE_CUBLAS_FUNCTIONS(F)      \
-  F(cublasLtCreate)                       \
-  F(cublasLtDestroy)                      \
-  F(cublasLtMatmulDescCreate)             \
-  F(cublasLtMatmulDescDestroy)            \
-  F(cublasLtMatmulDescSetAttribute)       \
-  F(cublasLtMatrixLayoutCreate)           \
-  F(cublasLtMatrixLayoutDestroy)          \
-  F(cublasLtMatmulPreferenceCreate)       \
-  F(cublasLtMatmulPreferenceDestroy)      \
-  F(cublasLtMatmulPreferenceSetAttribute) \
-  F(cublasLtMatmulAlgoGetHeuristic)       \
-  F(cublasLtMatmul)
-
-struct CublasApi {
-  CublasApi() : library("libcublasLt.so.13", "cu13") {
-#define HALFTONE_LOAD(name) name = reinterpret_cast<decltype(name)>(library.function(#name));
-    HALFTONE_CUBLAS_FUNCTIONS(HALFTONE_LOAD)
-#undef HALFTONE_LOAD
-  }
-
-  CudaLibrary library;
-#define HALFTONE_MEMBER(name) decltype(&::name) name = nullptr;
-  HALFTONE_CUBLAS_FUNCTIONS(HALFTONE_MEMBER)
-#undef HALFTONE_MEMBER
-};
-
-const CublasApi& cublas() {
-  static const CublasApi api;
-  return api;
-}
-
-void check_cublas(cublasStatus_t status, const char* call, int line) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error("cublasLt", __FILE__, line)
-      .what_happened(std::string(call) + " failed")
-      .found("status " + std::to_string(static_cast<int>(status)));
-}
-#define HALFTONE_CUBLAS(call) check_cublas(cublas().call, #call, __LINE__)
 
 constexpr size_t kWorkspace = size_t{32} << 20;  // what NVIDIA advises for Hopper
 
@@ -115,7 +73,7 @@ struct ProductPlan {
     const cublasStatus_t status = cublas().cublasLtMatmulAlgoGetHeuristic(
         handle, product, b.value, a.value, c.value, c.value, wish, 1, &found, &count);
     cublas().cublasLtMatmulPreferenceDestroy(wish);
-    check_cublas(status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
+    check_cublas(status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
     if (count == 0) {
       throw HALFTONE_ERROR("matmul").expected("an algorithm of cuBLASLt").found("none");
     }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "tensor/device.h"
 #include "tensor/error.h"
 
 namespace halftone::cuda {
@@ -45,21 +46,27 @@ std::string unusable_reason() {
 void check(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  throw Error("cuda", file, line)
+  throw Error(status == cudaErrorMemoryAllocation ? kOutOfDeviceMemory : "cuda", file, line)
       .what_happened(std::string(call) + " failed")
       .found(std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status));
+}
+
+std::string memory_text() {
+  const auto gigabytes = [](size_t bytes) {
+    const size_t tenths = bytes / 100000000;
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GB";
+  };
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "an unknown amount free";
+  return gigabytes(free) + " free of " + gigabytes(total);
 }
 
 Memory::Memory(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   const cudaError_t status = cudaMalloc(&data_, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    size_t free_bytes = 0, total = 0;
-    cudaMemGetInfo(&free_bytes, &total);
-    throw HALFTONE_ERROR("cuda")
-        .expected(std::to_string(bytes) + " bytes of device memory")
-        .found(std::to_string(free_bytes) + " free of " + std::to_string(total));
+    cudaGetLastError();  // not for the next call to find
+    throw out_of_device_memory("a block", bytes, memory_text());
   }
   HALFTONE_CUDA(status);
 }
@@ -84,12 +91,16 @@ Stream::~Stream() {
 
 void Stream::synchronize() const { HALFTONE_CUDA(cudaStreamSynchronize(stream_)); }
 
+Memory Stream::room(size_t bytes) const {
+  return allocate_ ? Memory(allocate_(bytes), bytes) : Memory(bytes);
+}
+
 void* Stream::scratch(size_t bytes) {
   if (scratch_.bytes() < bytes) {
     synchronize();
     ++grown_;
     scratch_ = Memory();
-    scratch_ = Memory(bytes);
+    scratch_ = room(bytes);
   }
   return scratch_.data();
 }
@@ -100,7 +111,7 @@ uint32_t* Stream::counters(int64_t count) {
     synchronize();
     ++grown_;
     counters_ = Memory();
-    counters_ = Memory(bytes);
+    counters_ = room(bytes);
     HALFTONE_CUDA(cudaMemsetAsync(counters_.data(), 0, bytes, stream_));
   }
   return static_cast<uint32_t*>(counters_.data());

@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace halftone::cuda {
@@ -13,15 +15,20 @@ namespace halftone::cuda {
 // "" where a device can be used, else why not: no driver, no GPU, one too old.
 std::string unusable_reason();
 
-// Throws an Error that names `call` when status is not cudaSuccess.
+// Throws an Error that names `call` when status is not cudaSuccess; of exhausted memory, one of
+// kOutOfDeviceMemory.
 void check(cudaError_t status, const char* call, const char* file, int line);
 #define HALFTONE_CUDA(call) ::halftone::cuda::check((call), #call, __FILE__, __LINE__)
+
+// "3.2 GB free of 80.0 GB", of the device in use.
+std::string memory_text();
 
 // Device memory of a fixed size; contents undefined at first.
 class Memory {
  public:
   Memory() = default;
-  explicit Memory(size_t bytes);
+  explicit Memory(size_t bytes);                                    // throws out_of_device_memory()
+  Memory(void* data, size_t bytes) : data_(data), bytes_(bytes) {}  // takes over cudaMalloc's
   ~Memory();
   Memory(Memory&& other) noexcept;
   Memory& operator=(Memory&& other) noexcept;
@@ -42,6 +49,8 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   cudaStream_t get() const { return stream_; }
   void synchronize() const;  // throws the errors of kernels that ran
+  // How it takes what it keeps (by cudaMalloc); without: Memory(bytes).
+  void allocate_by(std::function<void*(size_t)> allocate) { allocate_ = std::move(allocate); }
   // At least this many bytes, until the next call. Growing waits for the stream, so a captured
   // graph needs one step before it.
   void* scratch(size_t bytes);
@@ -50,7 +59,10 @@ class Stream {
   uint64_t grown() const { return grown_; }  // how often either has moved
 
  private:
+  Memory room(size_t bytes) const;
+
   cudaStream_t stream_ = nullptr;
+  std::function<void*(size_t)> allocate_;
   Memory scratch_, counters_;
   uint64_t grown_ = 0;
 };

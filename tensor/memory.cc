@@ -20,10 +20,11 @@ struct Arena {
       : bytes(size),
         device(d),
         base(static_cast<char*>(d != nullptr ? d->allocate(size) : system_allocate(size))) {
+    if (base == nullptr && device != nullptr)
+      throw out_of_device_memory("an arena", size, device->memory_text());
     if (base == nullptr) {
-      throw HALFTONE_ERROR(device != nullptr ? kOutOfDeviceMemory : "memory")
+      throw HALFTONE_ERROR("memory")
           .what_happened("out of memory for an arena of " + std::to_string(size) + " bytes")
-          .found(device != nullptr ? device->memory_text() : "")
           .fix("use a smaller batch or network");
     }
     if (device == nullptr) mark_unusable(base, bytes);
@@ -273,8 +274,17 @@ void* MemoryPool::Impl::hand_out(BlockHeader* block) {
   return block->memory;
 }
 
-MemoryPool::MemoryPool(DeviceRuntime* device) : impl_(std::make_unique<Impl>(device)) {}
-MemoryPool::~MemoryPool() = default;
+MemoryPool::MemoryPool(DeviceRuntime* device) : impl_(std::make_unique<Impl>(device)) {
+  if (device == nullptr) return;
+  device->when_full([this] {
+    std::lock_guard<std::mutex> lock(impl_->mutex);
+    impl_->heap.trim();
+  });
+}
+
+MemoryPool::~MemoryPool() {
+  if (impl_->device != nullptr) impl_->device->when_full(nullptr);
+}
 
 void MemoryPool::begin_step(const std::string& key) {
   std::lock_guard<std::mutex> lock(impl_->mutex);

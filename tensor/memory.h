@@ -31,7 +31,8 @@ struct MemoryStats {
 class MemoryPool {
  public:
   // Of a device where one is given, else of the CPU. A device's blocks are kept when released, as
-  // many as there are; they go back when it has no others to give.
+  // many as there are; they go back when it has no others to give, to this pool or to
+  // DeviceRuntime::allocate_or_throw.
   explicit MemoryPool(DeviceRuntime* device = nullptr);
   ~MemoryPool();
 

@@ -88,13 +88,7 @@ BlockHeader* BlockHeap::take(size_t bytes) {
       trim();
       block = make_block(size.bytes);
     }
-    if (block == nullptr) {
-      throw HALFTONE_ERROR(device_ != nullptr ? kOutOfDeviceMemory : "memory")
-          .what_happened("out of memory for a block of " + std::to_string(bytes) + " bytes")
-          .found(std::to_string(used_bytes_) + " bytes in use" +
-                 (device_ != nullptr ? ", " + device_->memory_text() : ""))
-          .fix("use a smaller batch or network");
-    }
+    if (block == nullptr) throw out_of_memory(bytes);
     ++system_allocations_;
   }
   void* memory = device_ != nullptr ? block->memory : block + 1;
@@ -104,6 +98,16 @@ BlockHeader* BlockHeap::take(size_t bytes) {
   block->memory = memory;
   used_bytes_ += size.bytes;
   return block;
+}
+
+Error BlockHeap::out_of_memory(size_t bytes) const {
+  const std::string used = std::to_string(used_bytes_) + " bytes in use";
+  if (device_ != nullptr)
+    return out_of_device_memory("a block", bytes, used + ", " + device_->memory_text());
+  return HALFTONE_ERROR("memory")
+      .what_happened("out of memory for a block of " + std::to_string(bytes) + " bytes")
+      .found(used)
+      .fix("use a smaller batch or network");
 }
 
 void BlockHeap::give(BlockHeader* block) {

@@ -10,6 +10,7 @@ namespace halftone {
 
 struct Arena;
 class DeviceRuntime;
+class Error;
 
 // The 64 bytes in front of every block; of a device's block they lie in the host's memory.
 struct alignas(64) BlockHeader {
@@ -56,6 +57,7 @@ class BlockHeap {
   BlockHeader* make_block(size_t bytes);  // null where there is no memory
   void destroy(BlockHeader* block);
   bool keeps(const BlockHeader& block) const;
+  Error out_of_memory(size_t bytes) const;
 
   DeviceRuntime* device_;
   std::array<BlockHeader*, 64 * 8> free_{};  // by size class: eight per power of two

@@ -9,6 +9,8 @@ constexpr int64_t kBatch = 32;  // images of a calibration batch
 
 }  // namespace
 
+int64_t calibration_batch(int images) { return std::min<int64_t>(kBatch, images); }
+
 std::vector<Tensor> calibration_batches(const Context& context,
                                         const std::shared_ptr<const Dataset>& set, int images,
                                         int seed, const std::string& op) {
@@ -19,7 +21,7 @@ std::vector<Tensor> calibration_batches(const Context& context,
         .found(std::to_string(images));
   }
   LoaderOptions options;
-  options.batch_size = std::min<int64_t>(kBatch, images);
+  options.batch_size = calibration_batch(images);
   options.seed = static_cast<uint64_t>(seed);
   Loader loader(context, set, options);
   std::vector<Tensor> batches;

@@ -10,6 +10,9 @@ namespace halftone {
 
 constexpr int kCalibrationImages = 100;  // where nobody says how many
 
+// Of how many images the largest batch is.
+int64_t calibration_batch(int images);
+
 // The first `images` of the set in the random order of `seed`, unaugmented, so that a set sorted by
 // class gives all of them. Throws, in the name of `op`, when the set has fewer.
 std::vector<Tensor> calibration_batches(const Context& context,

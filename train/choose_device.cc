@@ -7,17 +7,24 @@
 namespace halftone {
 namespace {
 
+// What keeps networks from running on a GPU.
+struct Obstacle {
+  std::string device = cuda_unusable_reason();
+  std::string library = device.empty() ? cuda_missing_library() : "";
+  std::string text() const { return device + library; }  // one of them, or ""
+};
+
 Device cuda(int index) {
-  const std::string reason = cuda_unusable_reason();
-  if (reason.empty()) return {DeviceType::kCuda, index};
+  const Obstacle obstacle;
+  if (obstacle.text().empty()) return {DeviceType::kCuda, index};
   throw HALFTONE_ERROR("--device")
-      .expected("a CUDA device")
-      .found(reason)
+      .expected(obstacle.device.empty() ? "a CUDA device with cuDNN and cuBLASLt" : "a CUDA device")
+      .found(obstacle.text())
       .fix("--device cpu, or --device auto to take what there is");
 }
 
 Device whatever_there_is() {
-  const std::string reason = cuda_unusable_reason();
+  const std::string reason = Obstacle().text();
   if (reason.empty()) return {DeviceType::kCuda, 0};
   std::fprintf(stderr, "halftone: running on the CPU: %s\n", reason.c_str());
   return {};

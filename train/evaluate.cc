@@ -37,18 +37,16 @@ Evaluation evaluate(Module& model, const std::shared_ptr<const Dataset>& dataset
   Evaluation result;
   int64_t correct = 0;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
-    const Batch batch = loader.next();
-    const MemoryStep step(context.memory(), "evaluate " + batch.images.shape().str());
-    Variable output;
-    float value = 0.0f;
     with_batch_advice("test_batch_size", batch_size, [&] {
-      output = model(Variable(batch.images));
-      value = loss(output, batch.labels).value().item<float>();
+      const Batch batch = loader.next();
+      const MemoryStep step(context.memory(), "evaluate " + batch.images.shape().str());
+      const Variable output = model(Variable(batch.images));
+      const float value = loss(output, batch.labels).value().item<float>();
+      if (!std::isfinite(value)) refuse_loss(model, batch, loss, value);
+      result.loss += static_cast<double>(value) * static_cast<double>(batch.labels.numel());
+      correct += kernels::count_correct(output.value(), batch.labels);
+      result.images += batch.labels.numel();
     });
-    if (!std::isfinite(value)) refuse_loss(model, batch, loss, value);
-    result.loss += static_cast<double>(value) * static_cast<double>(batch.labels.numel());
-    correct += kernels::count_correct(output.value(), batch.labels);
-    result.images += batch.labels.numel();
     if (progress) progress(result.images, dataset->size());
   }
   result.loss /= static_cast<double>(result.images);

@@ -14,6 +14,7 @@
 #include "train/evaluate.h"
 #include "train/evaluate_run.h"
 #include "train/network.h"
+#include "train/out_of_memory.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
 
@@ -205,16 +206,23 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   check_fits(plain, *train, recipe);
   Network network = quantized_network(context, recipe);
   check_images(request, *network.quantizer);
-  const int images = network.quantizer->needs_calibration()
+  const bool calibrates = network.quantizer->needs_calibration();
+  const int images = calibrates
                          ? images_of(request, recipe.quantizer)
                          : std::min(kCalibrationImages, static_cast<int>(train->labels.size()));
-  const std::vector<Tensor> batches =
-      calibration_batches(context, train, images, recipe.seed, "quantize --images");
+  const auto of_images = [&](const auto& work) {  // 1: nothing to try
+    return with_memory_advice("--images ", calibrates ? calibration_batch(images) : 1, work);
+  };
+  const std::vector<Tensor> batches = of_images([&] {
+    return calibration_batches(context, train, images, recipe.seed, "quantize --images");
+  });
   for (const std::string& w : network.quantizer->warnings()) progress.warn(w);
   r.float_accuracy = accuracy_of(plain, recipe, test, "float accuracy", progress);
   if (network.quantizer->needs_calibration()) {
-    calibrate(*network.model.module, batches, [&progress](int64_t done, int64_t total) {
-      progress.count("calibration", done, total);
+    of_images([&] {
+      calibrate(*network.model.module, batches, [&progress](int64_t done, int64_t total) {
+        progress.count("calibration", done, total);
+      });
     });
   }
   network.quantizer->compress();
@@ -228,7 +236,7 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   r.images = network.quantizer->needs_calibration() ? images : 0;
   r.sizes = measure_sizes(*network.model.module, network.quantizer.get());
   r.float_layers = network.quantizer->float_layers();
-  r.quantizers = describe_quantizers(*network.model.module, batches);
+  r.quantizers = of_images([&] { return describe_quantizers(*network.model.module, batches); });
   r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   write_folder(r.out, recipe, network, r);
   return r;

@@ -261,10 +261,13 @@ bool Trainer::records() const {
 void Trainer::quantize() {
   if (step_ < total_steps() || !records()) return;
   for (const QuantPoint& p : network_.quantizer->points()) p.quantizer->enable(true, true);
-  calibrate(*network_.model.module,
-            calibration_batches(context_, data_.train, calibration_images(), recipe_.seed,
-                                "quantizer.calibration_images"),
-            [this](int64_t done, int64_t total) { progress_.count("calibration", done, total); });
+  const std::string key = "quantizer.calibration_images";
+  const int images = calibration_images();
+  with_batch_advice(key, calibration_batch(images), [&] {
+    calibrate(*network_.model.module,
+              calibration_batches(context_, data_.train, images, recipe_.seed, key),
+              [this](int64_t done, int64_t total) { progress_.count("calibration", done, total); });
+  });
   network_.quantizer->compress();
 }
 
@@ -274,11 +277,13 @@ void Trainer::reestimate() {
   if (step_ < total_steps() || wanted == 0) return;
   LoaderOptions options = loader_->options();
   options.augmentation = {};
-  Loader loader(context_, data_.train, options);
-  std::vector<Tensor> batches;
-  for (int64_t k = 0; k < std::min<int64_t>(wanted, loader.batches_per_epoch()); ++k)
-    batches.push_back(loader.next().images);
-  network_.quantizer->reestimate_statistics(batches);
+  with_batch_advice("batch_size", recipe_.batch_size, [&] {
+    Loader loader(context_, data_.train, options);
+    std::vector<Tensor> batches;
+    for (int64_t k = 0; k < std::min<int64_t>(wanted, loader.batches_per_epoch()); ++k)
+      batches.push_back(loader.next().images);
+    network_.quantizer->reestimate_statistics(batches);
+  });
 }
 
 void Trainer::end_of_epoch() {

@@ -189,17 +189,6 @@ TEST_CASE("QAT that folds batch norm into the weights trains on a device") {
   }
 }
 
-TEST_CASE("a batch that a device cannot hold names the request, the memory and a batch size") {
-  NEED_DEVICE();
-  const test::TempFolder folder;
-  Recipe recipe = quantized("", kImages, "[]");
-  recipe.batch_size = 900;
-  recipe.data.train_samples = 900;
-  REQUIRE_THROWS_WITH(train(recipe, folder.path() + "/run", kDevice),
-                      Contains("out of memory for a block of") && Contains("1 GiB in all") &&
-                          Contains("try --set batch_size=450"));
-}
-
 TEST_CASE("--math is for devices") {
   NEED_DEVICE();
   REQUIRE(choose_device("cuda", "bfloat16").math == DeviceMath::kBFloat16);
