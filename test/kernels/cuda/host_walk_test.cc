@@ -2,6 +2,7 @@
 // last blocks are asked where they go; blocks must meet without gap or overlap.
 #include <catch2/catch.hpp>
 
+#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/walk.h"
 #include "test/kernels/cuda/values.h"
 
@@ -112,4 +113,51 @@ TEST_CASE("too many rows and channels are refused") {
                       Catch::Contains("2^32 - 1 rows"));
   REQUIRE_THROWS_WITH(columns_geometry({2, int64_t{1} << 31, 1}, kPack, 0, false),
                       Catch::Contains("2^30 channels"));
+}
+
+TEST_CASE("quotients and rests of items beyond 2^32") {
+  constexpr int64_t kTwo32 = int64_t{1} << 32;
+  for (const int64_t i : {kTwo32 - 1, kTwo32, kTwo32 + 12345, (int64_t{1} << 40) + 7}) {
+    for (const int64_t by : {int64_t{1}, int64_t{3}, int64_t{64}, kTwo32 - 1, kTwo32, kTwo32 + 2}) {
+      INFO(i << " by " << by);
+      const Division d = divide(i, by);
+      REQUIRE(d.quotient * by + d.rest == i);
+      REQUIRE((d.rest >= 0 && d.rest < by));
+    }
+  }
+}
+
+TEST_CASE("the places of an image's elements beyond 2^31 and 2^32") {
+  const int64_t height = 224, width = 223, channels = 67;
+  for (const int64_t n : {int64_t{641}, int64_t{1283}, int64_t{1} << 20}) {
+    const int64_t i = ((n * height + 200) * width + 101) * channels + 66;
+    REQUIRE(i > int64_t{1} << 31);
+    const Spot s = spot(i, height, width, channels);
+    REQUIRE((s.n == n && s.h == 200 && s.w == 101 && s.c == 66));
+    const Spot next = spot(i + 1, height, width, channels);
+    REQUIRE((next.n == n && next.h == 200 && next.w == 102 && next.c == 0));
+  }
+}
+
+namespace {
+
+// Where threads of `each` go.
+struct Noted {
+  int64_t* seen;
+  void operator()(int64_t i) const { *seen = i; }
+};
+
+}  // namespace
+
+TEST_CASE("items beyond 2^31 each have one thread") {
+  constexpr int64_t kCount = (int64_t{1} << 33) + 5;
+  const int64_t blocks = divide_up(kCount, kThreads);
+  for (const int64_t block : {int64_t{0}, (int64_t{1} << 31) / kThreads, blocks - 1}) {
+    for (const int t : {0, 4, kThreads - 1}) {
+      int64_t seen = -1;
+      EachBody<Noted>{{&seen}, kCount}(PlacedThread{block, t});
+      const int64_t own = block * kThreads + t;
+      REQUIRE(seen == (own < kCount ? own : -1));
+    }
+  }
 }

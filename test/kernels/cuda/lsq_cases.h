@@ -13,6 +13,7 @@ struct LsqCase {
   int shift = 0, dx_shift = 0;
   quant_math::LsqEdge edge = quant_math::LsqEdge::kInclusive;
   bool plus = false;
+  bool awkward = false;  // x: NaN, infinities, denormals, huge ones
 };
 
 struct LsqResult {
@@ -43,9 +44,15 @@ struct LsqOracle {
 
 template <class T, class Machine>
 LsqResult check_lsq_backward(Machine& machine, const LsqCase& c) {
-  std::vector<float> raw = random_values(c.layout.numel(), 17);
-  for (size_t i = 0; i < raw.size(); i += 3) raw[i] = std::rint(raw[i]) * 0.5f;  // bounds and ties
-  const std::vector<T> x = as<T>(raw), dy = as<T>(random_values(c.layout.numel(), 18, 1.0f));
+  const int64_t n = c.layout.numel();
+  std::vector<float> raw = c.awkward ? awkward_values(n, 17) : random_values(n, 17);
+  std::vector<float> up = random_values(n, 18, 1.0f);
+  if (c.awkward) {  // gradients too, but for what is not finite, which leaves no sum to compare
+    for (size_t i = 0; i < up.size(); i += 5) up[i] = i % 2 == 0 ? 1e-40f : -0.0f;
+  } else {
+    for (size_t i = 0; i < raw.size(); i += 3) raw[i] = std::rint(raw[i]) * 0.5f;  // bounds, ties
+  }
+  const std::vector<T> x = as<T>(raw), dy = as<T>(up);
   std::vector<float> scale, offset;
   std::vector<quant_math::Grid> grids;
   const int32_t qmin = c.plus ? 0 : -4, qmax = c.plus ? 7 : 3;
@@ -98,8 +105,9 @@ void for_lsq_cases(const std::vector<ChannelLayout>& list, const Body& body) {
       const bool paper = ++turn % 2 == 0;
       for (const bool plus : {false, true}) {
         INFO(text(layout) << " shifted " << shift[0] << " " << shift[1] << (plus ? " LSQ+" : ""));
-        body(LsqCase{layout, shift[0], shift[1], paper ? LsqEdge::kPaper : LsqEdge::kInclusive,
-                     plus});
+        const LsqEdge edge = paper ? LsqEdge::kPaper : LsqEdge::kInclusive;
+        for (const bool awkward : {false, true})
+          body(LsqCase{layout, shift[0], shift[1], edge, plus, awkward});
       }
     }
   }

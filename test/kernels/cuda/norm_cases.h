@@ -13,11 +13,11 @@ namespace halftone::test {
 template <class Machine>
 struct NormCase {
   NormCase(Machine& machine, int64_t rows, int64_t channels, int shift,
-           const ActivationOptions& act)
+           const ActivationOptions& act, bool awkward = false)
       : machine(machine),
         n(rows * channels),
         shape{rows, channels},
-        x(make(shape, 1, 1.5f)),
+        x(awkward ? Tensor::from(Context(), shape, awkward_values(n, 8)) : make(shape, 1, 1.5f)),
         dy(make(shape, 2, 1.0f)),
         addend(make(shape, 3, 1.0f)),
         mean(make({channels}, 4, 1.0f)),
@@ -100,8 +100,8 @@ void check_statistics(Machine& machine, int64_t rows, int64_t channels, int shif
 
 template <class Machine>
 void check_norm_forward(Machine& machine, int64_t rows, int64_t channels, int shift,
-                        const ActivationOptions& act) {
-  NormCase<Machine> c(machine, rows, channels, shift, act);
+                        const ActivationOptions& act, bool awkward) {
+  NormCase<Machine> c(machine, rows, channels, shift, act, awkward);
   Tensor want = Tensor::empty(Context(), c.shape);
   auto args = c.template args<kernels::cuda::BatchNormApplyArgs>();
   args.norm = c.norm, args.x = c.in, args.y = c.out;
@@ -116,9 +116,9 @@ void check_norm_forward(Machine& machine, int64_t rows, int64_t channels, int sh
 
 template <class Machine>
 void check_norm_quantize(Machine& machine, int64_t rows, int64_t channels, int shift,
-                         const ActivationOptions& act) {
+                         const ActivationOptions& act, bool awkward) {
   using kernels::cuda::NormOutput;
-  NormCase<Machine> c(machine, rows, channels, shift, act);
+  NormCase<Machine> c(machine, rows, channels, shift, act, awkward);
   const Context context;
   Tensor normal = Tensor::empty(context, c.shape), want = Tensor::empty(context, c.shape);
   kernels::batch_norm_apply(c.x, c.on_cpu(), normal);
@@ -185,8 +185,10 @@ void check_all_norms(Machine& machine) {
       check_statistics(machine, s[0], s[1], shift, 0.0f);
       check_statistics(machine, s[0], s[1], shift, 100.0f);
       for (const ActivationOptions& act : {ActivationOptions(), relu, hardtanh}) {
-        check_norm_forward(machine, s[0], s[1], shift, act);
-        check_norm_quantize(machine, s[0], s[1], shift, act);
+        for (const bool awkward : {false, true}) {
+          check_norm_forward(machine, s[0], s[1], shift, act, awkward);
+          check_norm_quantize(machine, s[0], s[1], shift, act, awkward);
+        }
         for (const bool batch : {true, false}) {
           check_norm_backward(machine, s[0], s[1], shift, act, false, batch);
           check_norm_backward(machine, s[0], s[1], shift, act, true, batch);

@@ -2,6 +2,7 @@
 // the CPU expansion of the bodies, or a GPU.
 #pragma once
 
+#include "kernels/integer/lsq_math.h"
 #include "kernels/quantize.h"
 #include "kernels/quantize_cuda.h"
 #include "test/kernels/cuda/values.h"
@@ -53,6 +54,35 @@ void check_fake_quantize(Machine& machine, const QuantizeCase& c) {
   args.dtype = DTypeOf<T>::value;
   args.grids = put_grids(machine, grids);
   args.rounding = c.rounding;
+  args.x = machine.put(x, c.x_shift);
+  T* y = machine.template room<T>(x.size(), c.y_shift);
+  args.y = y;
+  machine.run(args);
+  require_same_bits(machine.get(y, x.size()), as<T>(want.to_vector<float>()));
+  machine.clear();
+}
+
+// LSQ+ forward: a channel's zero point comes from its offset, on the device.
+template <class T, class Machine>
+void check_lsq_plus_forward(Machine& machine, const QuantizeCase& c) {
+  const Context context;
+  const std::vector<T> x = as<T>(awkward_values(c.layout.numel(), 9));
+  const Tensor in = tensor_of(context, c.layout, to_floats(x));
+  std::vector<float> scale, offset;
+  kernels::Grids grids;
+  grids.axis = 1;
+  for (int64_t k = 0; k < c.layout.channels; ++k) {
+    scale.push_back(0.5f + 0.03f * static_cast<float>(k % 50));
+    offset.push_back(-7.25f + 1.3f * static_cast<float>(k % 7));
+    grids.list.push_back(quant_math::lsq_plus_grid(scale.back(), offset.back(), c.qmin, c.qmax));
+  }
+  Tensor want = Tensor::empty(context, in.shape());
+  kernels::fake_quantize(in, grids, want);
+
+  kernels::cuda::FakeQuantizeArgs args;
+  args.layout = c.layout;
+  args.dtype = DTypeOf<T>::value;
+  args.grids = {machine.put(scale), nullptr, machine.put(offset), c.qmin, c.qmax};
   args.x = machine.put(x, c.x_shift);
   T* y = machine.template room<T>(x.size(), c.y_shift);
   args.y = y;
@@ -144,8 +174,11 @@ void check_all_quantize(Machine& machine, const std::vector<ChannelLayout>& list
       check_fake_quantize_backward<BFloat16>(machine, c);
       check_quantize<float, uint8_t>(machine, c);
       check_quantize<BFloat16, uint8_t>(machine, c);
+      check_lsq_plus_forward<float>(machine, c);
+      check_lsq_plus_forward<BFloat16>(machine, c);
       c.qmin = -127, c.qmax = 127;
       check_quantize<float, int8_t>(machine, c);
+      check_quantize<BFloat16, int8_t>(machine, c);
       check_fake_quantize<float>(machine, c);
     }
   }
