@@ -125,7 +125,9 @@ void bench(const Options& o, const Context& context, int64_t pixels, Json& all) 
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app{"Times quantization kernels beside a copy of the same tensor and beside PyTorch"};
+  CLI::App app{
+      "Times the CPU's quantization kernels beside a copy of the same tensor and beside PyTorch; "
+      "bench_kernels_cuda times those of a GPU"};
   app.add_option("--threads", o.threads, "For both sides; 0: all cores");
   app.add_option("--rounds", o.rounds, "Runs of each operation, of which the median counts")
       ->check(CLI::Range(2, 1000))

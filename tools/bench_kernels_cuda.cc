@@ -99,14 +99,25 @@ std::map<std::string, double> torch_times(const Options& o) {
   return times;
 }
 
-void print(const std::vector<Result>& results) {
+// Of the rates of a list, the copy's that stands before them.
+std::vector<double> percent_of_copy(const std::vector<Result>& results) {
   double copy = 0;
-  fmt::print("{:24} {:9} {:8} {:>10} {:>10} {:>8} {:>7} {:>10} {:>7}\n", "op", "dtype", "layout",
-             "elements", "us", "GB/s", "% copy", "torch us", "ratio");
+  std::vector<double> out;
   for (const Result& r : results) {
     if (r.op == "copy") copy = r.gbs();
+    out.push_back(100 * r.gbs() / copy);
+  }
+  return out;
+}
+
+void print(const std::vector<Result>& results) {
+  const std::vector<double> percent = percent_of_copy(results);
+  fmt::print("{:24} {:9} {:8} {:>10} {:>10} {:>8} {:>7} {:>10} {:>7}\n", "op", "dtype", "layout",
+             "elements", "us", "GB/s", "% copy", "torch us", "ratio");
+  for (size_t i = 0; i < results.size(); ++i) {
+    const Result& r = results[i];
     fmt::print("{:24} {:9} {:8} {:10} {:10.2f} {:8.0f} {:7.1f} ", r.op, r.dtype, r.layout,
-               r.elements, r.us, r.gbs(), 100 * r.gbs() / copy);
+               r.elements, r.us, r.gbs(), percent[i]);
     if (r.torch_us > 0) fmt::print("{:10.2f} {:6.2f}x", r.torch_us, r.torch_us / r.us);
     fmt::print("\n");
   }
@@ -114,15 +125,19 @@ void print(const std::vector<Result>& results) {
 
 void write_json(const std::string& path, const std::string& device,
                 const std::vector<Result>& results) {
+  const std::vector<double> percent = percent_of_copy(results);
   Json list = Json::array();
-  for (const Result& r : results) {
-    list.push_back({{"op", r.op},
-                    {"dtype", r.dtype},
-                    {"layout", r.layout},
-                    {"elements", r.elements},
-                    {"us", r.us},
-                    {"gb_per_s", r.gbs()},
-                    {"torch_us", r.torch_us}});
+  for (size_t i = 0; i < results.size(); ++i) {
+    const Result& r = results[i];
+    Json row = {{"op", r.op},
+                {"dtype", r.dtype},
+                {"layout", r.layout},
+                {"elements", r.elements},
+                {"us", r.us},
+                {"gb_per_s", r.gbs()},
+                {"percent_of_copy", percent[i]}};
+    if (r.torch_us > 0) row["torch_us"] = r.torch_us, row["ratio"] = r.torch_us / r.us;
+    list.push_back(std::move(row));
   }
   std::ofstream(path) << Json{{"device", device}, {"results", list}}.dump(1) << "\n";
 }
@@ -130,7 +145,7 @@ void write_json(const std::string& path, const std::string& device,
 int run(const Options& o) {
   const std::string reason = cuda::unusable_reason();
   if (!reason.empty()) {
-    fmt::print("bench_kernels_cuda: {}\n", reason);
+    fmt::print(stderr, "bench_kernels_cuda: {}\n", reason);
     return 1;
   }
   cudaDeviceProp device{};
@@ -156,7 +171,9 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app{"Times the CUDA kernels, beside PyTorch's where python3 has torch"};
+  CLI::App app{
+      "Times the CUDA kernels, beside PyTorch's where python3 has torch; bench_kernels times those "
+      "of the CPU"};
   app.add_option("--log-sizes", o.log_sizes, "Elements, as powers of two")->capture_default_str();
   app.add_option("--only", o.only, "Operations whose name holds this");
   app.add_option("--repeats", o.repeats, "Measurements of each")->capture_default_str();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "kernels/binary_cuda.h"
 #include "kernels/dorefa_cuda.h"
@@ -59,13 +60,28 @@ void add_quantize(std::vector<Bench>& list, const std::string& layout, DType dty
                     a.dscale = static_cast<float*>(p.out.data());
                     lsq_backward(s, a);
                   }});
-  list.push_back({"quantize_uint8", dtype, layout, size + 1,
+  list.push_back({"lsq_plus_backward", dtype, layout, 3 * size,
                   [=](Stream& s, const BenchBuffers& b, const BenchParameters& p) {
-                    QuantizeArgs a;
+                    LsqBackwardArgs a;
                     a.layout = layout_of(layout, b.numel), a.dtype = dtype;
-                    a.grids = p.grids(0, 255), a.x = b.a.data(), a.codes = b.c.data();
-                    quantize(s, a);
+                    a.grids = p.grids(0, 15), a.gradient_scale = 0.1;
+                    a.grids.zero_point = nullptr;
+                    a.grids.offset = static_cast<const float*>(p.offset.data());
+                    a.dy = b.b.data(), a.x = b.a.data(), a.dx = b.c.data();
+                    a.dscale = static_cast<float*>(p.out.data());
+                    a.doffset = static_cast<float*>(p.out2.data());
+                    lsq_backward(s, a);
                   }});
+  for (const DType code : {DType::kUInt8, DType::kInt8}) {
+    list.push_back({"quantize_" + name_of(code), dtype, layout, size + 1,
+                    [=](Stream& s, const BenchBuffers& b, const BenchParameters& p) {
+                      QuantizeArgs a;
+                      a.layout = layout_of(layout, b.numel), a.dtype = dtype, a.code_dtype = code;
+                      a.grids = code == DType::kUInt8 ? p.grids(0, 255) : p.grids(-127, 127);
+                      a.x = b.a.data(), a.codes = b.c.data();
+                      quantize(s, a);
+                    }});
+  }
   list.push_back({"observe_ema", dtype, layout, size,
                   [=](Stream& s, const BenchBuffers& b, const BenchParameters& p) {
                     ObserveArgs a;
@@ -173,13 +189,16 @@ std::vector<Bench> kernel_benches() {
     add_maps(list, dtype);
   }
   add_training(list);
+  for (Bench& bench : network_benches()) list.push_back(std::move(bench));
   return list;
 }
 
 BenchParameters::BenchParameters(Stream& s) {
   const int64_t n = 1 << 20;
   scale = upload(s, std::vector<float>(n, 0.05f));
+  ones = upload(s, std::vector<float>(n, 1.0f));
   zero_point = upload(s, std::vector<int32_t>(n, 0));
+  offset = upload(s, std::vector<float>(n, -0.4f));
   low = upload(s, std::vector<float>(n, -4.0f));
   high = upload(s, std::vector<float>(n, 4.0f));
   constants = upload(s, std::vector<quant_math::Channel>(n, {-1, 3, 0.01f}));

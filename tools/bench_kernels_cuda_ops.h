@@ -28,7 +28,7 @@ struct BenchBuffers {
 // Per-channel parameters, and what reductions write.
 struct BenchParameters {
   explicit BenchParameters(cuda::Stream& s);
-  cuda::Memory scale, zero_point, low, high, constants, out, out2;
+  cuda::Memory scale, ones, zero_point, offset, low, high, constants, out, out2;
   kernels::cuda::DeviceGrids grids(int32_t qmin, int32_t qmax) const {
     return {static_cast<const float*>(scale.data()), static_cast<const int32_t*>(zero_point.data()),
             nullptr, qmin, qmax};
@@ -45,5 +45,7 @@ struct Bench {
 
 // The first one is a plain copy.
 std::vector<Bench> kernel_benches();
+// Of them, those of whole networks' steps.
+std::vector<Bench> network_benches();
 
 }  // namespace halftone

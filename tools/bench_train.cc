@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -31,11 +32,17 @@ using tools::quoted;
 using tools::run_command;
 using Json = nlohmann::ordered_json;
 
+const std::vector<std::string> kForms = {"eager", "channels_last", "channels_last+compile"};
+const std::vector<std::string> kDeviceForms = {"eager", "channels_last+bf16",
+                                               "channels_last+bf16+graphs",
+                                               "channels_last+bf16+compile+graphs"};
+const char* const kScript = "tools/bench_train_torch.py";
+
 struct Options {
   std::vector<std::string> networks, quantizers;
-  int threads = 0, steps = 0, rounds = 3;
-  std::string python = "python3", script = "tools/bench_train_torch.py";
-  std::vector<std::string> forms = {"eager", "channels_last", "channels_last+compile"};
+  int threads = 0, steps = 0, rounds = 3, batch = 0;
+  std::string python = "python3", script = kScript, device = "cpu", math = "float32";
+  std::vector<std::string> forms;
   bool json = false;
   std::vector<std::string> child;  // network, quantizer: set in the measuring process
 };
@@ -48,18 +55,20 @@ Json run_torch(const BenchNetwork& n, const std::string& quantizer, const Option
       "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold="
       "8589934592";
   const int steps = o.steps > 0 ? o.steps : n.steps / 2;
-  const Outcome outcome = run_command(
-      fmt::format("{} {} {} {} {} {} {} {} {}", tunables, quoted(o.python), quoted(o.script),
-                  n.name, n.batch, o.threads, std::max(8, steps), quoted(form), quantizer));
+  const Outcome outcome =
+      run_command(fmt::format("{} {} {} {} {} {} {} {} {}{}", tunables, quoted(o.python),
+                              quoted(o.script), n.name, n.batch, o.threads, std::max(8, steps),
+                              quoted(form), quantizer, o.device == "cpu" ? "" : " " + o.device));
   if (!outcome.result.is_null()) return outcome.result;
   return {{"form", form}, {"error", outcome.last_line}};
 }
 
 Json run_ours(const BenchNetwork& n, const std::string& quantizer, const Options& o,
               const std::string& program) {
-  const Outcome outcome =
-      run_command(fmt::format("{} --child {} {} --threads {} --steps {}", quoted(program), n.name,
-                              quantizer, o.threads, o.steps));
+  const Outcome outcome = run_command(fmt::format(
+      "{} --child {} {} --threads {} --steps {} --batch {} --device {} "
+      "--math {}",
+      quoted(program), n.name, quantizer, o.threads, o.steps, n.batch, o.device, o.math));
   if (outcome.result.is_null()) {
     throw HALFTONE_ERROR("bench_train")
         .expected("a result of the measuring process")
@@ -123,12 +132,19 @@ Json compare(const BenchNetwork& n, const std::string& quantizer, const Options&
               {"quantizer", quantizer},
               {"batch", n.batch},
               {"threads", o.threads},
+              {"device", o.device},
+              {"math", o.math},
               {"ms_per_step", ours},
               {"images_per_second", 1000.0 * n.batch / ours},
               {"peak_bytes", first["peak_bytes"]},
               {"allocations_in_steady_state", last["allocations"]},
               {"float_layers", last["float_layers"]},
               {"torch", turns.torch}};
+  if (last.contains("recorded")) row["recorded_steps"] = last["recorded"];
+  for (const Json& t : turns.torch) {
+    if (t["form"] == "eager" && t.contains("ms"))
+      row["ratio_to_eager"] = t["ms"].get<double>() / ours;
+  }
   if (turns.rounds.empty()) return row;
   const Json& fastest = turns.rounds.front();
   row["torch_ms"] = Turns::median_ms(turns.rounds), row["torch_form"] = fastest["form"];
@@ -188,6 +204,10 @@ void print_row(const Json& r) {
   } else {
     fmt::print("{:>9}\n", "-");
   }
+  if (r.contains("ratio_to_eager"))
+    fmt::print("  {:.2f}x PyTorch, eager\n", r["ratio_to_eager"].get<double>());
+  if (r.contains("recorded_steps"))
+    fmt::print("  {} of the steps recorded\n", r["recorded_steps"].get<int64_t>());
   print_float_layers(r["float_layers"]);
   print_failures(r["torch"]);
   std::fflush(stdout);
@@ -206,9 +226,10 @@ std::vector<std::string> chosen_quantizers(const Options& o) {
 int run(const Options& o, const std::string& program) {
   if (!o.json) print_header();
   Json rows = Json::array();
-  for (const BenchNetwork& n : tools::bench_networks()) {
+  for (BenchNetwork n : tools::bench_networks()) {
     if (!o.networks.empty() && std::count(o.networks.begin(), o.networks.end(), n.name) == 0)
       continue;
+    if (o.batch > 0) n.batch = o.batch;
     const size_t base = rows.size();
     for (const std::string& quantizer : chosen_quantizers(o)) {
       Json row = compare(n, quantizer, o, program);
@@ -222,7 +243,9 @@ int run(const Options& o, const std::string& program) {
 }
 
 int run_child(const Options& o) {
-  fmt::print("{}\n", tools::measure_steps({o.child[0], o.child[1], o.threads, o.steps}).dump());
+  tools::BenchRequest request{o.child[0], o.child[1], o.threads, o.steps, o.batch, {}};
+  request.device = choose_device(o.device, o.math);
+  fmt::print("{}\n", tools::measure_steps(request).dump());
   return 0;
 }
 
@@ -248,6 +271,14 @@ void add_options(CLI::App& app, Options& o) {
       ->check(CLI::IsMember(quantizer_words()));
   app.add_option("--threads", o.threads, "For both sides; 0: all cores");
   app.add_option("--steps", o.steps, "Measured steps; 0: 400, 30, 8");
+  app.add_option("--batch", o.batch, "Images of a step; 0: 64, 128, 64")
+      ->check(CLI::Range(0, 1 << 16));
+  app.add_option("--device", o.device,
+                 "For both sides: cpu (the default), cuda, cuda:N, or auto: cuda where there is a "
+                 "GPU");
+  app.add_option("--math", o.math,
+                 "On a GPU, what our convolutions and products multiply: float32 (the default), "
+                 "tf32 or bfloat16");
   app.add_option("--rounds", o.rounds, "Turns of ours and PyTorch's fastest form")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
@@ -256,7 +287,8 @@ void add_options(CLI::App& app, Options& o) {
       ->capture_default_str();
   app.add_option("--torch-script", o.script, "The PyTorch half")->capture_default_str();
   app.add_option("--forms", o.forms,
-                 "Forms of PyTorch to try: eager, channels_last, compile, channels_last+compile");
+                 "Forms of PyTorch to try: eager, or of these words with + between them: "
+                 "channels_last, compile; on a GPU also bf16 (autocast), graphs (CUDA graphs)");
   app.add_flag("--json", o.json, "One JSON object instead of the table");
   app.add_option("--child", o.child, "Network and quantizer: measures, for the program itself")
       ->expected(2)
@@ -272,6 +304,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (o.threads == 0) o.threads = Context().threads();
+    o.device = name_of(choose_device(o.device, o.math).device);
+    if (o.device == "cpu") o.math = "float32";
+    if (o.forms.empty()) o.forms = o.device == "cpu" ? kForms : kDeviceForms;
+    if (o.script == kScript && !std::filesystem::exists(kScript))
+      o.script = std::string("data/") + kScript;  // in //tools:gpu_bundle
     return o.child.empty() ? run(o, argv[0]) : run_child(o);
   } catch (const CLI::ParseError& e) {
     return app.exit(e);

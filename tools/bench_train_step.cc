@@ -14,6 +14,7 @@
 #include "quant/quantizer.h"
 #include "tensor/memory.h"
 #include "tensor/nearest.h"
+#include "train/step_graph.h"
 
 namespace halftone::tools {
 namespace {
@@ -67,13 +68,8 @@ class Step {
   Step(const Context& context, const BenchNetwork& network, const std::string& quantizer)
       : context_(context),
         model_(make_model(network.name, context, ModelOptions{10, network.variant, {}})),
-        images_(Tensor::empty(context, model_.batch_shape(network.batch))),
-        labels_(Tensor::empty(context, {network.batch}, DType::kInt64)) {
-    const Philox random{1, 0};
-    for (int64_t i = 0; i < images_.numel(); ++i)
-      images_.data<float>()[i] = random.normal(static_cast<uint64_t>(i));
-    for (int64_t i = 0; i < network.batch; ++i)
-      labels_.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
+        graph_(*model_.module, true) {
+    fill_batch(network.batch);
     store_ = std::make_unique<ParameterStore>(*model_.module);
     optimizer_ = make_optimizer(*store_, {});
     const Tensor dummy = Tensor::zeros(context, model_.batch_shape(1));
@@ -89,13 +85,15 @@ class Step {
   }
 
   void run() {
+    if (!context_.on_cpu()) return run_on_device();
     optimizer_->zero_grad();
     {
       const MemoryStep memory(context_.memory(), "step");
-      cross_entropy((*model_.module)(Variable(images_)), labels_).backward();
+      cross_entropy((*model_.module)(Variable(batch_.images)), batch_.labels).backward();
     }
     optimizer_->step();
   }
+  int64_t recorded() const { return graph_.launches(); }
 
   // What the quantizer leaves on the float path, with its reasons.
   Json float_layers() const {
@@ -103,20 +101,56 @@ class Step {
   }
 
  private:
+  void fill_batch(int64_t size) {
+    const Context host = context_.host();
+    Tensor images = Tensor::empty(host, model_.batch_shape(size));
+    Tensor labels = Tensor::empty(host, {size}, DType::kInt64);
+    const Philox random{1, 0};
+    for (int64_t i = 0; i < images.numel(); ++i)
+      images.data<float>()[i] = random.normal(static_cast<uint64_t>(i));
+    for (int64_t i = 0; i < size; ++i)
+      labels.data<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), 10));
+    batch_.images = images.to(context_), batch_.labels = labels.to(context_);
+  }
+  // As train/trainer.cc makes them.
+  void run_on_device() {
+    graph_.run(step_key(batch_, quantizer_.get()), batch_, [this](const Batch& batch) {
+      optimizer_->zero_grad();
+      const Variable logits = (*model_.module)(Variable(batch.images));
+      const Variable loss = cross_entropy(logits, batch.labels);
+      const StepOutputs out{logits.value(), loss.value()};
+      loss.backward();
+      return out;
+    });
+    optimizer_->step();
+  }
+
   Context context_;
   Model model_;
-  Tensor images_, labels_;
+  Batch batch_;
+  StepGraph graph_;
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Quantizer> quantizer_;
 };
 
-double run_milliseconds(Step& step) {
+// Of a step, the mean of `count`.
+double run_milliseconds(Step& step, const Context& context, int count) {
   const auto start = std::chrono::steady_clock::now();
-  step.run();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
+  for (int i = 0; i < count; ++i) step.run();
+  if (!context.on_cpu()) context.runtime()->synchronize();
+  const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+  return taken.count() / count;
 }
+
+int64_t peak_bytes(const Context& context) {
+  if (!context.on_cpu()) return static_cast<int64_t>(context.memory().stats().peak_bytes);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{1024} * usage.ru_maxrss;
+}
+
+constexpr int kBlocks = 5;  // of steps, on a device
 
 }  // namespace
 
@@ -144,25 +178,29 @@ std::vector<std::string> bench_quantizers() {
 }
 
 Json measure_steps(const BenchRequest& request) {
-  const BenchNetwork& network = bench_network(request.network);
-  ContextOptions options;
-  options.threads = request.threads;
-  const Context context(options);
+  BenchNetwork network = bench_network(request.network);
+  if (request.batch > 0) network.batch = request.batch;
+  if (request.steps > 0) network.steps = request.steps;
+  const Context context = request.device.context(request.threads, 0);
   Step step(context, network, request.quantizer);
-  // Past first ranges and scales, and until the plan of memory repeats.
-  for (int i = 0; i < 4; ++i) step.run();
+  // Past first ranges and scales, and until the plan of memory repeats; of a device, until steps
+  // are recorded.
+  const int warm_up = context.on_cpu() ? 4 : 8;
+  for (int i = 0; i < warm_up; ++i) step.run();
   const uint64_t before = context.memory().stats().heap_allocations;
-  std::vector<double> times(static_cast<size_t>(request.steps > 0 ? request.steps : network.steps));
-  for (double& time : times) time = run_milliseconds(step);
+  const int64_t recorded = step.recorded();
+  const int block = context.on_cpu() ? 1 : std::max(1, network.steps / kBlocks);
+  std::vector<double> times(static_cast<size_t>(std::max(1, network.steps / block)));
+  for (double& time : times) time = run_milliseconds(step, context, block);
   const uint64_t allocations = context.memory().stats().heap_allocations - before;
   std::sort(times.begin(), times.end());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return {{"ms", times[times.size() / 2]},
-          {"best_ms", times[0]},
-          {"peak_bytes", int64_t{1024} * usage.ru_maxrss},
-          {"allocations", allocations},
-          {"float_layers", step.float_layers()}};
+  Json result = {{"ms", times[times.size() / 2]},
+                 {"best_ms", times[0]},
+                 {"peak_bytes", peak_bytes(context)},
+                 {"allocations", allocations},
+                 {"float_layers", step.float_layers()}};
+  if (!context.on_cpu()) result["recorded"] = step.recorded() - recorded;
+  return result;
 }
 
 }  // namespace halftone::tools

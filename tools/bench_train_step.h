@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "train/choose_device.h"
+
 namespace halftone::tools {
 
 // The forms that bench_train_torch.py builds too.
@@ -22,11 +24,14 @@ std::vector<std::string> bench_quantizers();
 
 struct BenchRequest {
   std::string network, quantizer = "float";
-  int threads = 0, steps = 0;  // 0: all cores, the network's steps
+  int threads = 0, steps = 0, batch = 0;  // 0: all cores, the network's steps and batch
+  DeviceChoice device;
 };
-// {"ms": median, "best_ms", "peak_bytes": resident set of the process, "allocations": calls to the
-// system allocator in the measured steps}; a network that the quantizer leaves partly on floats
-// has "float_layers" too, names and reasons.
+// {"ms": median, "best_ms", "peak_bytes": resident set of the process, of a device the memory taken
+// there, "allocations": calls to the system allocator in the measured steps}; a network that the
+// quantizer leaves partly on floats has "float_layers" too, names and reasons. On a device steps
+// are the trainer's, recorded where they can be ("recorded": how many), and so is their end: the
+// host reads the loss; "ms" is then of blocks of steps, the device idle at the end of each.
 nlohmann::ordered_json measure_steps(const BenchRequest& request);
 
 }  // namespace halftone::tools

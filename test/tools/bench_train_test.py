@@ -69,6 +69,17 @@ class BenchTrainTest(unittest.TestCase):
         for row in rows:
             self.assertEqual((row["quantizer"], row["allocations_in_steady_state"]), (row["quantizer"], 0))
 
+    @unittest.skipIf(os.path.exists("/dev/nvidia0"), "there is a GPU")
+    def test_a_device_that_is_not_there_is_said_in_one_line(self):
+        run = subprocess.run([BENCH, "lenet5", "--device", "cuda"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        self.assertRegex(run.stderr, r"\Abench_train: --device: expected a CUDA device, found .*\n\Z")
+
+    def test_a_batch_that_was_asked_for(self):
+        row = json.loads(self.bench("--batch", "3", "--forms", "eager", "--json"))["bench_train"][0]
+        self.assertEqual((row["batch"], row["device"]), (3, "cpu"))
+        self.assertAlmostEqual(row["ratio_to_eager"], 3.0 / row["ms_per_step"])
+
     def test_an_unknown_quantizer_is_refused(self):
         run = subprocess.run([BENCH, "--quantizers", "qat9"], stderr=subprocess.PIPE, universal_newlines=True)
         self.assertNotEqual(run.returncode, 0)
