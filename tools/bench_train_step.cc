@@ -117,7 +117,7 @@ class Step {
     graph_.run(step_key(batch_, quantizer_.get()), batch_, [this](const Batch& batch) {
       optimizer_->zero_grad();
       const Variable logits = (*model_.module)(Variable(batch.images));
-      const Variable loss = cross_entropy(logits, batch.labels);
+      Variable loss = cross_entropy(logits, batch.labels);
       const StepOutputs out{logits.value(), loss.value()};
       loss.backward();
       return out;

@@ -26,6 +26,22 @@ class GpuBundleTest(tool_case.CommandCase):
             else:
                 self.assertRegex(done.stderr, "expected a CUDA device, found no (NVIDIA driver|CUDA device)")
 
+    def test_benchmarks_want_a_gpu(self):
+        if os.path.exists("/dev/nvidia0"):
+            self.skipTest("there is a GPU: they would run long")
+        for program in (["bench_kernels_cuda"], ["bench_train", "lenet5", "--device", "cuda"]):
+            done = self.run_program(*program)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertRegex(done.stderr, r"\Abench_[^\n]*no (NVIDIA driver|CUDA device)[^\n]*\n\Z")
+        done = self.run_program("bench_train", "lenet5", "--steps", "2", "--threads", "1", "--rounds", "1", "--forms", "eager", "--python", "/bin/false")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_run_names_the_programs(self):
+        for args in ((), ("halftoon",)):
+            done = self.run_program(*args)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("one of: bench_kernels_cuda bench_train bnn_vgg_cifar10 gpu_tests halftone", done.stderr)
+
     def test_its_tests_skip_or_pass(self):
         done = self.run_program("gpu_tests", "[quick]")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
