@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 
+#include "kernels/bfloat16.h"
 #include "kernels/check.h"
 #include "kernels/conv_bodies.h"
 #include "kernels/conv_direct.h"
@@ -87,7 +88,8 @@ void conv2d(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOp
   HALFTONE_ON_DEVICE(conv2d, x, x, w, bias, options, y, algorithm);
   const ConvBodies* fast = algorithm == ConvAlgorithm::kAuto ? winograd(g, g.oh, g.ow) : nullptr;
   const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_forward(g, x.context()));
-  bodies.forward(g, x, w, bias, y);
+  const DeviceMath math = x.context().math();
+  bodies.forward(g, operand(x, math), operand(w, math), bias, y);
 }
 
 namespace {
@@ -108,7 +110,8 @@ void conv2d_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions
   const ConvGeometry g = data_geometry(dy, w, options, dx);
   if (dx.numel() == 0) return;
   HALFTONE_ON_DEVICE(conv2d_backward_data, dy, dy, w, options, dx);
-  choose_data(g, dy.context()).backward_data(g, dy, w, dx);
+  const DeviceMath math = dy.context().backward_math();
+  choose_data(g, dy.context()).backward_data(g, operand(dy, math), operand(w, math), dx);
 }
 
 void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
@@ -117,12 +120,14 @@ void conv2d_add_backward_data(const Tensor& dy, const Tensor& w, const Conv2dOpt
   if (dx.numel() == 0) return;
   HALFTONE_ON_DEVICE(conv2d_add_backward_data, dy, dy, w, options, dx);
   const ConvBodies& bodies = choose_data(g, dy.context());
+  const DeviceMath math = dy.context().backward_math();
+  const Tensor a = operand(dy, math), b = operand(w, math);
   if (bodies.add_backward_data != nullptr && !scatter_data_takes(g)) {
-    bodies.add_backward_data(g, dy, w, dx);
+    bodies.add_backward_data(g, a, b, dx);
     return;
   }
   Tensor gradient = Tensor::empty(dx.context(), dx.shape());
-  bodies.backward_data(g, dy, w, gradient);
+  bodies.backward_data(g, a, b, gradient);
   accumulate(gradient, dx);
 }
 
@@ -141,7 +146,8 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, const Conv2dOptio
   HALFTONE_ON_DEVICE(conv2d_backward_weight, x, x, dy, options, dw, dbias);
   const ConvBodies* fast = winograd(g, g.oh, g.ow);
   const ConvBodies& bodies = fast != nullptr ? *fast : choose(g, own_weight(g));
-  bodies.backward_weight(g, x, dy, dw, dbias);
+  const DeviceMath math = x.context().backward_math();
+  bodies.backward_weight(g, operand(x, math), operand(dy, math), dw, dbias);
 }
 
 }  // namespace halftone::kernels

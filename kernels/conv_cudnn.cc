@@ -187,11 +187,10 @@ struct ConvCache {
 class ConvCall {
  public:
   ConvCall(const char* op, const Shape& x, const Shape& w, const Conv2dOptions& options,
-           const Tensor& on, ConvAlgorithm algorithm = ConvAlgorithm::kAuto)
+           const Tensor& on, DeviceMath math, ConvAlgorithm algorithm = ConvAlgorithm::kAuto)
       : context_(on.context()),
         cache_(KernelCache::get<ConvCache>(context_)),
-        plan(
-            cache_.plan(conv_geometry(op, x, w, options), math_of(context_, algorithm), algorithm)),
+        plan(cache_.plan(conv_geometry(op, x, w, options), math_of(math, algorithm), algorithm)),
         stream_(stream_of(on)) {
     HALFTONE_CUDNN(cudnnSetStream(cache_.handle.value, stream_.get()));
   }
@@ -213,9 +212,9 @@ class ConvCall {
 
  private:
   // Direct sums are exact for whole numbers of 8 bits, which bfloat16's results would not be.
-  static DeviceMath math_of(const Context& context, ConvAlgorithm algorithm) {
-    const bool rounds = context.math() == DeviceMath::kBFloat16;
-    return rounds && algorithm == ConvAlgorithm::kDirect ? DeviceMath::kTf32 : context.math();
+  static DeviceMath math_of(DeviceMath math, ConvAlgorithm algorithm) {
+    const bool rounds = math == DeviceMath::kBFloat16;
+    return rounds && algorithm == ConvAlgorithm::kDirect ? DeviceMath::kTf32 : math;
   }
   bool half() const { return plan.type == CUDNN_DATA_BFLOAT16; }
   const Context context_;
@@ -232,7 +231,7 @@ constexpr float kOne = 1.0f, kZero = 0.0f;
 
 void conv_body(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2dOptions& options,
                Tensor& y, ConvAlgorithm algorithm) {
-  const ConvCall call("conv2d", x.shape(), w.shape(), options, x, algorithm);
+  const ConvCall call("conv2d", x.shape(), w.shape(), options, x, x.context().math(), algorithm);
   ConvPlan& p = call.plan;
   const auto& choice = p.forward(call.handle());
   const Tensor in = call.operand(x), weights = call.operand(w);
@@ -250,7 +249,8 @@ void conv_body(const Tensor& x, const Tensor& w, const Tensor* bias, const Conv2
 }
 
 void data_body(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
-  const ConvCall call("conv2d_backward_data", dx.shape(), w.shape(), options, dy);
+  const ConvCall call("conv2d_backward_data", dx.shape(), w.shape(), options, dy,
+                      dy.context().backward_math());
   ConvPlan& p = call.plan;
   const auto& choice = p.data(call.handle());
   const Tensor up = call.operand(dy), weights = call.operand(w);
@@ -271,7 +271,8 @@ void add_data_body(const Tensor& dy, const Tensor& w, const Conv2dOptions& optio
 
 void weight_body(const Tensor& x, const Tensor& dy, const Conv2dOptions& options, Tensor& dw,
                  Tensor* dbias) {
-  const ConvCall call("conv2d_backward_weight", x.shape(), dw.shape(), options, x);
+  const ConvCall call("conv2d_backward_weight", x.shape(), dw.shape(), options, x,
+                      x.context().backward_math());
   ConvPlan& p = call.plan;
   const auto& choice = p.weight(call.handle());
   const Tensor in = call.operand(x), up = call.operand(dy);

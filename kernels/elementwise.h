@@ -21,6 +21,8 @@ void nchw_to_nhwc(const Tensor& x, Tensor& y);
 // zero). Any dtype but bfloat16.
 void subsample_pad(const Tensor& x, int stride, int pad_before, Tensor& y, int fill = 0);
 void subsample_pad_backward(const Tensor& dy, int stride, int pad_before, Tensor& dx);
+// y = x times factors[i] where i is the index along `axis`, the first or the last; on the CPU.
+void scale_channels(const Tensor& x, int axis, const std::vector<float>& factors, Tensor& y);
 // y = x times a scalar that lies where x does.
 void scale_by(const Tensor& x, const Tensor& factor, Tensor& y);
 double sum(const Tensor& x);  // float32, fixed chunks

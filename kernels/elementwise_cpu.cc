@@ -71,6 +71,30 @@ void scale(const Tensor& x, float factor, Tensor& y) {
   map("scale", x, x, y, [factor](float l, float) { return l * factor; });
 }
 
+void scale_channels(const Tensor& x, int axis, const std::vector<float>& factors, Tensor& y) {
+  check_dtype("scale_channels", "input", x, DType::kFloat32);
+  check_shape("scale_channels", "result", y, x.shape());
+  const auto count = static_cast<int64_t>(factors.size());
+  if ((axis != 0 && axis + 1 != x.rank()) || x.dim(axis) != count) {
+    throw HALFTONE_ERROR("scale_channels")
+        .expected("factors for the first or the last axis of " + x.shape().str())
+        .found(std::to_string(count) + " for axis " + std::to_string(axis));
+  }
+  if (x.numel() == 0) return;
+  const bool last = axis + 1 == x.rank() && axis > 0;
+  const int64_t rows = last ? x.numel() / count : count, columns = x.numel() / rows;
+  const float* from = x.data<float>();
+  float* to = y.data<float>();
+  parallel_for(x.context(), rows, 1 + kGrain / columns, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float *in = from + r * columns, *each = factors.data();
+      float* out = to + r * columns;
+#pragma GCC ivdep
+      for (int64_t i = 0; i < columns; ++i) out[i] = in[i] * (last ? each[i] : each[r]);
+    }
+  });
+}
+
 void scale_by(const Tensor& x, const Tensor& factor, Tensor& y) {
   check_dtype("scale_by", "factor", factor, DType::kFloat32);
   check_shape("scale_by", "result", y, x.shape());

@@ -1,4 +1,5 @@
 // matmul.h on the CPU: checks, and the choice of a body.
+#include "kernels/bfloat16.h"
 #include "kernels/column_sums.h"
 #include "kernels/device.h"
 #include "kernels/matmul.h"
@@ -8,8 +9,12 @@
 namespace halftone::kernels {
 namespace {
 
-void multiply(const Context& context, const MatmulProblem& p, const float* a, const float* b,
-              float* c) {
+void multiply(const MatmulProblem& p, DeviceMath math, const Tensor& a_values,
+              const Tensor& b_values, Tensor& c_values) {
+  const Context& context = a_values.context();
+  const Tensor left = operand(a_values, math), right = operand(b_values, math);
+  const float *a = left.data<float>(), *b = right.data<float>();
+  float* c = c_values.data<float>();
   static const MatmulBody body = onednn_matmul() != nullptr ? onednn_matmul() : portable_matmul;
   if (p.m == 0 || p.n == 0) return;
   // An empty sum is a matter of beta alone, and sgemm would leave c as it is.
@@ -54,7 +59,7 @@ void matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b
             Tensor& c) {
   const MatmulProblem p = matmul_problem(a, transpose_a, b, transpose_b, beta, c);
   HALFTONE_ON_DEVICE(matmul, a, a, transpose_a, b, transpose_b, beta, c);
-  multiply(a.context(), p, a.data<float>(), b.data<float>(), c.data<float>());
+  multiply(p, a.context().math(), a, b, c);
 }
 
 void linear(const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
@@ -68,23 +73,22 @@ void linear(const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
     fill_rows(x.context(), bias->data<float>(), n, out, y.data<float>());
     beta = 1.0f;
   }
-  multiply(x.context(), {n, out, x.dim(1), false, true, beta}, x.data<float>(), w.data<float>(),
-           y.data<float>());
+  multiply({n, out, x.dim(1), false, true, beta}, x.context().math(), x, w, y);
 }
 
 void linear_backward_data(const Tensor& dy, const Tensor& w, Tensor& dx) {
   check_linear("linear_backward_data", dx, w, dy);
   HALFTONE_ON_DEVICE(linear_backward_data, dy, dy, w, dx);
-  multiply(dy.context(), {dx.dim(0), dx.dim(1), w.dim(0), false, false, 0.0f}, dy.data<float>(),
-           w.data<float>(), dx.data<float>());
+  multiply({dx.dim(0), dx.dim(1), w.dim(0), false, false, 0.0f}, dy.context().backward_math(), dy,
+           w, dx);
 }
 
 void linear_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* dbias) {
   check_linear("linear_backward_weight", x, dw, dy);
   check_bias("linear_backward_weight", dbias, dw.dim(0));
   HALFTONE_ON_DEVICE(linear_backward_weight, x, x, dy, dw, dbias);
-  multiply(x.context(), {dw.dim(0), dw.dim(1), x.dim(0), true, false, 0.0f}, dy.data<float>(),
-           x.data<float>(), dw.data<float>());
+  multiply({dw.dim(0), dw.dim(1), x.dim(0), true, false, 0.0f}, x.context().backward_math(), dy, x,
+           dw);
   if (dbias != nullptr) column_sums(dy, *dbias);
 }
 

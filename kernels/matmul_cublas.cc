@@ -104,8 +104,8 @@ struct ProductCache {
   std::map<Key, std::unique_ptr<ProductPlan>> plans;
 };
 
-void multiply(const MatmulProblem& p, const Tensor& a, const Tensor& b, const Tensor* bias,
-              Tensor& c) {
+void multiply(const MatmulProblem& p, DeviceMath math, const Tensor& a, const Tensor& b,
+              const Tensor* bias, Tensor& c) {
   if (p.m == 0 || p.n == 0) return;
   const Context& context = c.context();
   for (const Tensor* t : {&a, &b, bias, static_cast<const Tensor*>(&c)}) {
@@ -116,9 +116,9 @@ void multiply(const MatmulProblem& p, const Tensor& a, const Tensor& b, const Te
     return;
   }
   ProductCache& cache = KernelCache::get<ProductCache>(context);
-  ProductPlan& plan = cache.plan(p, bias != nullptr, context.math());
+  ProductPlan& plan = cache.plan(p, bias != nullptr, math);
   if (bias != nullptr) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias->raw());
-  const bool half = context.math() == DeviceMath::kBFloat16;
+  const bool half = math == DeviceMath::kBFloat16;
   const Tensor left = half ? a.to(DType::kBFloat16) : a, right = half ? b.to(DType::kBFloat16) : b;
   halftone::cuda::Stream& stream = stream_of(c);
   const float one = 1.0f;
@@ -130,19 +130,22 @@ void multiply(const MatmulProblem& p, const Tensor& a, const Tensor& b, const Te
 
 void matmul_body(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, float beta,
                  Tensor& c) {
-  multiply(matmul_problem(a, transpose_a, b, transpose_b, beta, c), a, b, nullptr, c);
+  multiply(matmul_problem(a, transpose_a, b, transpose_b, beta, c), a.context().math(), a, b,
+           nullptr, c);
 }
 
 void linear_body(const Tensor& x, const Tensor& w, const Tensor* bias, Tensor& y) {
-  multiply({x.dim(0), w.dim(0), x.dim(1), false, true, 0.0f}, x, w, bias, y);
+  multiply({x.dim(0), w.dim(0), x.dim(1), false, true, 0.0f}, x.context().math(), x, w, bias, y);
 }
 
 void linear_data_body(const Tensor& dy, const Tensor& w, Tensor& dx) {
-  multiply({dx.dim(0), dx.dim(1), w.dim(0), false, false, 0.0f}, dy, w, nullptr, dx);
+  multiply({dx.dim(0), dx.dim(1), w.dim(0), false, false, 0.0f}, dy.context().backward_math(), dy,
+           w, nullptr, dx);
 }
 
 void linear_weight_body(const Tensor& x, const Tensor& dy, Tensor& dw, Tensor* dbias) {
-  multiply({dw.dim(0), dw.dim(1), x.dim(0), true, false, 0.0f}, dy, x, nullptr, dw);
+  multiply({dw.dim(0), dw.dim(1), x.dim(0), true, false, 0.0f}, x.context().backward_math(), dy, x,
+           nullptr, dw);
   if (dbias != nullptr) column_sums(dy, *dbias);
 }
 

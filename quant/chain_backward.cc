@@ -62,12 +62,17 @@ Coefficients coefficients(const ChainStep& s, const Normalised& n,
   return k;
 }
 
-// The weights that the forward used, as reals.
-Tensor dequantized_weights(const ChainStep& s) {
+// Of the weights that the forward used, by output channel.
+std::vector<float> weight_scales(const ChainStep& s) {
   std::vector<float> scales;
   for (const double unit : s.acc_scale) {
     scales.push_back(static_cast<float>(unit / static_cast<double>(s.x.params.scale)));
   }
+  return scales;
+}
+
+// Those weights as reals: codes times `scales`.
+Tensor dequantized_weights(const ChainStep& s, const std::vector<float>& scales) {
   Tensor w = Tensor::empty(s.weight.context(), s.weight.shape());
   kernels::weights_to_reals(s.weight_codes, scales, s.weight_options.offsets, w);
   return w;
@@ -95,13 +100,20 @@ bool needs_weight(const ChainStep& s, const GradSink& sink) {
 }
 
 // The gradient of the quantized weight as a real, s_x * (integers of x) * dv, through its
-// quantizer.
-void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv, GradSink& sink) {
+// quantizer. `scaled_by`: dv holds each output channel times this, or empty.
+void weight_gradient(const Layer& layer, const ChainStep& s, const Tensor& dv,
+                     const std::vector<float>& scaled_by, GradSink& sink) {
   Tensor integers = Tensor::empty(dv.context(), s.x.values.shape());
   kernels::codes_to_integers(s.x.values, s.x.params.zero_point, integers);
   Tensor raw = Tensor::empty(dv.context(), s.weight.shape());
   layer.backward_weight(integers, dv, raw);
-  kernels::scale(raw, s.x.params.scale, raw);
+  if (scaled_by.empty()) {
+    kernels::scale(raw, s.x.params.scale, raw);
+  } else {
+    std::vector<float> factors;
+    for (const float by : scaled_by) factors.push_back(s.x.params.scale / by);
+    kernels::scale_channels(raw, 0, factors, raw);
+  }
   s.weight_gradient(raw, s.weight, sink, kWeight, kLearned);
 }
 
@@ -144,8 +156,22 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
   if (quantizes) gradient->quantize_gradient(dv, *s.gradient_noise, dv);
   // Under the batch's statistics a bias cancels, and k.dbias is 0.
   if (needs_dv && !s.batch_statistics) kernels::column_sums(dv, sink.out(kBias));
-  if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s), sink.out(kX));
-  if (needs_weight(s, sink)) weight_gradient(layer, s, dv, sink);
+  std::vector<float> scales = weight_scales(s);
+  if (dy.context().backward_math() == DeviceMath::kFloat32) {
+    if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s, scales), sink.out(kX));
+    if (needs_weight(s, sink)) weight_gradient(layer, s, dv, {}, sink);
+    return;
+  }
+  // Codes are exact in bfloat16, codes times scales are not: the scale goes into the gradient, once
+  // for both products.
+  for (float& scale : scales) scale = scale == 0.0f ? 1.0f : scale;
+  const int channels = dv.rank() - 1;
+  kernels::scale_channels(dv, channels, scales, dv);
+  if (sink.needs(kX)) {
+    const std::vector<float> ones(scales.size(), 1.0f);
+    layer.backward_data(dv, dequantized_weights(s, ones), sink.out(kX));
+  }
+  if (needs_weight(s, sink)) weight_gradient(layer, s, dv, scales, sink);
 }
 
 }  // namespace

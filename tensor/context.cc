@@ -15,7 +15,7 @@ struct Context::State {
   explicit State(std::unique_ptr<DeviceRuntime> r) : runtime(std::move(r)), memory(runtime.get()) {}
 
   Device device;
-  DeviceMath math = DeviceMath::kFloat32;
+  DeviceMath math = DeviceMath::kFloat32, backward = DeviceMath::kFloat32;
   int threads = 1;
   std::unique_ptr<DeviceRuntime> runtime;
   MemoryPool memory;
@@ -43,9 +43,15 @@ Context::Context(const ContextOptions& options) {
         .found(std::to_string(options.threads));
   }
   const bool cuda = options.device.type == DeviceType::kCuda;
+  const DeviceMath backward = options.backward.value_or(options.math);
+  if (!cuda && (options.math == DeviceMath::kTf32 || backward == DeviceMath::kTf32)) {
+    throw HALFTONE_ERROR("context")
+        .expected("float32 or bfloat16 on the CPU")
+        .found("tf32, which is a GPU's");
+  }
   state_ = std::make_shared<State>(cuda ? open_cuda(options.device.index) : nullptr);
   state_->device = options.device;
-  state_->math = options.math;
+  state_->math = options.math, state_->backward = backward;
   state_->threads = options.threads > 0 ? options.threads : default_threads();
   state_->random->seed = options.seed;
   if (!cuda) return;
@@ -60,6 +66,7 @@ MemoryPool& Context::memory() const { return state_->memory; }
 RandomState& Context::random() const { return *state_->random; }
 DeviceRuntime* Context::runtime() const { return state_->runtime.get(); }
 DeviceMath Context::math() const { return state_->math; }
+DeviceMath Context::backward_math() const { return state_->backward; }
 Context Context::host() const {
   Context c = *this;
   if (state_->host) c.state_ = state_->host;

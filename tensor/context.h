@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "tensor/device.h"
 #include "tensor/random.h"
@@ -11,18 +12,19 @@ namespace halftone {
 
 class MemoryPool;
 
-// In what a device's libraries multiply matrices and convolve; sums are float32.
+// What convolutions and matrix products multiply; sums are float32.
 enum class DeviceMath : uint8_t {
   kFloat32,
-  kTf32,      // operands rounded to 10 bits behind the point
-  kBFloat16,  // operands and results rounded to bfloat16
+  kTf32,      // operands rounded to 10 bits behind the point; on a GPU
+  kBFloat16,  // operands rounded to bfloat16; on a GPU results, too
 };
 
 struct ContextOptions {
   Device device;
   int threads = 0;                         // 0: OMP_NUM_THREADS or all cores
   uint64_t seed = 0;                       // of random()
-  DeviceMath math = DeviceMath::kFloat32;  // not on the CPU
+  DeviceMath math = DeviceMath::kFloat32;
+  std::optional<DeviceMath> backward = std::nullopt;  // in gradients; none: math
 };
 
 // A cheap handle; copies share device, memory, thread count and random state.
@@ -38,6 +40,7 @@ class Context {
   // thread count and random state. On the CPU: this context.
   Context host() const;
   DeviceMath math() const;
+  DeviceMath backward_math() const;
   int threads() const;
   MemoryPool& memory() const;
   RandomState& random() const;

@@ -50,14 +50,16 @@ Device choose_device(const std::string& words) {
 }
 
 DeviceChoice choose_device(const std::string& words, const std::string& math) {
+  if (math.empty()) return choose_device(words);
   const DeviceMath wanted = math_of(math);
   const Device device = choose_device(words);
-  if (device.type == DeviceType::kCuda || wanted == DeviceMath::kFloat32) return {device, wanted};
+  if (device.type == DeviceType::kCuda) return {device, wanted};
+  if (wanted == DeviceMath::kFloat32) return device;
   if (words != "auto") {
     throw HALFTONE_ERROR("--math")
-        .expected("float32: the CPU multiplies in nothing else")
+        .expected("a GPU: on the CPU the recipe says what is multiplied")
         .found(math)
-        .fix("--device cuda, or leave it out");
+        .fix("--device cuda, or --set compute=bf16");
   }
   std::fprintf(stderr, "halftone: --math %s is left out: it is for a GPU\n", math.c_str());
   return device;

@@ -91,7 +91,7 @@ LoadedRun load_run(const EvaluateRequest& request) {
   LoadedRun l;
   l.step = run.recipe.empty() ? -1 : run.step;
   l.recipe = recipe_for(request, file, run.recipe);
-  const Context context = request.device.context(l.recipe.threads, 0);
+  const Context context = context_of(request.device, l.recipe, 0);
   l.data =
       load_split(context.host(), l.recipe.data, request.train_split ? Split::kTrain : Split::kTest);
   l.network = build_network(context, l.recipe, run.steps_per_epoch, NetworkUse::kEvaluation);

@@ -130,7 +130,15 @@ void check_loss(Module& model, const LossRecipe& r) {
       .fix("cross_entropy takes outputs as they are");
 }
 
+DeviceMath math_of(const std::string& word) {
+  return word == "bf16" ? DeviceMath::kBFloat16 : DeviceMath::kFloat32;
+}
+
 }  // namespace
+
+Context context_of(const DeviceChoice& device, const Recipe& recipe, uint64_t seed) {
+  return device.context(recipe.threads, seed, math_of(recipe.compute), math_of(recipe.backward));
+}
 
 std::string state_file(const std::string& path) {
   std::error_code ignored;  // a path that cannot be looked at is opened, and that says why

@@ -11,6 +11,7 @@
 #include "nn/zoo/zoo.h"
 #include "quant/quantizer.h"
 #include "tensor/safetensors.h"
+#include "train/choose_device.h"
 #include "train/recipe.h"
 
 namespace halftone {
@@ -23,6 +24,8 @@ struct Network {
   std::unique_ptr<Quantizer> quantizer;  // null in float
 };
 
+// Where the recipe runs, and in what it multiplies.
+Context context_of(const DeviceChoice& device, const Recipe& recipe, uint64_t seed);
 // The model with its initial or given weights, and the quantizer laid over it; for training with
 // its optimizer. `steps_per_epoch` turns quantizer.float_epochs into quant_start_step. Of a
 // quantizer that calibrates the observers are in place, and compress() is the caller's (or comes

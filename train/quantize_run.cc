@@ -195,7 +195,7 @@ QuantizeReport quantize_run(const QuantizeRequest& request) {
   QuantizeReport r;
   r.out = new_run_folder("quantize", request.out, "runs/" + recipe.name + "-quantized");
   Progress progress(!request.quiet);
-  const Context context = request.device.context(recipe.threads, 0);
+  const Context context = context_of(request.device, recipe, 0);
   const auto test = load_split(context.host(), recipe.data, Split::kTest);
   const auto train =
       load_split(context.host(), calibration_data(request, recipe.data), Split::kTrain);

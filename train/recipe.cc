@@ -230,6 +230,9 @@ void read_training(YamlFields& f, Recipe& r) {
   f.get("test_batch_size", r.test_batch_size, 1, 1000000);
   f.get("accumulate", r.accumulate, 1, kMany);
   f.get("checkpoint_minutes", r.checkpoint_minutes, 0.0, 1e6);
+  get_choice(f, "compute", r.compute, {"fp32", "bf16"});
+  r.backward = r.compute;
+  get_choice(f, "backward", r.backward, {"fp32", "bf16"});
 }
 
 YAML::Node list_entry(const YAML::Node& list, const std::string& key, const std::string& text) {

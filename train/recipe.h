@@ -93,6 +93,9 @@ struct Recipe {
   int test_batch_size = 500;
   int accumulate = 1;             // batches whose gradients are added before a step
   double checkpoint_minutes = 5;  // and at the end of every epoch
+  // What products of float layers, and what products of gradients multiply: fp32 or bf16 (operands
+  // rounded to nearest even, sums in float32; codes are exact in both).
+  std::string compute = "fp32", backward = "fp32";
   DataRecipe data;
   ModelRecipe model;
   LossRecipe loss;

@@ -128,6 +128,8 @@ std::string to_yaml(const Recipe& r) {
   n["test_batch_size"] = r.test_batch_size;
   n["accumulate"] = r.accumulate;
   n["checkpoint_minutes"] = number(r.checkpoint_minutes);
+  n["compute"] = r.compute;
+  n["backward"] = r.backward;
   n["data"] = data_node(r.data);
   n["model"] = model_node(r.model);
   n["loss"]["name"] = r.loss.name;

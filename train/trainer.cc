@@ -57,7 +57,7 @@ Recipe start_recipe(Recipe recipe, const TrainOptions& options) {
 Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
     : recipe_(recipe),
       options_(options),
-      context_(options.device.context(recipe.threads, static_cast<uint64_t>(recipe.seed))),
+      context_(context_of(options.device, recipe, static_cast<uint64_t>(recipe.seed))),
       data_(load_data(context_.host(), recipe.data)),
       loader_(training_loader(context_, recipe, data_.train)),
       steps_per_epoch_(count_steps(*loader_, recipe)),

@@ -19,7 +19,7 @@ using namespace halftone;
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
 struct Arguments {
-  std::string recipe, weights, device = "cpu", math = "float32";
+  std::string recipe, weights, device = "cpu", math;
   std::vector<std::string> set;
   int64_t held_out = 5000;
 };
@@ -79,8 +79,8 @@ class Experiment {
  public:
   Experiment(const Arguments& a, const Recipe& recipe)
       : recipe_(recipe),
-        context_(choose_device(a.device, a.math)
-                     .context(recipe.threads, static_cast<uint64_t>(recipe.seed))),
+        context_(context_of(choose_device(a.device, a.math), recipe,
+                            static_cast<uint64_t>(recipe.seed))),
         parts_(split(load_data(context_.host(), recipe.data), a.held_out)),
         loader_(training_loader(context_, recipe, parts_.train)),
         network_(

@@ -194,7 +194,7 @@ TEST_CASE("--math is for devices") {
   REQUIRE(choose_device("cuda", "bfloat16").math == DeviceMath::kBFloat16);
   REQUIRE(choose_device("auto", "tf32").context(1, 0).math() == DeviceMath::kTf32);
   REQUIRE_THROWS_WITH(choose_device("cuda", "half"), Contains("float32, tf32 or bfloat16"));
-  REQUIRE_THROWS_WITH(choose_device("cpu", "tf32"), Contains("the CPU multiplies in nothing else"));
+  REQUIRE_THROWS_WITH(choose_device("cpu", "tf32"), Contains("on the CPU the recipe says"));
 }
 
 TEST_CASE("--device chooses, and says what it cannot") {

@@ -133,7 +133,9 @@ inline std::vector<Case> learned_cases() {
 
 struct Net {
   explicit Net(const Case& c, int threads = 2, bool integer = true)
-      : context(options(threads)), model(make<Sequential>(context)) {
+      : Net(c, options(threads), integer) {}
+  Net(const Case& c, const ContextOptions& where, bool integer = true)
+      : context(where), model(make<Sequential>(context)) {
     const int out = c.conv.out_channels;
     if (c.linear) {
       layer = make<Linear>(context, 40, out);

@@ -49,6 +49,19 @@ quantizer:
   CHECK(to_yaml(parse_recipe(once, "again.yaml")) == once);
 }
 
+TEST_CASE("compute says what backward multiplies, unless that is said, too") {
+  const auto both = [](const std::string& yaml) {
+    const Recipe r = parse_recipe(yaml, "r.yaml");
+    CHECK(to_yaml(parse_recipe(to_yaml(r), "again.yaml")) == to_yaml(r));
+    return r.compute + " " + r.backward;
+  };
+  CHECK(both("") == "fp32 fp32");
+  CHECK(both("compute: bf16") == "bf16 bf16");
+  CHECK(both("backward: bf16") == "fp32 bf16");
+  CHECK(both("compute: bf16\nbackward: fp32") == "bf16 fp32");
+  CHECK(message_of("backward: fp16").find("expected one of fp32, bf16") != std::string::npos);
+}
+
 TEST_CASE("--set changes what the file says, in order") {
   const Recipe r = parse_recipe(
       "optimizer: {lr: 1}\nquantizer: {name: QAT_Quantizer, config_list: [{quant_bits: 8}]}",
