@@ -21,8 +21,8 @@ enum class DeviceMath : uint8_t {
 
 struct ContextOptions {
   Device device;
-  int threads = 0;                         // 0: OMP_NUM_THREADS or all cores
-  uint64_t seed = 0;                       // of random()
+  int threads = 0;    // 0: OMP_NUM_THREADS or all cores
+  uint64_t seed = 0;  // of random()
   DeviceMath math = DeviceMath::kFloat32;
   std::optional<DeviceMath> backward = std::nullopt;  // in gradients; none: math
 };

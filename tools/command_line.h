@@ -17,9 +17,10 @@ struct DeviceWords {
 inline void add_device(CLI::App& command, DeviceWords& words) {
   command.add_option("--device", words.device,
                      "cpu (the default), cuda, cuda:N, or auto: cuda where there is a GPU");
-  command.add_option("--math", words.math,
-                     "On a GPU, what convolutions and products multiply: float32, tf32 or bfloat16, "
-                     "instead of the recipe's compute and backward");
+  command.add_option(
+      "--math", words.math,
+      "On a GPU, what convolutions and products multiply: float32, tf32 or bfloat16, "
+      "instead of the recipe's compute and backward");
 }
 
 void add_train(CLI::App& app, int& code);

@@ -76,6 +76,8 @@ void add_train(CLI::App& app, int& code) {
       "The run folder gets recipe.yaml, metrics.jsonl, a TensorBoard event file, "
       "checkpoint.safetensors,\n"
       "curves.svg, report.json and the weights. Ctrl-C writes a checkpoint before it leaves.\n"
+      "compute=bf16 and backward=bf16: products of operands rounded to bfloat16.\n"
+      "quantizer.integer=false: quantized values as floats instead of sums of codes.\n"
       "quantizer.compat=nni in a recipe or behind --set: NNI's arithmetic, bit for bit, on "
       "floats.");
   c->callback([a, &code] { code = run(*a); });

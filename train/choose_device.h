@@ -26,8 +26,8 @@ struct DeviceChoice {
 // need there is missing; "auto": cuda:0 where one can be used, else the CPU, which one line on
 // standard error says, with the reason.
 Device choose_device(const std::string& words);
-// The same with `math`: "" (the recipe's `compute` and `backward`), "float32", "tf32" or "bfloat16",
-// which are a GPU's; where "auto" finds none, the line says that they are left out.
+// The same with `math`: "" (the recipe's `compute` and `backward`), "float32", "tf32" or
+// "bfloat16", which are a GPU's; where "auto" finds none, the line says that they are left out.
 DeviceChoice choose_device(const std::string& words, const std::string& math);
 
 }  // namespace halftone

@@ -210,6 +210,7 @@ Network build_network(const Context& context, const Recipe& recipe, int64_t step
       std::llround(recipe.quantizer.float_epochs * static_cast<double>(steps_per_epoch)) + 1;
   options.scale_lr = recipe.quantizer.scale_lr;
   options.nni = recipe.quantizer.compat == "nni";
+  options.integer = recipe.quantizer.integer;
   network.model->eval();  // as a quantizer that calibrates wants it
   try {
     network.quantizer =

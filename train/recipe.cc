@@ -192,6 +192,7 @@ void read_quantizer(YamlFields f, const std::string& file, QuantizerRecipe& r, i
   r.lines = f.lines();
   get_choice(f, "name", r.name, quantizer_names(), "");
   get_choice(f, "compat", r.compat, {"nni"}, "");
+  f.get("integer", r.integer);
   f.get("float_epochs", r.float_epochs, 0.0, 1e6);
   f.get("scale_lr", r.scale_lr, 0.0, 1e6);
   f.get("reestimate_batches", r.reestimate_batches, 0, kMany);
@@ -204,8 +205,8 @@ void read_quantizer(YamlFields f, const std::string& file, QuantizerRecipe& r, i
       add_entry_lines(f, fmt::format("config_list entry {}", i + 1), list[i], r.lines);
   }
   if (!r.name.empty() && !list.IsDefined()) throw f.error("name", "a config_list beside it");
-  for (const char* key : {"config_list", "compat", "float_epochs", "scale_lr", "reestimate_batches",
-                          "calibration_images"}) {
+  for (const char* key : {"config_list", "compat", "integer", "float_epochs", "scale_lr",
+                          "reestimate_batches", "calibration_images"}) {
     if (r.name.empty() && f.has(key)) {
       throw f.error(key, "nothing without quantizer.name (halftone list quantizers)");
     }

@@ -79,6 +79,7 @@ struct QuantizerRecipe {
   // training images. 0: 100.
   int calibration_images = 0;
   std::string compat;     // "nni": NNI's arithmetic, on floats (quant/README.md); "": our own
+  bool integer = true;    // false: quantized values as floats, the oracle of sums of codes
   double scale_lr = 1.0;  // learned scales: their learning rate, as a factor of the optimizer's
   std::string config_list = "[]";  // JSON, NNI's form
 };

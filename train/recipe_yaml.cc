@@ -87,6 +87,7 @@ YAML::Node quantizer_node(const QuantizerRecipe& r) {
   YAML::Node n;
   n["name"] = r.name;
   if (!r.compat.empty()) n["compat"] = r.compat;
+  n["integer"] = r.integer;
   n["float_epochs"] = number(r.float_epochs);
   n["scale_lr"] = number(r.scale_lr);
   n["reestimate_batches"] = r.reestimate_batches;

@@ -52,8 +52,9 @@ const Conv2dOptions kPadded{1, 1, 1, 1, 1, 1, 1}, kStrided{2, 2, 1, 1, 1, 1, 1};
 }  // namespace
 
 TEST_CASE("operands are rounded to nearest even, as bfloat16 tensors are") {
-  std::vector<float> all = {0.0f, -0.0f, 1.0f, 255.0f, 256.0f, 257.0f, 1e-40f, -1e-45f, 3e38f,
-                            std::numeric_limits<float>::max(), INFINITY, -INFINITY, NAN};
+  std::vector<float> all = {0.0f,     -0.0f,     1.0f,    255.0f, 256.0f,
+                            257.0f,   1e-40f,    -1e-45f, 3e38f,  std::numeric_limits<float>::max(),
+                            INFINITY, -INFINITY, NAN};
   for (uint32_t i = 0; i < 4096; ++i) {  // around ties, in both directions, of many exponents
     const uint32_t bits = (i * 0x00f13579u & 0xffff0000u) + 0x7ffeu + i % 5;
     float v;
@@ -154,7 +155,8 @@ TEST_CASE("channels are scaled along the first or the last axis") {
   for (int64_t i = 0; i < 24; ++i) REQUIRE(y.to_vector<float>()[i] == of_x[i] * last[i % 4]);
   kernels::scale_channels(x, 0, first, y);
   for (int64_t i = 0; i < 24; ++i) REQUIRE(y.to_vector<float>()[i] == of_x[i] * first[i / 8]);
-  REQUIRE_THROWS_WITH(kernels::scale_channels(x, 1, {1, 2}, y), Catch::Contains("first or the last"));
+  REQUIRE_THROWS_WITH(kernels::scale_channels(x, 1, {1, 2}, y),
+                      Catch::Contains("first or the last"));
 }
 
 TEST_CASE("TF32 is refused on the CPU") {

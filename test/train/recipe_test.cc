@@ -49,6 +49,17 @@ quantizer:
   CHECK(to_yaml(parse_recipe(once, "again.yaml")) == once);
 }
 
+TEST_CASE("quantizer.integer is kept") {
+  const std::string of = "quantizer: {name: NaiveQuantizer, integer: false, config_list: []}";
+  const Recipe r = parse_recipe(of, "r.yaml");
+  CHECK(!r.quantizer.integer);
+  CHECK(to_yaml(parse_recipe(to_yaml(r), "again.yaml")) == to_yaml(r));
+  CHECK(parse_recipe("quantizer: {name: NaiveQuantizer, config_list: []}", "r.yaml")
+            .quantizer.integer);
+  CHECK(message_of("quantizer: {integer: false}").find("nothing without quantizer.name") !=
+        std::string::npos);
+}
+
 TEST_CASE("compute says what backward multiplies, unless that is said, too") {
   const auto both = [](const std::string& yaml) {
     const Recipe r = parse_recipe(yaml, "r.yaml");
