@@ -6,11 +6,13 @@
 
 namespace halftone::kernels::cuda {
 
-// Elements of a pack: 16 bytes, but 4 elements where a thread keeps the constants of each
-// (columns).
+// Elements of a pack: 16 bytes; of gradients 4 elements where a thread keeps the constants of each
+// (columns), as those of 8 take so many registers that too few threads fit.
 template <class T>
 constexpr int kRowWidth = 16 / sizeof(T);
-constexpr int kColumnWidth = 4;
+template <class T>
+constexpr int kColumnWidth = 16 / sizeof(T);
+constexpr int kGradientColumnWidth = 4;
 
 // One input and one output, no sums. Unrolls are measured: fewer leave more threads in flight where
 // both sides are wide.

@@ -46,6 +46,34 @@ struct alignas(pack_bytes(sizeof(T), N)) Pack {
   T v[N];
 };
 
+// A whole pack in one access for every 16 bytes. On a device in assembly: nvcc turns the store of a
+// struct that was filled element by element into stores of elements.
+template <class T, int N>
+HALFTONE_HD void store_whole(T* p, const Pack<T, N>& values) {
+#if defined(__CUDA_ARCH__)
+  constexpr int kBytes = sizeof(Pack<T, N>), kWords = kBytes / 4;
+  if constexpr (kBytes % 4 == 0 && (kWords <= 2 || kWords % 4 == 0)) {
+    uint32_t w[kWords];
+    memcpy(w, &values, kBytes);
+    const size_t at = __cvta_generic_to_global(p);
+    if constexpr (kWords == 1) {
+      asm volatile("st.global.b32 [%0], %1;" ::"l"(at), "r"(w[0]) : "memory");
+    } else if constexpr (kWords == 2) {
+      asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(at), "r"(w[0]), "r"(w[1]) : "memory");
+    } else {
+      HALFTONE_UNROLL
+      for (int k = 0; k < kWords; k += 4) {
+        asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(at + 4 * k), "r"(w[k]),
+                     "r"(w[k + 1]), "r"(w[k + 2]), "r"(w[k + 3])
+                     : "memory");
+      }
+    }
+    return;
+  }
+#endif
+  *reinterpret_cast<Pack<T, N>*>(p) = values;
+}
+
 // Elements [i, i + N) of an array. Unless kWhole, only j in [from, to) exist, or the address is not
 // aligned: one element at a time.
 template <int N, bool kWhole>
@@ -67,7 +95,7 @@ struct Access {
   template <class T>
   HALFTONE_HD void store(T* p, const Pack<T, N>& values) const {
     if constexpr (kWhole) {
-      *reinterpret_cast<Pack<T, N>*>(p + i) = values;
+      store_whole(p + i, values);
     } else {
       for (int j = 0; j < N; ++j) {
         if (has(j)) p[i + j] = values.v[j];

@@ -102,11 +102,11 @@ void launch_fake_quantize(Launcher& launcher, const FakeQuantizeArgs& a) {
     using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
       using Rule = decltype(rule);
-      pass<FakeQuantizeOp<T, Rule>, FakeQuantizeOp<T, Rule, kColumnWidth>>(launcher, a.layout,
-                                                                           [&](auto& op) {
-                                                                             set_map(op, a);
-                                                                             op.grids = a.grids;
-                                                                           });
+      pass<FakeQuantizeOp<T, Rule>, FakeQuantizeOp<T, Rule, kColumnWidth<T>>>(launcher, a.layout,
+                                                                              [&](auto& op) {
+                                                                                set_map(op, a);
+                                                                                op.grids = a.grids;
+                                                                              });
     });
   });
 }
@@ -117,7 +117,7 @@ void launch_fake_quantize_backward(Launcher& launcher, const FakeQuantizeBackwar
     using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
       using Rule = decltype(rule);
-      pass<FakeQuantizeBackwardOp<T, Rule>, FakeQuantizeBackwardOp<T, Rule, kColumnWidth>>(
+      pass<FakeQuantizeBackwardOp<T, Rule>, FakeQuantizeBackwardOp<T, Rule, kGradientColumnWidth>>(
           launcher, a.layout, [&](auto& op) {
             set_gradient(op, a);
             op.grids = a.grids;
@@ -132,7 +132,7 @@ void launch_quantize_to(Launcher& launcher, const QuantizeArgs& a) {
     using T = decltype(type);
     with_rounding(a.rounding, [&](auto rule) {
       using Rule = decltype(rule);
-      pass<QuantizeOp<T, Code, Rule>, QuantizeOp<T, Code, Rule, kColumnWidth>>(
+      pass<QuantizeOp<T, Code, Rule>, QuantizeOp<T, Code, Rule, kColumnWidth<T>>>(
           launcher, a.layout, [&](auto& op) {
             op.x = static_cast<const T*>(a.x);
             op.y = static_cast<Code*>(a.codes);
@@ -160,7 +160,7 @@ void launch_quantize(Launcher& launcher, const QuantizeArgs& a) {
 
 template <class T, quant_math::LsqEdge kEdge, bool kOffset, class Launcher>
 void launch_lsq_backward_of(Launcher& launcher, const LsqBackwardArgs& a) {
-  pass<LsqBackwardOp<T, kEdge, kOffset>, LsqBackwardOp<T, kEdge, kOffset, kColumnWidth>>(
+  pass<LsqBackwardOp<T, kEdge, kOffset>, LsqBackwardOp<T, kEdge, kOffset, kGradientColumnWidth>>(
       launcher, a.layout, [&](auto& op) {
         set_gradient(op, a);
         op.grids = a.grids;

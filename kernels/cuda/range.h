@@ -50,10 +50,11 @@ struct SeeOp : ReduceOp<T, kPack> {
 template <class T, class Sum, class Launcher, class Finish>
 void reduce_values(Launcher& launcher, const T* x, const ChannelLayout& layout,
                    const Finish& finish) {
-  pass<SeeOp<T, Sum, Finish>, SeeOp<T, Sum, Finish, kColumnWidth>>(launcher, layout, [&](auto& op) {
-    op.x = x;
-    op.last = finish;
-  });
+  pass<SeeOp<T, Sum, Finish>, SeeOp<T, Sum, Finish, kColumnWidth<T>>>(launcher, layout,
+                                                                      [&](auto& op) {
+                                                                        op.x = x;
+                                                                        op.last = finish;
+                                                                      });
 }
 
 }  // namespace halftone::kernels::cuda
