@@ -98,6 +98,7 @@ void Optimizer::take_in(Module& model) {
     old = longer;
   }
   assign_groups();
+  if (!store_.values().on_host()) lay_out_on_device(store_);
 }
 
 void Optimizer::add_group(const ParameterGroupOptions& group) {
@@ -126,26 +127,67 @@ void Optimizer::check_home(const ParameterStore::Entry& entry) const {
 }
 
 void Optimizer::step() {
-  const auto& entries = store_.entries();
-  for (const auto& entry : entries) check_home(entry);
-  Range range{nullptr, 0, 0, 0};
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (!entries[i].variable.grad().defined()) continue;
-    const ParameterGroup* group = &groups_[group_of_[i]];
-    const int64_t end = i + 1 < entries.size() ? entries[i + 1].offset : store_.values().numel();
-    ++steps_[i];
-    if (range.group == group && range.step == steps_[i] && range.end == entries[i].offset) {
-      range.end = end;
-      continue;
-    }
-    launch(range);
-    range = {group, entries[i].offset, end, steps_[i]};
-  }
-  launch(range);
-  for (const auto& hook : hooks_) hook();
+  const std::vector<bool> now = updated();
+  advance(now);
+  if (!store_.values().on_host()) return launch(nullptr);
+  update_ranges(now);
+  for (const Hook& hook : hooks_) hook.whole();
 }
 
-void Optimizer::launch(const Range& range) {
+std::vector<bool> Optimizer::updated() const {
+  std::vector<bool> out;
+  for (const auto& entry : store_.entries()) out.push_back(entry.variable.grad().defined());
+  return out;
+}
+
+Optimizer::Range Optimizer::range_of(size_t entry) const {
+  const auto& entries = store_.entries();
+  const bool last = entry + 1 == entries.size();
+  const int64_t end = last ? store_.values().numel() : entries[entry + 1].offset;
+  return {&groups_[group_of_[entry]], entries[entry].offset, end, steps_[entry]};
+}
+
+void Optimizer::advance(const std::vector<bool>& updated) {
+  for (const auto& entry : store_.entries()) check_home(entry);
+  for (size_t i = 0; i < updated.size(); ++i) steps_[i] += updated[i];
+  if (store_.values().on_host()) return;
+  std::vector<Range> parameters;
+  for (size_t i = 0; i < updated.size(); ++i) {
+    parameters.push_back(range_of(i));
+    if (!updated[i]) parameters.back().group = nullptr;
+  }
+  put_on_device(parameters);
+}
+
+void Optimizer::launch(const Tensor* loss) {
+  const void* checked = loss != nullptr ? loss->raw() : nullptr;
+  update_on_device(static_cast<const float*>(checked), store_, buffers_);
+  for (const Hook& hook : hooks_) hook.whole();
+}
+
+void Optimizer::replayed() {
+  for (const Hook& hook : hooks_) {
+    if (hook.host_part) hook.host_part();
+  }
+}
+
+// Neighbours of the same group and age go together.
+void Optimizer::update_ranges(const std::vector<bool>& updated) {
+  Range range{nullptr, 0, 0, 0};
+  for (size_t i = 0; i < updated.size(); ++i) {
+    if (!updated[i]) continue;
+    const Range next = range_of(i);
+    if (range.group == next.group && range.step == next.step && range.end == next.begin) {
+      range.end = next.end;
+      continue;
+    }
+    update_range(range);
+    range = next;
+  }
+  update_range(range);
+}
+
+void Optimizer::update_range(const Range& range) {
   if (range.group == nullptr) return;
   Tensor value = store_.values().slice(range.begin, range.end);
   std::vector<Tensor> buffers;

@@ -1,6 +1,7 @@
 // SGD, Adam and AdamW, by name.
 #include "kernels/optimizer.h"
 #include "nn/optimizer.h"
+#include "nn/optimizer_table.h"
 #include "tensor/nearest.h"
 
 namespace halftone {
@@ -11,14 +12,36 @@ void refuse(const OptimizerOptions& options, const char* what, const std::option
   if (value) throw HALFTONE_ERROR("optimizer").what_happened(options.name + " has no " + what);
 }
 
-class Sgd : public Optimizer {
+float* floats(Tensor& t) { return static_cast<float*>(t.raw()); }
+
+// A device's part but for the launch itself.
+template <class Constants>
+class DeviceOptimizer : public Optimizer {
+ protected:
+  using Optimizer::Optimizer;
+  virtual Constants constants(const Range& range) const = 0;
+
+  void lay_out_on_device(ParameterStore& store) override { table_.lay_out(store); }
+  void put_on_device(const std::vector<Range>& parameters) override {
+    std::vector<typename OptimizerTable<Constants>::Row> rows(parameters.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (parameters[i].group != nullptr) rows[i] = {constants(parameters[i]), 1};
+    }
+    table_.put(rows);
+  }
+
+  OptimizerTable<Constants> table_;
+};
+
+class Sgd : public DeviceOptimizer<kernels::SgdConstants> {
  public:
   Sgd(ParameterStore& store, const OptimizerOptions& options)
-      : Optimizer(store, options, options.weight_decay.value_or(0.0), buffer_names(options)) {
+      : DeviceOptimizer(store, options, options.weight_decay.value_or(0.0), buffer_names(options)) {
     base_.momentum = options.momentum.value_or(0.0);
     base_.dampening = options.dampening.value_or(0.0);
     base_.nesterov = options.nesterov.value_or(false);
     check(options);
+    if (!store.values().on_host()) lay_out_on_device(store);
   }
 
  private:
@@ -42,24 +65,38 @@ class Sgd : public Optimizer {
     }
   }
 
-  void update(const Range& range, const Tensor& grad, Tensor& value,
-              std::vector<Tensor>& buffers) override {
+  kernels::SgdOptions options_of(const Range& range) const {
     kernels::SgdOptions o = base_;
     o.lr = range.group->lr;
     o.weight_decay = range.group->weight_decay;
     o.first_step = range.step == 1;
+    return o;
+  }
+  void update(const Range& range, const Tensor& grad, Tensor& value,
+              std::vector<Tensor>& buffers) override {
     Tensor none;
-    kernels::sgd_step(o, grad, value, buffers.empty() ? none : buffers[0]);
+    kernels::sgd_step(options_of(range), grad, value, buffers.empty() ? none : buffers[0]);
+  }
+  kernels::SgdConstants constants(const Range& range) const override {
+    return kernels::sgd_constants(options_of(range));
+  }
+  void update_on_device(const float* loss, ParameterStore& store,
+                        std::vector<Tensor>& buffers) override {
+    kernels::launch<&kernels::cuda::sgd_pieces>(
+        store.values(),
+        kernels::cuda::SgdPiecesArgs{table_.pieces(loss), table_.rows(), base_.nesterov,
+                                     floats(store.grads()), floats(store.values()),
+                                     buffers.empty() ? nullptr : floats(buffers[0])});
   }
 
   kernels::SgdOptions base_;
 };
 
-class Adam : public Optimizer {
+class Adam : public DeviceOptimizer<kernels::AdamConstants> {
  public:
   Adam(ParameterStore& store, const OptimizerOptions& options, bool decoupled)
-      : Optimizer(store, options, options.weight_decay.value_or(decoupled ? 0.01 : 0.0),
-                  {"exp_avg", "exp_avg_sq"}) {
+      : DeviceOptimizer(store, options, options.weight_decay.value_or(decoupled ? 0.01 : 0.0),
+                        {"exp_avg", "exp_avg_sq"}) {
     refuse(options, "momentum", options.momentum);
     refuse(options, "dampening", options.dampening);
     refuse(options, "nesterov", options.nesterov);
@@ -75,16 +112,31 @@ class Adam : public Optimizer {
           .found(std::to_string(base_.beta1) + ", " + std::to_string(base_.beta2) + ", " +
                  std::to_string(base_.eps));
     }
+    if (!store.values().on_host()) lay_out_on_device(store);
   }
 
  private:
-  void update(const Range& range, const Tensor& grad, Tensor& value,
-              std::vector<Tensor>& buffers) override {
+  kernels::AdamOptions options_of(const Range& range) const {
     kernels::AdamOptions o = base_;
     o.lr = range.group->lr;
     o.weight_decay = range.group->weight_decay;
     o.step = range.step;
-    kernels::adam_step(o, grad, value, buffers[0], buffers[1]);
+    return o;
+  }
+  void update(const Range& range, const Tensor& grad, Tensor& value,
+              std::vector<Tensor>& buffers) override {
+    kernels::adam_step(options_of(range), grad, value, buffers[0], buffers[1]);
+  }
+  kernels::AdamConstants constants(const Range& range) const override {
+    return kernels::adam_constants(options_of(range));
+  }
+  void update_on_device(const float* loss, ParameterStore& store,
+                        std::vector<Tensor>& buffers) override {
+    const bool near_start = kernels::adam_constants(base_).take1 < 0.5f;
+    kernels::launch<&kernels::cuda::adam_pieces>(
+        store.values(), kernels::cuda::AdamPiecesArgs{
+                            table_.pieces(loss), table_.rows(), near_start, floats(store.grads()),
+                            floats(store.values()), floats(buffers[0]), floats(buffers[1])});
   }
 
   kernels::AdamOptions base_;

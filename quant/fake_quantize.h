@@ -68,7 +68,10 @@ class FakeQuantize : public Module {
 
   // Whether the next forward looks for NaN in values that nobody observes. A device would wait for
   // the answer: in training there, every hundredth step.
-  bool checks_values() const { return context().on_cpu() || !training() || steps() % 100 == 1; }
+  bool checks_values() const { return checks_values_at(steps()); }
+  bool checks_values_at(int64_t step) const {
+    return context().on_cpu() || !training() || step % 100 == 1;
+  }
   bool warm_up() const { return args_.spec.start_step > steps(); }
   // Whether the next forward will quantize.
   virtual bool will_quantize() const;

@@ -203,9 +203,13 @@ void Quantizer::join_optimizer() {
   if (joined_) return;
   optimizer_->take_in(model_);
   prepare_optimizer(*optimizer_);
-  optimizer_->on_step([this, alive = std::weak_ptr<const bool>(alive_)] {
-    if (!alive.expired()) advance_step();
-  });
+  const std::weak_ptr<const bool> alive(alive_);
+  const auto while_alive = [this, alive](void (Quantizer::*follow)()) {
+    return [this, alive, follow] {
+      if (!alive.expired()) (this->*follow)();
+    };
+  };
+  optimizer_->on_step(while_alive(&Quantizer::advance_step), while_alive(&Quantizer::count_step));
   joined_ = true;
 }
 
@@ -256,13 +260,22 @@ void Quantizer::create_chains() {
 
 int64_t Quantizer::step() const { return points_.empty() ? 1 : points_[0].quantizer->steps(); }
 
-void Quantizer::advance_step() {
+std::vector<FakeQuantize*> Quantizer::quantizers() const {
+  std::vector<FakeQuantize*> all;
   std::set<FakeQuantize*> seen;
   for (const QuantPoint& point : points_) {
-    if (!seen.insert(point.quantizer.get()).second) continue;
-    point.quantizer->set_steps(point.quantizer->steps() + 1);
-    point.quantizer->after_step();
+    if (seen.insert(point.quantizer.get()).second) all.push_back(point.quantizer.get());
   }
+  return all;
+}
+
+void Quantizer::count_step() {
+  for (FakeQuantize* q : quantizers()) q->set_steps(q->steps() + 1);
+}
+
+void Quantizer::advance_step() {
+  count_step();
+  for (FakeQuantize* q : quantizers()) q->after_step();
 }
 
 }  // namespace halftone

@@ -169,6 +169,8 @@ class Quantizer {
   Tensor weight_of(const QuantPoint& point) const;
 
  private:
+  std::vector<FakeQuantize*> quantizers() const;  // each once
+  void count_step();  // what of advance_step() is the host's where a recorded step ran
   void read_config();
   std::pair<std::string, std::string> outer_layers() const;
   const ConfigEntry* entry_of(const std::string& path) const;

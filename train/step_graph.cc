@@ -15,6 +15,13 @@ struct Traces {
     const MemoryStats stats = context.memory().stats();
     blocks = stats.heap_blocks, departures = stats.departures;
   }
+  // What `work` copies does not count.
+  template <class Work>
+  void leave_out(const Context& context, const Work& work) {
+    const uint64_t before = context.runtime()->host_copies();
+    work();
+    copies += context.runtime()->host_copies() - before;
+  }
   bool operator==(const Traces& o) const {
     return copies == o.copies && blocks == o.blocks && departures == o.departures;
   }
@@ -45,6 +52,17 @@ class Capture {
   bool ended_ = false;
 };
 
+// Of the step that the optimizer's makes of them.
+std::string following_key(const Quantizer& quantizer) {
+  int checking = 0, warming_up = 0;
+  for (const QuantPoint& p : quantizer.points()) {
+    const int64_t next = p.quantizer->steps() + 1;
+    checking += p.quantizer->checks_values_at(next);
+    warming_up += p.quantizer->spec().start_step > next;
+  }
+  return fmt::format(" {} {}", checking, warming_up);
+}
+
 }  // namespace
 
 std::string step_key(const Batch& batch, const Quantizer* quantizer) {
@@ -60,8 +78,10 @@ std::string step_key(const Batch& batch, const Quantizer* quantizer) {
       frozen += freeze > 0 && q.steps() >= freeze;
     }
   }
+  const bool follows = quantizer != nullptr && !batch.images.on_host();
   return fmt::format("train {} {} {} {} {} {}", batch.images.shape().str(), quantizing, checking,
-                     known, observing, frozen);
+                     known, observing, frozen) +
+         (follows ? following_key(*quantizer) : "");
 }
 
 StepGraph::StepGraph(Module& model, bool records) : context_(model.context()), records_(records) {
@@ -80,22 +100,31 @@ StepGraph::~StepGraph() {
   if (later_.defined()) context_.random().later = nullptr;
 }
 
-StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const StepWork& work) {
-  if (context_.on_cpu()) {
-    const MemoryStep memory(context_.memory(), key);
-    const StepOutputs out = work(batch);
-    return {out.loss.item<float>(), kernels::count_correct(out.logits, batch.labels)};
-  }
+StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const StepWork& work,
+                           Optimizer* optimizer) {
+  const Step step{key, batch, work, optimizer};
+  if (context_.on_cpu()) return on_cpu(step);
   context_.random().later = static_cast<const uint64_t*>(later_.raw());
   Kind& kind = kinds_[key];
   if (stands(kind)) {
-    launch(kind, batch);
+    launch(kind, step);
   } else if (records_ && kind.fits) {
-    record(kind, key, batch, work);
+    record(kind, step);
   } else {
-    eager(kind, key, batch, work);
+    eager(kind, step);
   }
   return {loss_.item<float>(), correct_.item<int64_t>()};
+}
+
+StepNumbers StepGraph::on_cpu(const Step& step) const {
+  StepNumbers numbers;
+  {
+    const MemoryStep memory(context_.memory(), step.key);
+    const StepOutputs out = step.work(step.batch);
+    numbers = {out.loss.item<float>(), kernels::count_correct(out.logits, step.batch.labels)};
+  }
+  if (step.optimizer != nullptr) step.optimizer->step();
+  return numbers;
 }
 
 // Its addresses are those of today.
@@ -115,48 +144,58 @@ void StepGraph::take(const StepOutputs& outputs, const Batch& batch) {
   kernels::count_correct_on_device(outputs.logits, batch.labels, correct_);
 }
 
-void StepGraph::eager(Kind& kind, const std::string& key, const Batch& batch,
-                      const StepWork& work) {
-  const Traces before(context_);
+void StepGraph::eager(Kind& kind, const Step& step) {
+  Traces before(context_);
   {
-    const MemoryStep memory(context_.memory(), key);
-    take(work(batch), batch);
+    const MemoryStep memory(context_.memory(), step.key);
+    take(step.work(step.batch), step.batch);
+    if (step.optimizer != nullptr) {
+      before.leave_out(context_, [&] { step.optimizer->advance(step.optimizer->updated()); });
+      step.optimizer->launch(&loss_);
+    }
   }
   kind.fits = Traces(context_) == before;
 }
 
-void StepGraph::record(Kind& kind, const std::string& key, const Batch& batch,
-                       const StepWork& work) {
+void StepGraph::record(Kind& kind, const Step& step) {
   kind = {};
-  kind.inputs = batch;
-  kind.inputs.images = batch.images.clone();
-  kind.inputs.labels = batch.labels.clone();
+  kind.inputs = step.batch;
+  kind.inputs.images = step.batch.images.clone();
+  kind.inputs.labels = step.batch.labels.clone();
   const std::vector<int64_t> before = counts();
   kind.first_stream = context_.random().next;
   const Traces traces(context_);
   {
-    const MemoryStep memory(context_.memory(), key);
+    const MemoryStep memory(context_.memory(), step.key);
     Capture capture(*context_.runtime());
-    take(work(kind.inputs), kind.inputs);
+    take(step.work(kind.inputs), kind.inputs);
+    if (step.optimizer != nullptr) {
+      kind.updated = step.optimizer->updated();
+      step.optimizer->launch(&loss_);
+    }
     kind.graph = capture.end();
   }
+  const bool fits = Traces(context_) == traces;
   kind.streams = context_.random().next - kind.first_stream;
   kind.counts = counts();
   for (size_t i = 0; i < before.size(); ++i) kind.counts[i] -= before[i];
   kind.arena = context_.memory().arena();
   kind.version = context_.runtime()->version();
   kind.places = places();
+  if (step.optimizer != nullptr) step.optimizer->advance(kind.updated);
   kind.graph->launch();
   ++launches_;
-  if (!(Traces(context_) == traces)) kind = {};  // its memory is not the plan's: for once only
+  if (!fits) kind = {};  // its memory is not the plan's: for once only
 }
 
-void StepGraph::launch(Kind& kind, const Batch& batch) {
-  kind.inputs.images.copy_from(batch.images);
-  kind.inputs.labels.copy_from(batch.labels);
+void StepGraph::launch(Kind& kind, const Step& step) {
+  kind.inputs.images.copy_from(step.batch.images);
+  kind.inputs.labels.copy_from(step.batch.labels);
   RandomState& random = context_.random();
   set_later(random.next - kind.first_stream);
+  if (step.optimizer != nullptr) step.optimizer->advance(kind.updated);
   kind.graph->launch();
+  if (step.optimizer != nullptr) step.optimizer->replayed();
   set_later(0);
   random.next += kind.streams;
   ++launches_;

@@ -1,5 +1,5 @@
-// Training steps of a device: forward and backward as one recorded graph (on a GPU a CUDA graph),
-// where nothing in them needs the host.
+// Training steps of a device as one recorded graph (on a GPU a CUDA graph): forward, backward, the
+// optimizer and what follows its step, where nothing in them needs the host.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,7 @@ struct StepNumbers {
 using StepWork = std::function<StepOutputs(const Batch& batch)>;
 
 // Whatever decides which buffers a step asks for, and what it computes: the shapes, and what the
-// quantizers do in it. Null: no quantizer.
+// quantizers do in it and, on a device, behind the optimizer's step. Null: no quantizer.
 std::string step_key(const Batch& batch, const Quantizer* quantizer);
 
 class StepGraph {
@@ -37,11 +37,14 @@ class StepGraph {
   StepGraph(const StepGraph&) = delete;
   StepGraph& operator=(const StepGraph&) = delete;
 
-  // work(batch), within a MemoryStep of this key. A step that neither copied between host and
-  // device, nor took memory outside its plan, is recorded the next time, on copies of its inputs,
-  // and from then on launched as a whole: the same kernels, so the same bits. What the host counts
-  // in a step (batches that batch norm tracked, streams of random numbers) is counted for it.
-  StepNumbers run(const std::string& key, const Batch& batch, const StepWork& work);
+  // work(batch), and then the optimizer's step where there is one: of a device part of what is
+  // recorded, and not done where the loss is not finite. Within a MemoryStep of this key. A step
+  // that neither copied between host and device, nor took memory outside its plan, is recorded the
+  // next time, on copies of its inputs, and from then on launched as a whole: the same kernels, so
+  // the same bits. What the host counts in a step (batches that batch norm tracked, streams of
+  // random numbers, steps) is counted for it.
+  StepNumbers run(const std::string& key, const Batch& batch, const StepWork& work,
+                  Optimizer* optimizer = nullptr);
   int64_t launches() const { return launches_; }  // of recorded steps
 
  private:
@@ -54,10 +57,18 @@ class StepGraph {
     uint64_t version = 0;
     std::vector<int64_t> counts;             // per step, of counters_
     uint64_t first_stream = 0, streams = 0;  // of random numbers: when recorded, and per step
+    std::vector<bool> updated;               // parameters
   };
-  void eager(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
-  void record(Kind& kind, const std::string& key, const Batch& batch, const StepWork& work);
-  void launch(Kind& kind, const Batch& batch);
+  struct Step {
+    const std::string& key;
+    const Batch& batch;
+    const StepWork& work;
+    Optimizer* optimizer;  // null: none
+  };
+  StepNumbers on_cpu(const Step& step) const;
+  void eager(Kind& kind, const Step& step);
+  void record(Kind& kind, const Step& step);
+  void launch(Kind& kind, const Step& step);
   bool stands(const Kind& kind) const;
   void take(const StepOutputs& outputs, const Batch& batch);
   std::vector<int64_t> counts() const;

@@ -194,17 +194,18 @@ void Trainer::step() {
     const Batch batch = loader_->next();
     StepNumbers numbers;
     with_batch_advice("batch_size", recipe_.batch_size, [&] {
-      const std::string key =
-          fmt::format("{} {}/{}", step_key(batch, network_.quantizer.get()), i == 0 ? 0 : 1, parts);
-      numbers = graph_.run(key, batch,
-                           [&](const Batch& b) { return forward_backward(b, i == 0, parts); });
+      const bool first = i == 0, last = i + 1 == parts;
+      const std::string key = fmt::format("{} {}{}/{}", step_key(batch, network_.quantizer.get()),
+                                          first ? 0 : 1, last ? " last" : "", parts);
+      numbers = graph_.run(
+          key, batch, [&](const Batch& b) { return forward_backward(b, first, parts); },
+          last ? optimizer_ : nullptr);
     });
     check_finite(numbers.loss, batch);
     window_.loss += numbers.loss / static_cast<double>(parts);
     window_.correct += numbers.correct;
     window_.images += batch.labels.numel();
   }
-  optimizer_->step();
   ++step_;
   ++window_.steps;
 }

@@ -119,8 +119,9 @@ class Experiment {
       network_.optimizer->schedule(schedule_, step_++);
       with_batch_advice("batch_size", recipe_.batch_size, [&] {
         const std::string key = step_key(batch, network_.quantizer.get());
-        const StepNumbers step =
-            graph_.run(key, batch, [this](const Batch& b) { return forward_backward(b); });
+        const StepNumbers step = graph_.run(
+            key, batch, [this](const Batch& b) { return forward_backward(b); },
+            network_.optimizer.get());
         if (!std::isfinite(step.loss)) {
           throw HALFTONE_ERROR("loss")
               .at("step " + std::to_string(step_))
@@ -130,7 +131,6 @@ class Experiment {
         }
         sum += static_cast<double>(step.loss);
       });
-      network_.optimizer->step();
     }
     return sum / static_cast<double>(batches);
   }

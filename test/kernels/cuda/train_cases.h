@@ -103,6 +103,90 @@ void check_adam(Machine& machine, int64_t n, int shift, kernels::AdamOptions opt
   machine.clear();
 }
 
+// Five parameters of one buffer: two with options of their own, one that has no gradient, one of
+// many blocks and one of a few elements; and a loss that lets nothing be updated.
+struct PiecesCase {
+  static constexpr int64_t kEnds[] = {0, 16, 5216, 5232, 5236, 9011};
+  static constexpr int kParameters = 5, kIdle = 2;
+  static constexpr int64_t kNumel = kEnds[kParameters];
+
+  template <class Machine>
+  kernels::cuda::OptimizerPieces pieces(Machine& machine, float loss) const {
+    std::vector<kernels::cuda::OptimizerPiece> list;
+    for (int k = 0; k < kParameters; ++k)
+      kernels::cuda::add_pieces(kEnds[k], kEnds[k + 1], k, list);
+    return {static_cast<int64_t>(list.size()), machine.put(list),
+            machine.put(std::vector<float>{loss})};
+  }
+};
+
+template <class Machine>
+void check_sgd_pieces(Machine& machine, int shift, kernels::SgdOptions options) {
+  const Context context;
+  const PiecesCase c;
+  Tensor p = Tensor::from(context, {c.kNumel}, random_values(c.kNumel, 121));
+  Tensor buffer = Tensor::full(context, {c.kNumel}, 7.0f);
+  kernels::cuda::SgdPiecesArgs args;
+  args.nesterov = options.nesterov;
+  args.p = machine.put(p.to_vector<float>(), shift);
+  if (options.momentum != 0.0) args.momentum_buffer = machine.put(buffer.to_vector<float>(), shift);
+  for (int step = 0; step < 3; ++step) {
+    const Tensor grad = Tensor::from(context, {c.kNumel}, random_values(c.kNumel, 122 + step));
+    std::vector<kernels::cuda::OptimizerRow<kernels::SgdConstants>> rows(c.kParameters);
+    for (int k = 0; k < c.kParameters; ++k) {
+      options.lr = 0.1 / (k + 1), options.weight_decay = 0.01 * k;
+      options.first_step = step == k % 2;
+      rows[k] = {kernels::sgd_constants(options), k != c.kIdle};
+      if (k == c.kIdle || step == 2) continue;
+      Tensor own = p.slice(c.kEnds[k], c.kEnds[k + 1]),
+             moment = buffer.slice(c.kEnds[k], c.kEnds[k + 1]);
+      kernels::sgd_step(options, grad.slice(c.kEnds[k], c.kEnds[k + 1]), own, moment);
+    }
+    args.pieces = c.pieces(machine, step == 2 ? NAN : 1.0f);
+    args.rows = machine.put(rows);
+    args.grad = machine.put(grad.to_vector<float>(), shift);
+    machine.run(args);
+  }
+  require_same_bits(machine.get(args.p, c.kNumel), p.to_vector<float>());
+  if (options.momentum != 0.0) {
+    require_same_bits(machine.get(args.momentum_buffer, c.kNumel), buffer.to_vector<float>());
+  }
+  machine.clear();
+}
+
+template <class Machine>
+void check_adam_pieces(Machine& machine, int shift, kernels::AdamOptions options) {
+  const Context context;
+  const PiecesCase c;
+  Tensor p = Tensor::from(context, {c.kNumel}, random_values(c.kNumel, 131));
+  Tensor m = Tensor::zeros(context, {c.kNumel}), v = Tensor::zeros(context, {c.kNumel});
+  kernels::cuda::AdamPiecesArgs args;
+  args.near_start = options.beta1 > 0.5;
+  args.p = machine.put(p.to_vector<float>(), shift);
+  args.exp_avg = machine.put(m.to_vector<float>(), shift);
+  args.exp_avg_sq = machine.put(v.to_vector<float>(), shift);
+  for (int step = 0; step < 3; ++step) {
+    const Tensor grad = Tensor::from(context, {c.kNumel}, random_values(c.kNumel, 132 + step));
+    std::vector<kernels::cuda::OptimizerRow<kernels::AdamConstants>> rows(c.kParameters);
+    for (int k = 0; k < c.kParameters; ++k) {
+      options.lr = 0.01 / (k + 1), options.step = 1 + step + 10 * k;
+      rows[k] = {kernels::adam_constants(options), k != c.kIdle};
+      if (k == c.kIdle || step == 2) continue;
+      const int64_t from = c.kEnds[k], to = c.kEnds[k + 1];
+      Tensor own = p.slice(from, to), first = m.slice(from, to), second = v.slice(from, to);
+      kernels::adam_step(options, grad.slice(from, to), own, first, second);
+    }
+    args.pieces = c.pieces(machine, step == 2 ? INFINITY : 1.0f);
+    args.rows = machine.put(rows);
+    args.grad = machine.put(grad.to_vector<float>(), shift);
+    machine.run(args);
+  }
+  require_same_bits(machine.get(args.p, c.kNumel), p.to_vector<float>());
+  require_same_bits(machine.get(args.exp_avg, c.kNumel), m.to_vector<float>());
+  require_same_bits(machine.get(args.exp_avg_sq, c.kNumel), v.to_vector<float>());
+  machine.clear();
+}
+
 template <class Machine>
 void check_all_training(Machine& machine) {
   const int64_t shapes[][2] = {{1, 1},   {5000, 1}, {333, 3}, {100, 10},
@@ -112,6 +196,13 @@ void check_all_training(Machine& machine) {
     check_epilogue(machine, shape[0], shape[1], 0, 0);
     check_epilogue(machine, shape[0], shape[1], 1, 1);
     check_epilogue(machine, shape[0], shape[1], 1, 2);
+  }
+  for (const int shift : {0, 1}) {
+    check_sgd_pieces(machine, shift, {0.1, 0.0, 0.0, 1e-3, false, false});
+    check_sgd_pieces(machine, shift, {0.1, 0.9, 0.1, 1e-3, false, false});
+    check_sgd_pieces(machine, shift, {0.1, 0.9, 0.0, 0.0, true, false});
+    check_adam_pieces(machine, shift, {1e-2, 0.9, 0.999, 1e-8, 1e-3, false, 1});
+    check_adam_pieces(machine, shift, {1e-2, 0.4, 0.99, 1e-8, 1e-2, true, 1});
   }
   for (const int64_t n : {1, 4099, 30011}) {
     for (const int shift : {0, 1}) {

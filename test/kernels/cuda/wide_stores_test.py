@@ -26,7 +26,7 @@ def kernels(text):
             current[store.group(1)] += 1
     names = subprocess.run(["c++filt"], input="\n".join(found), stdout=subprocess.PIPE, text=True, check=True)
     named = dict(zip(names.stdout.splitlines(), found.values()))
-    return {n.split(">(")[0]: s for n, s in named.items() if re.search(r"(Rows|Columns)Body<", n)}
+    return {n.split(">(")[0]: s for n, s in named.items() if re.search(r"(Rows|Columns|Pieces)Body<", n)}
 
 
 def narrow(name, stores):
