@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "kernels/binary.h"
+#include "kernels/binary_cuda.h"
+#include "kernels/device_call.h"
 
 namespace halftone {
 namespace {
@@ -18,6 +20,7 @@ BinaryQuantize::BinaryQuantize(const Context& context, const FakeQuantizeArgs& a
                                Variable weight)
     : RuleQuantize(context, args), weight_(std::move(weight)) {
   if (!is_weight()) return;
+  if (has_alpha() && !context.on_cpu()) alpha_ = Tensor::zeros(context, {weight_.shape()[0]});
   register_buffer(kPadding, Tensor::from(context.host(), Shape{1},
                                          std::vector<int32_t>{args.spec.padding_value}));
 }
@@ -73,12 +76,42 @@ kernels::Grids BinaryQuantize::grids(int) const {
   return out;
 }
 
+bool BinaryQuantize::joins_batch() const {
+  return batch_ != nullptr && stays_on_device() && will_quantize() && !spec().stochastic &&
+         !emits_codes();
+}
+
+void BinaryQuantize::write_on_device(const Tensor& w, Tensor& y) const {
+  const auto segment = sign_segment(w, alpha_, y);
+  kernels::launch<&kernels::cuda::quantize_weights>(w, kernels::cuda::weights_from({segment}, 0));
+}
+
 void BinaryQuantize::write_values(const Tensor& x, Tensor& y) const {
+  if (alpha_.defined()) return write_on_device(x, y);
   if (has_alpha()) return kernels::binarize_scaled(x, kernels::mean_magnitude(x, true), y);
   kernels::binarize(x, y);
 }
 
+namespace {
+
+// alpha: that of the forward.
+void put_gradient_on_device(const Tensor& dq, const Tensor& w, const Tensor& alpha, Tensor& dw) {
+  kernels::cuda::ScaledSignBackwardArgs args;
+  args.rows = alpha.numel(), args.length = args.rows == 0 ? 0 : w.numel() / args.rows;
+  args.dy = static_cast<const float*>(dq.raw()), args.w = static_cast<const float*>(w.raw());
+  args.alpha = static_cast<const float*>(alpha.raw());
+  args.dw = static_cast<float*>(dw.raw());
+  kernels::launch<&kernels::cuda::scaled_sign_backward>(w, args);
+}
+
+}  // namespace
+
 FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
+  if (alpha_.defined()) {
+    return [alpha = alpha_](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
+      if (sink.needs(at)) put_gradient_on_device(dq, w, alpha, sink.out(at));
+    };
+  }
   if (has_alpha()) {
     return [](const Tensor& dq, const Tensor& w, GradSink& sink, size_t at, size_t) {
       if (!sink.needs(at)) return;
@@ -99,11 +132,30 @@ FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
 }
 
 Variable BinaryQuantize::quantize(const Variable& x) {
-  if (!spec().stochastic || !training()) return RuleQuantize::quantize(x);
+  if (spec().stochastic && training()) return quantize_stochastic(x);
+  if (!joins_batch() || !x.value().same_memory(latent())) return RuleQuantize::quantize(x);
+  check_unobserved(x);
+  return result(x, batch_->take(*this));
+}
+
+Variable BinaryQuantize::quantize_stochastic(const Variable& x) {
   check_unobserved(x);
   Tensor y = Tensor::empty(x.context(), x.shape());
   kernels::binarize_stochastic(x.value(), context().random().stream(), y);
-  if (has_alpha()) kernels::binarize_scaled(y, kernels::mean_magnitude(x.value(), true), y);
+  if (!has_alpha()) return result(x, y);
+  if (!alpha_.defined()) {
+    kernels::binarize_scaled(y, kernels::mean_magnitude(x.value(), true), y);
+    return result(x, y);
+  }
+  namespace device = kernels::cuda;
+  const int64_t rows = alpha_.numel(), length = rows == 0 ? 0 : y.numel() / rows;
+  auto* alpha = static_cast<float*>(alpha_.raw());
+  const auto* latent = static_cast<const float*>(x.value().raw());
+  auto* signs = static_cast<float*>(y.raw());
+  kernels::launch<&device::mean_magnitude>(y,
+                                           device::MeanMagnitudeArgs{rows, length, latent, alpha});
+  kernels::launch<&device::scaled_sign>(y,
+                                        device::ScaledSignArgs{rows, length, signs, alpha, signs});
   return result(x, y);
 }
 

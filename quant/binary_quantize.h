@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quant/rule_quantize.h"
+#include "quant/sign_batch.h"
 
 namespace halftone {
 
@@ -30,14 +31,26 @@ class BinaryQuantize : public RuleQuantize {
   GradientFn gradient(const Shape& x) const override;
   void after_step() override;
 
+  // Weights of a device: those of a network are quantized together.
+  void join(std::shared_ptr<SignBatch> batch) { batch_ = std::move(batch); }
+  bool joins_batch() const;
+  const Tensor& latent() const { return weight_.value(); }
+  // Of the weights that were quantized last, on their device; undefined without a scale, and on the
+  // CPU.
+  const Tensor& alpha() const { return alpha_; }
+
  protected:
   Variable quantize(const Variable& x) override;
   void write_values(const Tensor& x, Tensor& y) const override;
 
  private:
   bool has_alpha() const { return is_weight() && spec().per_channel; }
+  Variable quantize_stochastic(const Variable& x);
+  void write_on_device(const Tensor& w, Tensor& y) const;
 
   Variable weight_;
+  Tensor alpha_;
+  std::shared_ptr<SignBatch> batch_;
 };
 
 }  // namespace halftone

@@ -33,7 +33,11 @@ std::shared_ptr<FakeQuantize> BnnQuantizer::make_fake_quantize(Module& module,
                                                                const FakeQuantizeArgs& args) const {
   if (args.spec.bits > 1) return Quantizer::make_fake_quantize(module, with_range(args));
   if (args.type != QuantType::kWeight) return make<BinaryQuantize>(module.context(), args);
-  return make<BinaryQuantize>(module.context(), args, dynamic_cast<WeightLayer&>(module).weight);
+  auto weight =
+      make<BinaryQuantize>(module.context(), args, dynamic_cast<WeightLayer&>(module).weight);
+  weight->join(signs_);
+  signs_->join(weight);
+  return weight;
 }
 
 // Every layer is looked at before the first is changed.

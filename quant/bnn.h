@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quant/quantizer.h"
+#include "quant/sign_batch.h"
 
 namespace halftone {
 
@@ -39,6 +40,8 @@ class BnnQuantizer : public Quantizer {
 
  private:
   void check_padding(const std::string& layer, int value) const;
+
+  const std::shared_ptr<SignBatch> signs_ = std::make_shared<SignBatch>();  // of the weights
 };
 
 }  // namespace halftone
