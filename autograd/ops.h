@@ -24,6 +24,9 @@ struct BatchNormOptions {
   bool training = true;
   bool normalise_with_running = false;  // in training too, once the batch's have moved them
   ActivationOptions act;                // fused behind it
+  // And the sign of that, whose gradient is taken for that of the identity: act bounds it to
+  // [-1, 1]. Without an addend.
+  bool sign = false;
   bool uses_batch() const { return training && !normalise_with_running; }
 };
 // x (N, ..., C); weight, bias (C) or undefined. Training: batch statistics, and the running ones

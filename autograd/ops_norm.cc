@@ -81,10 +81,13 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   if (options.training) statistics = of_batch(xv, options.momentum, running_mean, running_var);
   if (!options.uses_batch()) statistics = of_running(running_mean, running_var, saves);
   Tensor y = Tensor::empty(xv.context(), xv.shape());
-  kernels::batch_norm_apply(xv,
-                            {statistics.mean, statistics.variance, options.eps,
-                             value_or_null(weight), value_or_null(bias), options.act},
-                            y, value_or_null(addend));
+  const kernels::Normalization norm{statistics.mean,       statistics.variance, options.eps,
+                                    value_or_null(weight), value_or_null(bias), options.act};
+  if (options.sign) {
+    kernels::batch_norm_sign(xv, norm, y);
+  } else {
+    kernels::batch_norm_apply(xv, norm, y, value_or_null(addend));
+  }
   OpRecord record{"batch_norm", {x, weight, bias}, {}};
   if (addend.defined()) record.inputs.push_back(addend);
   if (saves) {

@@ -27,6 +27,9 @@ struct Normalization {
 void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y,
                       const Tensor* addend = nullptr);
 
+// y = sign(batch_norm_apply(x)), sign(0) = +1, on a device in the same pass.
+void batch_norm_sign(const Tensor& x, const Normalization& norm, Tensor& y);
+
 // Results of the backward; null where nobody wants one, but for x. The addend's gradient is dy past
 // the activation, in place where it is dy itself.
 struct BatchNormGradients {

@@ -5,6 +5,7 @@
 #include "kernels/activation_math.h"
 #include "kernels/check.h"
 #include "kernels/device.h"
+#include "kernels/integer/binary_math.h"
 #include "kernels/lanes.h"
 
 namespace halftone::kernels {
@@ -174,6 +175,17 @@ void batch_norm_apply(const Tensor& x, const Normalization& norm, Tensor& y, con
     } else {
       normalize([rule, added](float v, int64_t i) { return rule.forward(v + added[i]); });
     }
+  });
+}
+
+void batch_norm_sign(const Tensor& x, const Normalization& norm, Tensor& y) {
+  check_same("batch_norm", x, y);
+  check_norm(norm, x.dim(-1), false);
+  HALFTONE_ON_DEVICE(batch_norm_sign, x, x, norm, y);
+  batch_norm_apply(x, norm, y);
+  float* v = y.data<float>();
+  parallel_for(x.context(), y.numel(), 16384, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) v[i] = quant_math::binary_sign(v[i]);
   });
 }
 

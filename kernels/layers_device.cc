@@ -63,6 +63,13 @@ void apply_body(const Tensor& x, const Normalization& norm, Tensor& y, const Ten
                                         p.in_or_null(addend), p.out(y)});
 }
 
+void norm_sign_body(const Tensor& x, const Normalization& norm, Tensor& y) {
+  const DevicePointers p(x);
+  cuda::batch_norm_quantize(
+      stream_of(x),
+      {rows_of(x), x.dim(-1), inputs_of(p, norm), cuda::NormOutput::kSign, {}, p.in(x), p.out(y)});
+}
+
 void norm_backward_body(const Tensor& dy, const Tensor& x, const Tensor* y,
                         const Normalization& norm, bool use_batch_statistics,
                         const BatchNormGradients& gradients) {
@@ -138,6 +145,7 @@ void adaptive_backward_body(const Tensor& dy, Tensor& dx) { spread(dy, {}, true,
   device_body<& batch_norm_statistics> = statistics_body;
   device_body<& batch_norm_update> = update_body;
   device_body<& batch_norm_apply> = apply_body;
+  device_body<& batch_norm_sign> = norm_sign_body;
   device_body<& batch_norm_backward> = norm_backward_body;
   device_body<& max_pool2d> = max_pool_body;
   device_body<& max_pool2d_with_taps> = max_pool_with_taps_body;

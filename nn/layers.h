@@ -86,6 +86,14 @@ enum class NormStatistics : uint8_t {
 };
 
 // BatchNorm1d for (N, C), BatchNorm2d for (N, H, W, C).
+// A sign behind a batch norm and its activation, computed with them where it is wanted.
+struct FusedSign {
+  std::function<bool()> wanted;  // by the next forward
+  // What that made: who would take the sign knows it again.
+  const void* made = nullptr;
+  uint64_t call = 0;  // Module::call_number
+};
+
 class BatchNorm : public Module {
  public:
   BatchNorm(const Context& context, int features, int spatial_rank, const BatchNormArgs& args = {});
@@ -104,8 +112,11 @@ class BatchNorm : public Module {
   NormStatistics statistics = NormStatistics::kBatch;
   // An activation computed with the normalisation (a fusing pass sets it).
   ActivationOptions fused_activation;
+  // Null: none. Taken where the fused activation is a clamp within [-1, 1].
+  std::shared_ptr<FusedSign> fused_sign;
 
  private:
+  bool ends_in_sign(const Variable& addend, const ActivationOptions& act) const;
   int rank_, features_;
   BatchNormArgs args_;
 };

@@ -34,6 +34,11 @@ Variable BatchNorm::forward(const std::vector<Variable>& inputs) {
   return forward_sum(only_input("batch_norm", inputs), Variable(), fused_activation);
 }
 
+bool BatchNorm::ends_in_sign(const Variable& addend, const ActivationOptions& act) const {
+  const bool bounded = act.kind == Activation::kHardtanh && act.low >= -1.0f && act.high <= 1.0f;
+  return fused_sign != nullptr && !addend.defined() && bounded && fused_sign->wanted();
+}
+
 Variable BatchNorm::forward_sum(const Variable& x, const Variable& addend,
                                 const ActivationOptions& act) {
   const int rank = rank_ == 2 ? 4 : 2;
@@ -47,8 +52,10 @@ Variable BatchNorm::forward_sum(const Variable& x, const Variable& addend,
   options.training = training() && statistics != NormStatistics::kFrozen;
   options.normalise_with_running = statistics == NormStatistics::kRunning;
   options.act = act;
+  options.sign = ends_in_sign(addend, act);
   Variable y = batch_norm(x, weight, bias, *running_mean, *running_var, options, addend);
   if (options.training) ++*num_batches_tracked->data<int64_t>();
+  if (options.sign) fused_sign->made = y.value().raw(), fused_sign->call = call_number();
   return y;
 }
 

@@ -131,7 +131,24 @@ FakeQuantize::GradientFn BinaryQuantize::gradient(const Shape&) const {
   };
 }
 
+std::shared_ptr<FusedSign> BinaryQuantize::fused_sign() {
+  if (fused_sign_ != nullptr || is_weight() || context().on_cpu()) return fused_sign_;
+  if (spec().stochastic || spec().approx_sign || emits_codes()) return nullptr;
+  fused_sign_ = std::make_shared<FusedSign>();
+  fused_sign_->wanted = [weak = weak_from_this()] {
+    const auto self = std::dynamic_pointer_cast<BinaryQuantize>(weak.lock());
+    return self != nullptr && self->stays_on_device() && self->will_quantize() &&
+           !self->checks_values();
+  };
+  return fused_sign_;
+}
+
 Variable BinaryQuantize::quantize(const Variable& x) {
+  // Its gradient is 1 where |x| <= 1, as everywhere behind that batch norm.
+  if (fused_sign_ != nullptr && fused_sign_->call == call_number() &&
+      fused_sign_->made == x.value().raw()) {
+    return x;
+  }
   if (spec().stochastic && training()) return quantize_stochastic(x);
   if (!joins_batch() || !x.value().same_memory(latent())) return RuleQuantize::quantize(x);
   check_unobserved(x);

@@ -1,6 +1,7 @@
 // The quantizer of one binary tensor.
 #pragma once
 
+#include "nn/layers.h"
 #include "quant/rule_quantize.h"
 #include "quant/sign_batch.h"
 
@@ -31,6 +32,10 @@ class BinaryQuantize : public RuleQuantize {
   GradientFn gradient(const Shape& x) const override;
   void after_step() override;
 
+  // Of an activation: a batch norm before it may take the sign, in training steps that stay on a
+  // device and do not look at the values.
+  std::shared_ptr<FusedSign> fused_sign();
+
   // Weights of a device: those of a network are quantized together.
   void join(std::shared_ptr<SignBatch> batch) { batch_ = std::move(batch); }
   bool joins_batch() const;
@@ -51,6 +56,7 @@ class BinaryQuantize : public RuleQuantize {
   Variable weight_;
   Tensor alpha_;
   std::shared_ptr<SignBatch> batch_;
+  std::shared_ptr<FusedSign> fused_sign_;
 };
 
 }  // namespace halftone

@@ -51,6 +51,23 @@ void BnnQuantizer::finish_prepare() {
     paddings.emplace_back(conv, static_cast<float>(value));
   }
   for (const auto& [conv, value] : paddings) conv->set_padding_value(value);
+  if (!graph().has_value()) return;
+  for (const QuantPoint& point : points()) fuse_sign(point);
+}
+
+// Batch norm - Hardtanh - sign, without other consumers in between.
+void BnnQuantizer::fuse_sign(const QuantPoint& point) const {
+  auto* sign = dynamic_cast<BinaryQuantize*>(point.quantizer.get());
+  int node = graph()->only_node(point.place);
+  if (sign == nullptr || node < 0) return;
+  const auto before = [&](int at) {
+    const int found = graph()->producer(graph()->nodes()[at].inputs.at(0));
+    return found >= 0 && graph()->only_consumer(found) == at ? found : -1;
+  };
+  if (!point.behind_place()) node = before(node);
+  if (node < 0 || (node = before(node)) < 0) return;
+  auto* norm = dynamic_cast<BatchNorm*>(model().find(graph()->nodes()[node].module_path));
+  if (norm != nullptr) norm->fused_sign = sign->fused_sign();
 }
 
 // What surrounds signs is a sign: other codes do not hold it exactly.

@@ -36,9 +36,10 @@ class BnnQuantizer : public Quantizer {
                                                    const FakeQuantizeArgs& args) const override;
   // Warns of signs that the graph knows to be +1, and of those without integer form.
   void prepare_points() override;
-  void finish_prepare() override;  // sets paddings
+  void finish_prepare() override;  // sets paddings, joins signs and the batch norms before them
 
  private:
+  void fuse_sign(const QuantPoint& point) const;
   void check_padding(const std::string& layer, int value) const;
 
   const std::shared_ptr<SignBatch> signs_ = std::make_shared<SignBatch>();  // of the weights

@@ -145,6 +145,7 @@ void Quantizer::take_out() {
   for (auto& [path, module] : model_.named_modules()) {
     const auto executor = executors_.find(module);
     if (executor != executors_.end()) module->set_executor(executor->second);
+    if (auto* norm = dynamic_cast<BatchNorm*>(module)) norm->fused_sign = nullptr;
     for (Slot* slot : module->slots()) {
       const auto name = placed_.find(slot);
       if (name != placed_.end()) slot->set(name->second, nullptr);

@@ -1,5 +1,7 @@
 // Chains in training steps that stay on a device: the CPU's bits, whatever ran before them.
 #include "autograd/ops.h"
+#include "kernels/batch_norm_cuda.h"
+#include "kernels/device.h"
 #include "nn/layers.h"
 #include "quant/quantizer.h"
 #include "quant/range_quantize.h"
@@ -180,4 +182,77 @@ TEST_CASE("affine weights of few bits have the CPU's integers, whatever their ze
       }
     }
   }
+}
+
+namespace {
+
+// Linear, batch norm, Hardtanh, Linear.
+struct Normed : Module {
+  explicit Normed(const Context& c) : Module(c) {
+    register_child("fc1", make<Linear>(c, 6, 8));
+    norm = dynamic_cast<BatchNorm*>(register_child("norm", make<BatchNorm>(c, 8, 1)).get());
+    ActivationOptions clamp;
+    clamp.kind = Activation::kHardtanh;
+    register_child("act", make<ActivationLayer>(c, clamp));
+    register_child("fc2", make<Linear>(c, 8, 4));
+  }
+  std::string type_name() const override { return "Normed"; }
+  Variable forward(const std::vector<Variable>& x) override {
+    Variable y = x.at(0);
+    for (Slot& child : children()) y = (*child)(y);
+    return y;
+  }
+  BatchNorm* norm;
+};
+
+int t_signs;  // launches of batch norm and sign in one
+
+void check_fused_signs(test::Both& b, const std::string& config) {
+  const auto fused = make<Normed>(b.device()), apart = make<Normed>(b.device());
+  apart->load_state_dict(fused->state_dict());
+  std::vector<std::unique_ptr<Quantizer>> quantizers;
+  for (const auto& model : {fused, apart}) {
+    quantizers.push_back(
+        make_quantizer("BNNQuantizer", *model, config, nullptr, b.there(b.in({5, 6}, 1))));
+    quantizers.back()->compress();
+  }
+  REQUIRE(fused->norm->fused_sign != nullptr);
+  apart->norm->fused_sign = nullptr;
+  for (int step = 1; step < 4; ++step) {
+    t_signs = 0;
+    const Tensor x = b.there(b.in({5, 6}, step)), dy = b.there(b.in({5, 4}, 20 + step));
+    const Variable y = (*fused)(Variable(x)), z = (*apart)(Variable(x));
+    REQUIRE(t_signs == (step == 1 ? 0 : 1));  // the first step looks at the values
+    REQUIRE(values(y) == values(z));
+    Variable(y).backward(dy), Variable(z).backward(dy);
+    const auto one = fused->named_parameters(), other = apart->named_parameters();
+    for (size_t i = 0; i < one.size(); ++i) {
+      Variable p = one[i].second, q = other[i].second;
+      REQUIRE(p.grad().to_vector<float>() == q.grad().to_vector<float>());
+      p.zero_grad(), q.zero_grad();
+    }
+    for (const auto& q : quantizers) q->advance_step();
+  }
+  fused->eval(), t_signs = 0;
+  (*fused)(Variable(b.there(b.in({5, 6}, 9))));
+  REQUIRE(t_signs == 0);
+}
+
+}  // namespace
+
+TEST_CASE("batch norm, Hardtanh and sign are one launch, with the bits of two") {
+  NEED_DEVICE();
+  namespace device = kernels::cuda;
+  auto& body = kernels::device_body<&device::batch_norm_quantize>;
+  static const auto launch = body;
+  body = [](device::Stream& stream, const device::BatchNormQuantizeArgs& args) {
+    ++t_signs;
+    launch(stream, args);
+  };
+  test::Both b;
+  check_fused_signs(b, R"([{"quant_types": ["weight", "input"], "quant_bits": 1,
+    "op_names": ["fc2"]}])");
+  check_fused_signs(b, R"([{"quant_types": ["weight"], "quant_bits": 1, "op_names": ["fc2"]},
+    {"quant_types": ["output"], "quant_bits": 1, "op_names": ["act"]}])");
+  body = launch;
 }

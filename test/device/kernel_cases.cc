@@ -87,6 +87,8 @@ TEST_CASE("activations, dropout, batch norm and pooling through their interface"
   };
   b.check([&](Tensors& t) { batch_norm_apply(t[0], norm(t), t[5]); },
           {x, mean, variance, weight, bias, b.out(kShape)});
+  b.check([&](Tensors& t) { batch_norm_sign(t[0], norm(t), t[5]); },
+          {x, mean, variance, weight, bias, b.out(kShape)});
   b.check([&](Tensors& t) { batch_norm_apply(t[0], norm(t), t[6], &t[5]); },
           {x, mean, variance, weight, bias, addend, b.out(kShape)});
   b.check(

@@ -203,6 +203,19 @@ TEST_CASE("batch norm apply normalises, scales and activates") {
   }
 }
 
+TEST_CASE("batch norm and sign give the signs of batch norm") {
+  for (const Case& s : kCases) {
+    const Problem p = problem(with_threads(2), s);
+    Tensor y = like(p.x), signs = like(p.x);
+    const auto norm = norm_of(p, options_of(Activation::kHardtanh));
+    kernels::batch_norm_apply(p.x, norm, y);
+    kernels::batch_norm_sign(p.x, norm, signs);
+    std::vector<float> want = y.to_vector<float>();
+    for (float& v : want) v = v >= 0.0f ? 1.0f : -1.0f;
+    REQUIRE(signs.to_vector<float>() == want);
+  }
+}
+
 TEST_CASE("batch norm apply writes large results, past the cache, with the bits of small ones") {
   const Context context;
   for (const int64_t channels : {16, 10, 63}) {  // whole vectors, and rows that have none
