@@ -36,57 +36,17 @@ void add(const std::vector<int64_t>& more, std::vector<float>& counts) {
   for (size_t i = 0; i < counts.size(); ++i) counts[i] += static_cast<float>(more[i]);
 }
 
-// The old bins' counts in the new, wider range. The old range is a whole number of cells,
-// `upsample` per old bin and `downsample` per new one; the first old cell is cell `start` of the
-// new range.
-std::vector<float> spread(const std::vector<float>& old, int64_t upsample, int64_t downsample,
-                          int64_t start) {
-  const int64_t bins = static_cast<int64_t>(old.size());
-  std::vector<double> cells(bins, 0.0);  // counts times upsample
-  for (int64_t b = 0; b < bins; ++b) {
-    for (int64_t at = start + b * upsample, end = at + upsample; at < end;) {
-      const int64_t k = std::min(at / downsample, bins - 1);
-      const int64_t stop = k == bins - 1 ? end : std::min(end, (k + 1) * downsample);
-      cells[k] += static_cast<double>(old[b]) * static_cast<double>(stop - at);
-      at = stop;
+void widen(float low, float high, const RangeHistogramOptions& options, RangeHistogram& h) {
+  const auto w = quant_math::widening(low, high, h.low, h.high, options.bins, options.upsample);
+  std::vector<double> counts(options.bins, 0.0);
+  for (int k = 0; k < options.bins; ++k) {
+    if (w.collapses) {
+      counts[quant_math::collapsed_bin(k, options.bins, w)] += static_cast<double>(h.counts[k]);
+    } else {
+      counts[k] = static_cast<double>(spread_count(h.counts.data(), options.bins, w, k));
     }
   }
-  std::vector<float> out(bins);
-  for (int64_t k = 0; k < bins; ++k) {
-    out[k] = static_cast<float>(cells[k] / static_cast<double>(upsample));
-  }
-  return out;
-}
-
-// Every old bin's count at the place of its centre: where one old cell is too small to count with.
-std::vector<float> collapse(const RangeHistogram& old, const Bins& to) {
-  std::vector<double> sums(old.counts.size(), 0.0);
-  const double bins = static_cast<double>(old.counts.size());
-  const double width = (static_cast<double>(old.high) - static_cast<double>(old.low)) / bins;
-  for (size_t b = 0; b < old.counts.size(); ++b) {
-    const double centre = static_cast<double>(old.low) + (static_cast<double>(b) + 0.5) * width;
-    sums[to.of(static_cast<float>(centre))] += static_cast<double>(old.counts[b]);
-  }
-  return {sums.begin(), sums.end()};
-}
-
-// Widens h to hold [low, high]: PyTorch 1.13's HistogramObserver, in float as it does. The new high
-// end is moved up to a whole number of cells per bin.
-void widen(float low, float high, const RangeHistogramOptions& options, RangeHistogram& h) {
-  const float old = h.high - h.low, upsample = static_cast<float>(options.upsample);
-  const float cells = std::ceil((high - low) * upsample / old);
-  if (!(cells < 0x1p31f)) {
-    const Bins to{low, high, static_cast<float>(options.bins)};
-    h = {low, high, collapse(h, to)};
-    return;
-  }
-  const float excess = cells * old / upsample - (high - low);
-  const float start =
-      std::nearbyint((h.low - low) * static_cast<float>(options.bins) * upsample / old);
-  h.counts =
-      spread(h.counts, options.upsample, static_cast<int64_t>(cells), static_cast<int64_t>(start));
-  h.low = low;
-  h.high = std::max(high, high + excess);
+  h = {w.low, w.high, {counts.begin(), counts.end()}};
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // set from them, without the host waiting.
 #pragma once
 
+#include <math.h>
+
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/walk.h"
 #include "kernels/integer/quant_math.h"
@@ -28,9 +30,10 @@ struct ObserveArgs {
   float* high = nullptr;
   float* scale = nullptr;         // with zero_point: the grid of what is tracked then
   int32_t* zero_point = nullptr;  // both may be null
-  // Set to 1 where a channel saw NaN or an infinity: it keeps its range. The host looks when it
-  // likes.
+  // Set to 1 where a channel saw NaN, an infinity, or a magnitude above `largest`: it keeps its
+  // range. The host looks when it likes.
   int32_t* not_finite = nullptr;
+  float largest = INFINITY;
 };
 void observe(Stream& stream, const ObserveArgs& args);
 
@@ -47,8 +50,32 @@ struct HistogramArgs {
 };
 void add_histogram(Stream& stream, const HistogramArgs& args);
 
-#define HALFTONE_OBSERVE_KERNELS(K) \
-  K(observe, ObserveArgs)           \
-  K(add_histogram, HistogramArgs)
+// Widens a histogram that lies on the device, so that it holds a range, with the bits of
+// update_histogram (kernels/histogram.h): one of exact counts over [-high, high]
+// (SymmetricHistogram), or a RangeHistogram.
+struct WidenHistogramArgs {
+  int bins = 4096;  // divisible by 4, at most 4096
+  int upsample = 128;
+  const float* low = nullptr;  // to hold; low above high: nothing
+  const float* high = nullptr;
+  float* range = nullptr;            // 2: the ends of the histogram; empty at first: 0, 0, or 1, 0
+  uint64_t* exact_counts = nullptr;  // either these
+  float* counts = nullptr;           // or these
+};
+void widen_histogram(Stream& stream, const WidenHistogramArgs& args);
+
+// counts += more, and more = 0.
+struct MoveCountsArgs {
+  int bins = 0;
+  uint64_t* more = nullptr;
+  float* counts = nullptr;
+};
+void move_counts(Stream& stream, const MoveCountsArgs& args);
+
+#define HALFTONE_OBSERVE_KERNELS(K)      \
+  K(observe, ObserveArgs)                \
+  K(add_histogram, HistogramArgs)        \
+  K(widen_histogram, WidenHistogramArgs) \
+  K(move_counts, MoveCountsArgs)
 
 }  // namespace halftone::kernels::cuda

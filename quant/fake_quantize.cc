@@ -170,7 +170,6 @@ void FakeQuantize::check_not_empty(const Shape& shape) const {
 // NaN and infinity have no code: they are refused here, before clamping would hide them. So are
 // activations that a scale could hold, and no variance behind them.
 void FakeQuantize::check_finite(const std::vector<kernels::Range>& seen) const {
-  constexpr float kLargest = 0x1p60f;
   for (size_t c = 0; c < seen.size(); ++c) {
     const float low = seen[c].low, high = seen[c].high;
     const std::string where = seen.size() > 1 ? " in channel " + std::to_string(c) : "";
@@ -181,7 +180,7 @@ void FakeQuantize::check_finite(const std::vector<kernels::Range>& seen) const {
           .found((std::isnan(low) ? "NaN" : "an infinity") + where)
           .fix("look at the data, and whether the learning rate is too high");
     }
-    if (type() == QuantType::kWeight || std::max(-low, high) <= kLargest) continue;
+    if (type() == QuantType::kWeight || std::max(-low, high) <= kLargestActivation) continue;
     throw HALFTONE_ERROR("fake_quantize")
         .at(path())
         .expected("values to quantize (" + name_of(type()) +

@@ -157,6 +157,8 @@ class FakeQuantize : public Module {
   void set_signed(bool on) { spec_->data<int32_t>()[1] = on; }
   void set_initialised(bool on) { *initialised_->data<uint8_t>() = on; }
   void check_not_empty(const Shape& shape) const;
+  // Activations up to here: batch norm squares them, in float32.
+  static constexpr float kLargestActivation = 0x1p60f;
   // Throws where an end of a range is NaN or infinite, or an activation's passes 2^60.
   void check_finite(const std::vector<kernels::Range>& seen) const;
   void check_finite(const Tensor& x) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/graph.h"
+#include "kernels/device_call.h"
 #include "quant/host_values.h"
 #include "quant/observer.h"
 
@@ -84,11 +85,49 @@ void ObserverQuantize::observe_values(const Tensor& x) {
   }
   check_not_empty(x.shape());
   const int axis = spec().per_channel ? memory_axis(spec().axis, x.rank()) : -1;
-  const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
-  check_finite(seen);
-  if (is_searched(spec().observer)) update(at_home(x));
-  track(seen);
+  if (!x.on_host() && !spec().nni) {
+    observe_on_device(x, axis);
+  } else {
+    const std::vector<kernels::Range> seen = kernels::observe_ranges(x, axis);
+    check_finite(seen);
+    if (is_searched(spec().observer)) update(at_home(x));
+    track(seen);
+  }
   ++*batches_->data<int64_t>();
+}
+
+// The host waits for nothing: it reads what was tracked and counted in fix().
+void ObserverQuantize::observe_on_device(const Tensor& x, int axis) {
+  const kernels::cuda::ChannelLayout layout = kernels::channel_layout(x.shape(), axis);
+  kernels::cuda::ObserveArgs args = tracking_ranges(layout.channels);
+  args.layout = layout, args.x = x.raw();
+  kernels::launch<&kernels::cuda::observe>(x, args);
+  if (is_searched(spec().observer)) count_on_device(x, args.low, args.high);
+}
+
+// low, high: of all batches.
+void ObserverQuantize::count_on_device(const Tensor& x, const float* low, const float* high) {
+  const bool exact = counts_exactly();
+  if (histogram_->numel() == 0) {
+    *histogram_ = Tensor::zeros(context(), {bins()}, exact ? DType::kInt64 : DType::kFloat32);
+    assign(std::vector<float>{exact ? 0.0f : 1.0f, 0.0f}, *histogram_range_);
+  }
+  for (Tensor* t : {histogram_, histogram_range_}) *t = t->to(context());
+  if (!exact && !more_.defined()) more_ = Tensor::zeros(context(), {bins()}, DType::kInt64);
+  auto* range = static_cast<float*>(histogram_range_->raw());
+  auto* counts = static_cast<uint64_t*>((exact ? *histogram_ : more_).raw());
+  kernels::cuda::WidenHistogramArgs widen;
+  widen.bins = static_cast<int>(bins()), widen.low = low, widen.high = high, widen.range = range;
+  if (exact) widen.exact_counts = counts;
+  if (!exact) widen.counts = static_cast<float*>(histogram_->raw());
+  kernels::launch<&kernels::cuda::widen_histogram>(x, widen);
+  kernels::cuda::HistogramArgs add;
+  add.numel = x.numel(), add.x = x.raw(), add.bins = widen.bins;
+  add.low = range, add.high = range + 1, add.counts = counts;
+  kernels::launch<&kernels::cuda::add_histogram>(x, add);
+  if (exact) return;
+  kernels::launch<&kernels::cuda::move_counts>(
+      x, kernels::cuda::MoveCountsArgs{widen.bins, counts, widen.counts});
 }
 
 void ObserverQuantize::track(const std::vector<kernels::Range>& seen) {
@@ -128,7 +167,8 @@ int ObserverQuantize::levels() const {
 
 // Within what was seen.
 kernels::Range ObserverQuantize::searched() const {
-  const float* range = histogram_range_->data<float>();
+  const Tensor ends = at_home(*histogram_range_);
+  const float* range = ends.data<float>();
   if (spec().observer == ObserverKind::kHistogram)
     return least_squares_range({range[0], range[1], histogram_->to_vector<float>()}, levels());
   const kernels::SymmetricHistogram h{range[1], histogram_->to_vector<int64_t>()};
@@ -147,8 +187,16 @@ kernels::Range ObserverQuantize::searched() const {
   return {std::max(chosen.low, seen.low), std::min(chosen.high, seen.high)};
 }
 
-void ObserverQuantize::check_calibrated() const {
-  if (follows() || range_known() || batches() > 0) return;
+void ObserverQuantize::check_calibrated() {
+  if (follows() || range_known()) return;
+  if (saw_not_finite()) {
+    throw HALFTONE_ERROR("compress")
+        .at(path())
+        .expected("finite values up to 2^60 in the calibration (" + name_of(type()) + ")")
+        .found("NaN, an infinity or a larger one")
+        .fix("look at the data and the weights, and calibrate anew");
+  }
+  if (batches() > 0) return;
   throw HALFTONE_ERROR("compress")
       .at(path())
       .expected("at least one forward in evaluation mode to calibrate " + name_of(type()))
@@ -163,14 +211,17 @@ void ObserverQuantize::fix() {
 }
 
 bool ObserverQuantize::range_known() const {
-  const bool any = !ranges().empty();  // of channels that no batch has shown yet
-  return initialised() || (batches() == 0 && any && RangeQuantize::range_known());
+  // Without batches the range is the host's. Empty: of channels that no batch has shown yet.
+  return initialised() || (batches() == 0 && !ranges().empty() && RangeQuantize::range_known());
 }
 
 void ObserverQuantize::set_ranges(const std::vector<kernels::Range>& ranges) {
   *batches_->data<int64_t>() = 0;
   *histogram_ = Tensor::zeros(context().host(), {0}, histogram_->dtype());
+  *histogram_range_ = at_home(*histogram_range_);
+  more_ = {};
   RangeQuantize::set_ranges(ranges);
+  keep_at_home();
   if (!spec().nni || !initialised()) return;
   const std::vector<quant_math::Grid> list = grids(4).list;
   std::vector<kernels::Range> shown;

@@ -23,12 +23,14 @@ class ObserverQuantize : public RangeQuantize {
 
   bool observes() const override;
   bool will_quantize() const override { return initialised() && RangeQuantize::will_quantize(); }
-  // Throws once the range is fixed, and on NaN, infinities and an empty batch, changing nothing.
+  // Throws once the range is fixed, and on NaN, infinities and an empty batch, changing nothing. On
+  // a device nobody waits for the values: what is not finite is left out, and fix() throws.
   void observe_values(const Tensor& x) override;
   // Taken in so far; 0 once the range is fixed.
   int64_t batches() const { return *batches_->data<int64_t>(); }
   bool is_fixed() const { return range_known(); }
-  void check_calibrated() const;  // throws when nothing was observed
+  // Throws when nothing was observed, or a device saw what is not finite.
+  void check_calibrated();
   // Range and grid from what was observed, which is forgotten then. A second call does nothing. In
   // a group every member finds its own range, and they share the largest scale.
   void fix();
@@ -44,11 +46,15 @@ class ObserverQuantize : public RangeQuantize {
  private:
   void track(const std::vector<kernels::Range>& seen);
   void update(const Tensor& x);
+  bool counts_exactly() const { return spec().observer != ObserverKind::kHistogram; }
+  void observe_on_device(const Tensor& x, int axis);
+  void count_on_device(const Tensor& x, const float* low, const float* high);
   kernels::Range searched() const;
   int levels() const;
   int64_t bins() const;
 
   Tensor *batches_, *histogram_, *histogram_range_;
+  Tensor more_;  // of a device: a batch's counts
 };
 
 }  // namespace halftone

@@ -96,10 +96,29 @@ void RangeQuantize::tracked() {
   if (group_ != nullptr && group_->leads(*this)) group_->refresh_on_device(again_);
 }
 
+bool RangeQuantize::saw_not_finite() {
+  if (!not_finite_.defined() || at_home(not_finite_).data<int32_t>()[0] == 0) return false;
+  assign(std::vector<int32_t>{0}, not_finite_);
+  return true;
+}
+
+kernels::cuda::ObserveArgs RangeQuantize::tracking_ranges(int64_t channels) {
+  using kernels::cuda::Tracking;
+  if (min_->numel() != channels) {
+    *min_ = filled(context(), channels, INFINITY), *max_ = filled(context(), channels, -INFINITY);
+  }
+  for (Tensor* t : {min_, max_}) *t = t->to(context());
+  kernels::cuda::ObserveArgs args;
+  args.tracking = spec().observer == ObserverKind::kEma ? Tracking::kEma : Tracking::kMinMax;
+  args.decay = spec().ema_decay, args.largest = kLargestActivation;
+  args.low = static_cast<float*>(min_->raw()), args.high = static_cast<float*>(max_->raw());
+  args.not_finite = static_cast<int32_t*>(not_finite_.raw());
+  return args;
+}
+
 // What the device has seen since the host looked.
 void RangeQuantize::check_tracked() {
-  if (!not_finite_.defined() || at_home(not_finite_).data<int32_t>()[0] == 0) return;
-  assign(std::vector<int32_t>{0}, not_finite_);
+  if (!saw_not_finite()) return;
   throw HALFTONE_ERROR("fake_quantize")
       .at(path())
       .expected("finite values to quantize (" + name_of(type()) + ")")

@@ -48,6 +48,11 @@ class RangeQuantize : public FakeQuantize {
   void store(const std::vector<kernels::Range>& ranges, const std::vector<quant_math::Grid>& grids);
   // From here on the host has the state.
   void keep_at_home();
+  // Of one of a device that does so: for a kernel that tracks ranges without a grid. They lie on
+  // the device until keep_at_home().
+  kernels::cuda::ObserveArgs tracking_ranges(int64_t channels);
+  // Whether the device saw values that are not finite; asked once for each time.
+  bool saw_not_finite();
   // The same with the grids of the ranges.
   void store(const std::vector<kernels::Range>& ranges);
 

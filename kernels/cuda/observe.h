@@ -1,6 +1,7 @@
 // The ops of observe_cuda.h, for any launcher.
 #pragma once
 
+#include "kernels/cuda/each.h"
 #include "kernels/cuda/range.h"
 #include "kernels/integer/histogram_math.h"
 #include "kernels/observe_cuda.h"
@@ -9,7 +10,7 @@ namespace halftone::kernels::cuda {
 
 struct TrackRange {
   HALFTONE_HD void operator()(int64_t c, const RangeTotal& seen) const {
-    if (!seen.finite()) {
+    if (!seen.finite() || fmaxf(-seen.low, seen.high) > largest) {
       if (not_finite != nullptr) *not_finite = 1;
       return;
     }
@@ -36,13 +37,15 @@ struct TrackRange {
   quant_math::GridRule rule;
   float *low, *high, *scale;
   int32_t *zero_point, *not_finite;
+  float largest;
 };
 
 inline TrackRange track_of(const ObserveArgs& a) {
   if ((a.scale == nullptr) != (a.zero_point == nullptr)) {
     throw HALFTONE_ERROR("observe").expected("scale and zero point, or neither").found("one");
   }
-  return {a.tracking, a.decay, a.rule, a.low, a.high, a.scale, a.zero_point, a.not_finite};
+  return {a.tracking, a.decay,      a.rule,       a.low,    a.high,
+          a.scale,    a.zero_point, a.not_finite, a.largest};
 }
 
 template <class Launcher>
@@ -123,6 +126,107 @@ void launch_add_histogram(Launcher& launcher, const HistogramArgs& a) {
         rows_geometry({1, 1, a.numel}, {body.kWidth, ReduceOp<T>::kUnroll}, lead, kReduceBlocks);
     launcher.run(body.g.blocks(), body);
   });
+}
+
+// ---- widening, by one block ----
+
+constexpr int kMaxWidenedBins = 4096;
+
+struct WidenExactBody {
+  static constexpr int kShared = kMaxWidenedBins * sizeof(uint64_t);
+
+  template <class Thread>
+  HALFTONE_HD void operator()(const Thread& t) const {
+    if (!(*a.low <= *a.high)) return;
+    const float most = fmaxf(-*a.low, *a.high);
+    float end = a.range[1];
+    if (most > 0.0f && end == 0.0f) end = most;
+    for (; most > end; end *= 2.0f) merge_pairs(t);
+    t.sync();  // all have read the range
+    if (t.index() == 0) a.range[0] = -end, a.range[1] = end;
+  }
+
+  template <class Thread>
+  HALFTONE_HD void merge_pairs(const Thread& t) const {
+    uint64_t* old = t.template shared<uint64_t>();
+    for (int b = t.index(); b < a.bins; b += kThreads) old[b] = a.exact_counts[b];
+    t.sync();
+    for (int b = t.index(); b < a.bins; b += kThreads) {
+      const int first = 2 * (b - a.bins / 4);
+      const bool inside = first >= 0 && first < a.bins;
+      a.exact_counts[b] = inside ? old[first] + old[first + 1] : 0;
+    }
+    t.sync();
+  }
+
+  WidenHistogramArgs a;
+};
+
+struct WidenRangeBody {
+  static constexpr int kShared = kMaxWidenedBins * (sizeof(float) + sizeof(double));
+
+  template <class Thread>
+  HALFTONE_HD void operator()(const Thread& t) const {
+    const float low = *a.low, high = *a.high, old_low = a.range[0], old_high = a.range[1];
+    if (!(low <= high)) return;
+    t.sync();  // all have read the range
+    if (old_low > old_high) {
+      if (t.index() == 0) a.range[0] = low, a.range[1] = high;
+      return;
+    }
+    if (low >= old_low && high <= old_high) return;
+    const quant_math::Widening w =
+        quant_math::widening(smaller(low, old_low), high > old_high ? high : old_high, old_low,
+                             old_high, a.bins, a.upsample);
+    double* sums = t.template shared<double>();
+    float* old = reinterpret_cast<float*>(sums + kMaxWidenedBins);
+    for (int b = t.index(); b < a.bins; b += kThreads) old[b] = a.counts[b], sums[b] = 0.0;
+    t.sync();
+    w.collapses ? collapse(t, w, old, sums) : spread(t, w, old);
+    if (t.index() == 0) a.range[0] = w.low, a.range[1] = w.high;
+  }
+
+  template <class Thread>
+  HALFTONE_HD void spread(const Thread& t, const quant_math::Widening& w, const float* old) const {
+    for (int b = t.index(); b < a.bins; b += kThreads)
+      a.counts[b] = quant_math::spread_count(old, a.bins, w, b);
+  }
+
+  // In the order of the bins.
+  template <class Thread>
+  HALFTONE_HD void collapse(const Thread& t, const quant_math::Widening& w, const float* old,
+                            double* sums) const {
+    for (int b = 0; b < a.bins && t.index() == 0; ++b)
+      sums[quant_math::collapsed_bin(b, a.bins, w)] += static_cast<double>(old[b]);
+    t.sync();
+    for (int b = t.index(); b < a.bins; b += kThreads) a.counts[b] = static_cast<float>(sums[b]);
+  }
+
+  WidenHistogramArgs a;
+};
+
+template <class Launcher>
+void launch_widen_histogram(Launcher& launcher, const WidenHistogramArgs& a) {
+  if (a.bins < 4 || a.bins % 4 != 0 || a.bins > kMaxWidenedBins) {
+    throw HALFTONE_ERROR("widen_histogram")
+        .expected("bins divisible by 4, up to " + std::to_string(kMaxWidenedBins))
+        .found(std::to_string(a.bins));
+  }
+  a.exact_counts != nullptr ? launcher.run(1, WidenExactBody{a})
+                            : launcher.run(1, WidenRangeBody{a});
+}
+
+struct MoveCountItem {
+  MoveCountsArgs a;
+  HALFTONE_HD void operator()(int64_t b) const {
+    a.counts[b] += static_cast<float>(a.more[b]);
+    a.more[b] = 0;
+  }
+};
+
+template <class Launcher>
+void launch_move_counts(Launcher& launcher, const MoveCountsArgs& a) {
+  each(launcher, a.bins, MoveCountItem{a});
 }
 
 }  // namespace halftone::kernels::cuda

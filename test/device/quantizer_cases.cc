@@ -7,6 +7,8 @@
 #include "quant/average.h"
 #include "quant/dorefa_quantize.h"
 #include "quant/lsq_quantize.h"
+#include "quant/observer.h"
+#include "quant/observer_quantize.h"
 #include "quant/range_quantize.h"
 #include "test/device/both.h"
 #include "test/device/device_under_test.h"
@@ -80,6 +82,69 @@ TEST_CASE("quantizers on a device track ranges and learned scales without the ho
   }
   check_steps(b,
               [](const Context& c) { return make<DorefaQuantize>(c, args_of(QuantType::kInput)); });
+}
+
+namespace {
+
+// Batches of which some widen the range, a little and by far.
+template <class See>
+void calibrate(const See& see) {
+  test::Both inputs;
+  int stream = 0;
+  for (const float size : {0.1f, 0.5f, 0.55f, 0.2f, 9.0f, 9.5f}) {
+    Tensor x = inputs.in({6, 50}, ++stream);
+    for (int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] *= size;
+    see(x);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a calibration on a device has the CPU's ranges, and the host waits for nothing") {
+  NEED_DEVICE();
+  const test::Both b;
+  for (const ObserverEntry& observer : observers()) {
+    for (const bool per_channel : {false, true}) {
+      FakeQuantizeArgs args = args_of(QuantType::kInput, observer.kind);
+      const bool tracks =
+          observer.kind == ObserverKind::kEma || observer.kind == ObserverKind::kMinMax;
+      if (per_channel && !tracks) continue;
+      CAPTURE(observer.name, per_channel);
+      args.spec.per_channel = per_channel, args.channels = per_channel ? 0 : 1;
+      const auto here = make<ObserverQuantize>(b.home(), args);
+      const auto there = make<ObserverQuantize>(b.device(), args);
+      here->eval(), there->eval();
+      calibrate([&](const Tensor& x) {
+        const Tensor moved = b.there(x);
+        const uint64_t before = b.device().runtime()->host_copies();
+        (*here)(Variable(x)), (*there)(Variable(moved));
+        // The first batch takes empty state there.
+        if (there->batches() > 1) REQUIRE(b.device().runtime()->host_copies() == before);
+      });
+      const auto counts = there->state_dict().at("histogram");
+      REQUIRE(counts.nbytes() == here->state_dict().at("histogram").nbytes());
+      here->fix(), there->fix();
+      require_same_ranges(*here, *there);
+      const Tensor x = test::Both().in({6, 50}, 99);
+      REQUIRE((*there)(Variable(b.there(x))).value().to_vector<float>() ==
+              (*here)(Variable(x)).value().to_vector<float>());
+    }
+  }
+}
+
+TEST_CASE("what was not finite in a calibration on a device is said when the range is fixed") {
+  NEED_DEVICE();
+  const test::Both b;
+  for (const float bad : {NAN, INFINITY, 0x1p61f}) {
+    const auto q =
+        make<ObserverQuantize>(b.device(), args_of(QuantType::kInput, ObserverKind::kHistogram));
+    q->eval();
+    const auto see = [&](float value) {
+      (*q)(Variable(b.there(Tensor::from(b.home(), {2}, std::vector<float>{-0.5f, value}))));
+    };
+    see(1.0f), see(bad);
+    REQUIRE_THROWS_WITH(q->fix(), Contains("finite values up to 2^60 in the calibration"));
+  }
 }
 
 TEST_CASE("what a device saw that was not finite is said when the host looks") {

@@ -98,6 +98,53 @@ void check_histogram(Machine& machine, int64_t n, int shift, float low, float hi
   machine.clear();
 }
 
+// Batches that widen a histogram a little, much (so that the old range is less than a cell of the
+// new one), and not at all; the first may be a constant.
+template <class Machine>
+void check_widening(Machine& machine, bool exact, int bins, float first) {
+  using namespace kernels;
+  const Context context;
+  SymmetricHistogram symmetric;
+  RangeHistogram ranged;
+  cuda::WidenHistogramArgs widen;
+  widen.bins = bins;
+  float* low = machine.put(std::vector<float>{INFINITY});
+  float* high = machine.put(std::vector<float>{-INFINITY});
+  uint64_t* counted = machine.put(std::vector<uint64_t>(bins, 0));
+  widen.low = low, widen.high = high;
+  widen.range = machine.put(std::vector<float>{exact ? 0.0f : 1.0f, 0.0f});
+  if (exact) widen.exact_counts = counted;
+  if (!exact) widen.counts = machine.put(std::vector<float>(bins, 0.0f));
+  uint32_t step = 0;
+  for (const float size : {first, 1.0f, 1.3f, 0.5f, 40.0f, 1e12f, 3.0f}) {
+    const std::vector<float> x = size == 0.0f ? std::vector<float>(7, 0.25f * first)
+                                              : random_values(3001, 150 + step++, size);
+    const Tensor batch = Tensor::from(context, {static_cast<int64_t>(x.size())}, x);
+    exact ? update_histogram(batch, bins, symmetric)
+          : update_histogram(batch, {bins, 128, false}, ranged);
+    cuda::ObserveArgs observe;
+    observe.layout = {1, 1, batch.numel()}, observe.tracking = cuda::Tracking::kMinMax;
+    observe.x = machine.put(x), observe.low = low, observe.high = high;
+    machine.run(observe);
+    machine.run(widen);
+    cuda::HistogramArgs add;
+    add.numel = batch.numel(), add.x = observe.x, add.bins = bins;
+    add.low = widen.range, add.high = widen.range + 1, add.counts = counted;
+    machine.run(add);
+    if (!exact) machine.run(cuda::MoveCountsArgs{bins, counted, widen.counts});
+    const auto range = machine.get(widen.range, 2);
+    REQUIRE(range[1] == (exact ? symmetric.high : ranged.high));
+    REQUIRE(range[0] == (exact ? -symmetric.high : ranged.low));
+    if (!exact) {
+      REQUIRE(machine.get(widen.counts, bins) == ranged.counts);
+      continue;
+    }
+    const auto got = machine.get(counted, bins);
+    for (int b = 0; b < bins; ++b) REQUIRE(got[b] == static_cast<uint64_t>(symmetric.counts[b]));
+  }
+  machine.clear();
+}
+
 template <class Machine>
 void check_all_observers(Machine& machine, const std::vector<ChannelLayout>& list) {
   for (const ChannelLayout& layout : list) {
@@ -109,6 +156,12 @@ void check_all_observers(Machine& machine, const std::vector<ChannelLayout>& lis
   check_observe_refusal(machine, std::nanf(""));
   check_observe_refusal(machine, INFINITY);
   check_observe_refusal(machine, -INFINITY);
+  for (const float first : {0.0f, 0.01f}) {
+    check_widening(machine, true, 4096, first);
+    check_widening(machine, false, 2048, first);
+    check_widening(machine, true, 4, first);
+    check_widening(machine, false, 8, first);
+  }
   for (const int64_t n : {1, 20011}) {
     check_histogram<float>(machine, n, 0, -20.0f, 30.0f, 2048);
     check_histogram<BFloat16>(machine, n, 3, -1.0f, 1.0f, 8192);
