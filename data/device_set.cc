@@ -22,16 +22,17 @@ DeviceSet::DeviceSet(const Context& context, const Dataset& dataset, const Loade
   augment_.seed = options.seed;
 }
 
-Batch DeviceSet::batch(const std::vector<int64_t>& samples, int64_t epoch) const {
+Batch DeviceSet::batch(std::vector<int64_t> samples, int64_t epoch) const {
   const int64_t count = static_cast<int64_t>(samples.size());
   const Shape& s = set_.images.shape();
   Batch out;
   out.images = Tensor::empty(context_, {count, s[1], s[2], s[3]});
   out.labels = Tensor::empty(context_, {count}, DType::kInt64);
-  kernels::AugmentOptions options = augment_;
-  options.epoch = static_cast<uint64_t>(epoch);
-  kernels::gather_batch(set_, Tensor::from(context_, Shape{count}, samples), options, out.images,
-                        out.labels);
+  samples.push_back(epoch);
+  out.draws = Tensor::from(context_.host(), Shape{count + 1}, samples);
+  out.gather = [this](const Tensor& draws, Tensor& images, Tensor& labels) {
+    kernels::gather_batch(set_, draws, augment_, images, labels);
+  };
   return out;
 }
 

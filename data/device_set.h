@@ -13,8 +13,8 @@ class DeviceSet {
   static bool takes(const Dataset& dataset, const LoaderOptions& options);
 
   DeviceSet(const Context& context, const Dataset& dataset, const LoaderOptions& options);
-  // The loader's batch of these samples, value for value.
-  Batch batch(const std::vector<int64_t>& samples, int64_t epoch) const;
+  // The loader's batch of these samples, value for value, once it is made.
+  Batch batch(std::vector<int64_t> samples, int64_t epoch) const;
 
  private:
   const Context context_;

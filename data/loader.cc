@@ -51,6 +51,12 @@ std::vector<int64_t> shuffled_order(int64_t count, uint64_t seed, int64_t epoch)
   return order;
 }
 
+void Batch::make() {
+  if (gather == nullptr) return;
+  gather(draws.to(images.context()), images, labels);
+  gather = nullptr;
+}
+
 // Slots go free -> working -> ready -> lent -> free. Tickets (which batch a slot gets) are handed
 // out in order under the mutex; filling a slot happens outside it and reads only the slot, the set
 // and the options.
@@ -179,12 +185,13 @@ struct Loader::Impl {
     return wanted;
   }
 
-  Batch next_of_device() {
+  Batch next_of_device(bool made) {
     std::vector<int64_t> samples;
     fill_samples(samples);
     Batch batch;
     try {
       batch = device->batch(samples, position.epoch);
+      if (made) batch.make();
     } catch (...) {  // next() tries again
       ticket = position;
       fill_order(order, options, position.epoch);
@@ -196,9 +203,9 @@ struct Loader::Impl {
     return batch;
   }
 
-  Batch next() {
+  Batch next(bool made) {
     std::unique_lock<std::mutex> lock(mutex);
-    if (device != nullptr) return next_of_device();
+    if (device != nullptr) return next_of_device(made);
     recycle();
     paused = false;
     if (threads.empty()) {
@@ -263,7 +270,8 @@ Loader::Loader(const Context& context, std::shared_ptr<const Dataset> dataset,
 
 Loader::~Loader() = default;
 
-Batch Loader::next() { return impl_->next(); }
+Batch Loader::next() { return impl_->next(true); }
+Batch Loader::next_unmade() { return impl_->next(false); }
 int64_t Loader::batches_per_epoch() const { return impl_->batches(); }
 int64_t Loader::samples_per_epoch() const { return impl_->used_samples(); }
 const Dataset& Loader::dataset() const { return *impl_->dataset; }

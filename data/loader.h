@@ -1,6 +1,7 @@
 // Batches, prepared ahead by worker threads.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "data/augment.h"
@@ -27,6 +28,12 @@ struct Batch {
   int64_t epoch = 0;  // counted from 0
   int64_t index = 0;  // within the epoch, counted from 0
   bool last_of_epoch = false;
+
+  // Of next_unmade() on a device: the images and labels, not yet written, come from gather(draws,
+  // images, labels) with the draws (int64) there; the loader must be alive. Null: they are made.
+  Tensor draws;  // the host's
+  std::function<void(const Tensor& draws, Tensor& images, Tensor& labels)> gather;
+  void make();
 };
 
 // Position of the next batch. With the same set and options it is all a checkpoint has to hold.
@@ -51,6 +58,8 @@ class Loader {
   // The next batch; waits for it. Rethrows what a worker threw while preparing this batch, after
   // which the loader rests where it stood: next() tries again.
   Batch next();
+  // The same, left to make() where a device makes it: for who has that recorded with other work.
+  Batch next_unmade();
 
   int64_t batches_per_epoch() const;
   int64_t samples_per_epoch() const;  // less than the set's size under drop_last

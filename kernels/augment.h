@@ -15,12 +15,12 @@ struct ImageSet {
 struct AugmentOptions {
   int pad = 0;
   bool flip = false;
-  uint64_t seed = 0, epoch = 0;
+  uint64_t seed = 0;
 };
 
-// Row i of x (float32) and y (int64) is sample samples[i] of the set, moved as draw_shift_and_flip
-// draws; what lies outside the image is byte 0.
-void gather_batch(const ImageSet& set, const Tensor& samples, const AugmentOptions& options,
+// Row i of x (float32) and y (int64) is sample draws[i] of the set, moved as draw_shift_and_flip
+// draws in the epoch that stands behind the samples; what lies outside the image is byte 0.
+void gather_batch(const ImageSet& set, const Tensor& draws, const AugmentOptions& options,
                   Tensor& x, Tensor& y);
 
 }  // namespace halftone::kernels

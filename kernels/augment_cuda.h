@@ -12,11 +12,11 @@ struct AugmentArgs {
   int64_t batch = 0, height = 0, width = 0, channels = 0;
   const uint8_t* images = nullptr;   // of the set, (N, H, W, C)
   const int64_t* labels = nullptr;   // of the set
-  const int64_t* samples = nullptr;  // batch: which ones
+  const int64_t* samples = nullptr;  // batch: which ones; behind them the epoch
   const float* table = nullptr;      // 256 * channels: normalisation_table of data/augment.h
   int pad = 0;
   bool flip = false;
-  uint64_t seed = 0, epoch = 0;
+  uint64_t seed = 0;
   float* x = nullptr;  // (batch, H, W, C)
   int64_t* batch_labels = nullptr;
 };

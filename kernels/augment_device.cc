@@ -6,15 +6,15 @@
 namespace halftone::kernels {
 namespace {
 
-void gather_body(const ImageSet& set, const Tensor& samples, const AugmentOptions& options,
-                 Tensor& x, Tensor& y) {
+void gather_body(const ImageSet& set, const Tensor& draws, const AugmentOptions& options, Tensor& x,
+                 Tensor& y) {
   const DevicePointers p(x);
   cuda::AugmentArgs args;
   args.batch = x.dim(0), args.height = x.dim(1), args.width = x.dim(2), args.channels = x.dim(3);
   args.images = p.in<uint8_t>(set.images), args.labels = p.in<int64_t>(set.labels);
-  args.samples = p.in<int64_t>(samples), args.table = p.in(set.table);
+  args.samples = p.in<int64_t>(draws), args.table = p.in(set.table);
   args.pad = options.pad, args.flip = options.flip;
-  args.seed = options.seed, args.epoch = options.epoch;
+  args.seed = options.seed;
   args.x = p.out(x), args.batch_labels = p.out<int64_t>(y);
   cuda::augment(stream_of(x), args);
 }

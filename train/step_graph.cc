@@ -106,7 +106,7 @@ StepNumbers StepGraph::run(const std::string& key, const Batch& batch, const Ste
   if (context_.on_cpu()) return on_cpu(step);
   context_.random().later = static_cast<const uint64_t*>(later_.raw());
   Kind& kind = kinds_[key];
-  if (stands(kind)) {
+  if (stands(kind, batch)) {
     launch(kind, step);
   } else if (records_ && kind.fits) {
     record(kind, step);
@@ -127,10 +127,11 @@ StepNumbers StepGraph::on_cpu(const Step& step) const {
   return numbers;
 }
 
-// Its addresses are those of today.
-bool StepGraph::stands(const Kind& kind) const {
-  return kind.graph != nullptr && kind.arena == context_.memory().arena() &&
-         kind.version == context_.runtime()->version() && kind.places == places();
+// Its addresses are those of today, and it makes its batch where it has to.
+bool StepGraph::stands(const Kind& kind, const Batch& batch) const {
+  return kind.graph != nullptr && kind.draws.defined() == (batch.gather != nullptr) &&
+         kind.arena == context_.memory().arena() && kind.version == context_.runtime()->version() &&
+         kind.places == places();
 }
 
 std::vector<const void*> StepGraph::places() const {
@@ -145,10 +146,12 @@ void StepGraph::take(const StepOutputs& outputs, const Batch& batch) {
 }
 
 void StepGraph::eager(Kind& kind, const Step& step) {
+  Batch batch = step.batch;
+  batch.make();
   Traces before(context_);
   {
     const MemoryStep memory(context_.memory(), step.key);
-    take(step.work(step.batch), step.batch);
+    take(step.work(batch), batch);
     if (step.optimizer != nullptr) {
       before.leave_out(context_, [&] { step.optimizer->advance(step.optimizer->updated()); });
       step.optimizer->launch(&loss_);
@@ -162,12 +165,14 @@ void StepGraph::record(Kind& kind, const Step& step) {
   kind.inputs = step.batch;
   kind.inputs.images = step.batch.images.clone();
   kind.inputs.labels = step.batch.labels.clone();
+  if (step.batch.gather) kind.draws = step.batch.draws.to(context_);
   const std::vector<int64_t> before = counts();
   kind.first_stream = context_.random().next;
   const Traces traces(context_);
   {
     const MemoryStep memory(context_.memory(), step.key);
     Capture capture(*context_.runtime());
+    if (step.batch.gather) step.batch.gather(kind.draws, kind.inputs.images, kind.inputs.labels);
     take(step.work(kind.inputs), kind.inputs);
     if (step.optimizer != nullptr) {
       kind.updated = step.optimizer->updated();
@@ -189,8 +194,12 @@ void StepGraph::record(Kind& kind, const Step& step) {
 }
 
 void StepGraph::launch(Kind& kind, const Step& step) {
-  kind.inputs.images.copy_from(step.batch.images);
-  kind.inputs.labels.copy_from(step.batch.labels);
+  if (kind.draws.defined()) {
+    kind.draws.copy_from(step.batch.draws);
+  } else {
+    kind.inputs.images.copy_from(step.batch.images);
+    kind.inputs.labels.copy_from(step.batch.labels);
+  }
   RandomState& random = context_.random();
   set_later(random.next - kind.first_stream);
   if (step.optimizer != nullptr) step.optimizer->advance(kind.updated);

@@ -38,7 +38,8 @@ class StepGraph {
   StepGraph& operator=(const StepGraph&) = delete;
 
   // work(batch), and then the optimizer's step where there is one: of a device part of what is
-  // recorded, and not done where the loss is not finite. Within a MemoryStep of this key. A step
+  // recorded, and not done where the loss is not finite. Within a MemoryStep of this key. A batch
+  // that is not made yet is made first, of a recorded step as a part of it. A step
   // that neither copied between host and device, nor took memory outside its plan, is recorded the
   // next time, on copies of its inputs, and from then on launched as a whole: the same kernels, so
   // the same bits. What the host counts in a step (batches that batch norm tracked, streams of
@@ -52,6 +53,7 @@ class StepGraph {
     bool fits = false;  // the last one could have been recorded
     std::unique_ptr<DeviceGraph> graph;
     Batch inputs;
+    Tensor draws;  // on the device: what the inputs are made of, where that is part of the graph
     const void* arena = nullptr;
     std::vector<const void*> places;  // of state_
     uint64_t version = 0;
@@ -69,7 +71,7 @@ class StepGraph {
   void eager(Kind& kind, const Step& step);
   void record(Kind& kind, const Step& step);
   void launch(Kind& kind, const Step& step);
-  bool stands(const Kind& kind) const;
+  bool stands(const Kind& kind, const Batch& batch) const;
   void take(const StepOutputs& outputs, const Batch& batch);
   std::vector<int64_t> counts() const;
   void set_later(uint64_t streams);

@@ -162,8 +162,10 @@ void Trainer::check_finite(float loss, const Batch& batch) {
   error.what_happened(
       fmt::format("the loss is {} at step {} (epoch {})", loss, step_ + 1, batch.epoch + 1));
   try {  // once more, looking at every value
+    Batch again = batch;
+    again.make();
     const DetectNonFinite detect;
-    loss_((*network_.model.module)(Variable(batch.images)), batch.labels).backward();
+    loss_((*network_.model.module)(Variable(again.images)), again.labels).backward();
   } catch (const Error& e) {
     error.found(e.what());
   }
@@ -191,7 +193,7 @@ void Trainer::step() {
   const int64_t left = loader_->batches_per_epoch() - loader_->state().batch;
   const int64_t parts = std::min<int64_t>(recipe_.accumulate, left);
   for (int64_t i = 0; i < parts; ++i) {
-    const Batch batch = loader_->next();
+    const Batch batch = loader_->next_unmade();
     StepNumbers numbers;
     with_batch_advice("batch_size", recipe_.batch_size, [&] {
       const bool first = i == 0, last = i + 1 == parts;

@@ -115,7 +115,7 @@ class Experiment {
     double sum = 0;
     const int64_t batches = loader_->batches_per_epoch();
     for (int64_t i = 0; i < batches; ++i) {
-      const Batch batch = loader_->next();
+      const Batch batch = loader_->next_unmade();
       network_.optimizer->schedule(schedule_, step_++);
       with_batch_advice("batch_size", recipe_.batch_size, [&] {
         const std::string key = step_key(batch, network_.quantizer.get());

@@ -12,8 +12,9 @@ struct AugmentItem {
   HALFTONE_HD void operator()(int64_t i) const {
     const Spot to = spot(i, a.height, a.width, a.channels);
     const int64_t sample = a.samples[to.n];
+    const auto epoch = static_cast<uint64_t>(a.samples[a.batch]);
     const SampleDraw draw =
-        draw_shift_and_flip(a.pad, a.flip, a.seed, a.epoch, static_cast<uint64_t>(sample));
+        draw_shift_and_flip(a.pad, a.flip, a.seed, epoch, static_cast<uint64_t>(sample));
     const int64_t y = to.h + draw.shift_y;
     const int64_t x = (draw.flip ? a.width - 1 - to.w : to.w) + draw.shift_x;
     const bool inside = y >= 0 && y < a.height && x >= 0 && x < a.width;
