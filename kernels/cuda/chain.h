@@ -214,16 +214,21 @@ void launch_channel_gradients(Launcher& launcher, const ChannelGradientsArgs& a)
   each(launcher, a.channels, ChannelGradientsItem{a});
 }
 
-struct ScaleRowsItem {
-  ScaleRowsArgs a;
-  HALFTONE_HD void operator()(int64_t i) const {
-    a.y[i] = a.factors[divide(i, a.length).quotient] * a.x[i];
+struct ScaleRowsOp : MapOp<float> {
+  using Constants = float;
+  HALFTONE_HD float constants(int64_t row) const { return factors[row]; }
+  HALFTONE_HD void apply(int j, const Input& in, float factor, Output& out, Nothing&) const {
+    out.y.v[j] = factor * in.x.v[j];
   }
+  const float* factors;
 };
 
 template <class Launcher>
 void launch_scale_rows(Launcher& launcher, const ScaleRowsArgs& a) {
-  each(launcher, a.rows * a.length, ScaleRowsItem{a});
+  ScaleRowsOp op{};
+  set_map(op, a);
+  op.factors = a.factors;
+  pass_rows(launcher, op, {1, a.rows, a.length}, common_lead(op.arrays(), op.kWidth));
 }
 
 struct ClampLearnedItem {

@@ -112,17 +112,44 @@ void launch_add_codes(Launcher& launcher, const AddCodesArgs& a) {
   pass_flat(launcher, op, a.numel);
 }
 
-struct AddCodesBackwardItem {
-  AddCodesBackwardArgs a;
-  HALFTONE_HD void operator()(int64_t i) const {
-    const int32_t t = a.a[i] + a.b[i] - a.sum.a_zero - a.sum.b_zero;
-    a.dt[i] = (t >= a.sum.pass_low) & (t <= a.sum.pass_high) ? a.dy[i] : 0.0f;
+struct AddCodesBackwardOp {
+  static constexpr int kWidth = 4, kUnroll = 4;
+  using Constants = Nothing;
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {
+    Pack<float, 4> dy;
+    Pack<uint8_t, 4> a, b;
+  };
+  struct Output {
+    Pack<float, 4> dt;
+  };
+
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(args.dy, in.dy);
+    at.load(args.a, in.a);
+    at.load(args.b, in.b);
   }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Nothing&) const {
+    const CodeSum& sum = args.sum;
+    const int32_t t = in.a.v[j] + in.b.v[j] - sum.a_zero - sum.b_zero;
+    out.dt.v[j] = (t >= sum.pass_low) & (t <= sum.pass_high) ? in.dy.v[j] : 0.0f;
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(args.dt, out.dt);
+  }
+  auto arrays() const {
+    return ArrayList<4>{{{args.dy, 4}, {args.a, 1}, {args.b, 1}, {args.dt, 4}}};
+  }
+  AddCodesBackwardArgs args;
 };
 
 template <class Launcher>
 void launch_add_codes_backward(Launcher& launcher, const AddCodesBackwardArgs& a) {
-  each(launcher, a.numel, AddCodesBackwardItem{a});
+  pass_flat(launcher, AddCodesBackwardOp{a}, a.numel);
 }
 
 struct WeightedCodesItem {
@@ -139,17 +166,41 @@ void launch_weighted_codes(Launcher& launcher, const WeightedCodesArgs& a) {
   sum_each(launcher, a.numel, WeightedCodesItem{a});
 }
 
-struct DropCodesItem {
-  DropCodesArgs a;
-  HALFTONE_HD void operator()(int64_t i) const {
-    const uint8_t zero = a.zero_point != nullptr ? static_cast<uint8_t>(*a.zero_point) : a.zero;
-    a.y[i] = a.mask[i] != 0.0f ? a.codes[i] : zero;
+struct DropCodesOp {
+  static constexpr int kWidth = 4, kUnroll = 4;
+  using Constants = uint8_t;  // the code of zero
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {
+    Pack<uint8_t, 4> codes;
+    Pack<float, 4> mask;
+  };
+  struct Output {
+    Pack<uint8_t, 4> y;
+  };
+
+  HALFTONE_HD uint8_t constants(int64_t) const {
+    return args.zero_point != nullptr ? static_cast<uint8_t>(*args.zero_point) : args.zero;
   }
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(args.codes, in.codes);
+    at.load(args.mask, in.mask);
+  }
+  HALFTONE_HD void apply(int j, const Input& in, uint8_t zero, Output& out, Nothing&) const {
+    out.y.v[j] = in.mask.v[j] != 0.0f ? in.codes.v[j] : zero;
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(args.y, out.y);
+  }
+  auto arrays() const { return ArrayList<3>{{{args.codes, 1}, {args.mask, 4}, {args.y, 1}}}; }
+  DropCodesArgs args;
 };
 
 template <class Launcher>
 void launch_drop_codes(Launcher& launcher, const DropCodesArgs& a) {
-  each(launcher, a.numel, DropCodesItem{a});
+  pass_flat(launcher, DropCodesOp{a}, a.numel);
 }
 
 // ---- windows ----

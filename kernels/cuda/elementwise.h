@@ -117,17 +117,35 @@ void with_element(const char* op, int bytes, const Body& body) {
 }
 
 template <class T>
-struct FillItem {
+struct FillOp {
+  static constexpr int kWidth = 16 / sizeof(T), kUnroll = 2;
+  using Constants = Nothing;
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {};
+  struct Output {
+    Pack<T, kWidth> y;
+  };
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  template <class Place>
+  HALFTONE_HD void load(const Place&, Input&) const {}
+  HALFTONE_HD void apply(int j, const Input&, const Nothing&, Output& out, Nothing&) const {
+    out.y.v[j] = value;
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(y, out.y);
+  }
+  auto arrays() const { return ArrayList<1>{{{y, sizeof(T)}}}; }
   T* y;
   T value;
-  HALFTONE_HD void operator()(int64_t i) const { y[i] = value; }
 };
 
 template <class Launcher>
 void launch_fill(Launcher& launcher, const FillArgs& a) {
   with_element("fill", a.width, [&](auto zero) {
     using T = decltype(zero);
-    each(launcher, a.numel, FillItem<T>{static_cast<T*>(a.y), static_cast<T>(a.bits)});
+    pass_flat(launcher, FillOp<T>{static_cast<T*>(a.y), static_cast<T>(a.bits)}, a.numel);
   });
 }
 

@@ -59,19 +59,47 @@ void launch_epilogue_to_float(Launcher& launcher, const EpilogueFloatArgs& a) {
 
 // ---- sums of products to accumulators, and their statistics ----
 
-struct ToAccumulatorsItem {
-  ToAccumulatorsArgs a;
-  HALFTONE_HD void operator()(int64_t i) const {
-    // Modulo 2^32 on the way: the sum of all terms fits.
-    const uint32_t before = a.adds ? static_cast<uint32_t>(a.y[i]) : 0u;
-    const uint32_t term = static_cast<uint32_t>(static_cast<int32_t>(a.x[i]));
-    a.y[i] = static_cast<int32_t>(before + static_cast<uint32_t>(a.factor) * term);
+// Modulo 2^32 on the way: the sum of all terms fits.
+template <bool kAdds>
+struct ToAccumulatorsOp {
+  static constexpr int kWidth = 4, kUnroll = 2;
+  using Constants = Nothing;
+  using Tile = Nothing;
+  using Total = Nothing;
+  struct Input {
+    Pack<float, 4> x;
+    Pack<int32_t, 4> before;
+  };
+  struct Output {
+    Pack<int32_t, 4> y;
+  };
+
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  template <class Place>
+  HALFTONE_HD void load(const Place& at, Input& in) const {
+    at.load(x, in.x);
+    if constexpr (kAdds) at.load(y, in.before);
   }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Nothing&) const {
+    const uint32_t before = kAdds ? static_cast<uint32_t>(in.before.v[j]) : 0u;
+    const uint32_t term = static_cast<uint32_t>(static_cast<int32_t>(in.x.v[j]));
+    out.y.v[j] = static_cast<int32_t>(before + static_cast<uint32_t>(factor) * term);
+  }
+  template <class Place>
+  HALFTONE_HD void store(const Place& at, const Output& out) const {
+    at.store(y, out.y);
+  }
+  auto arrays() const { return ArrayList<2>{{{x, 4}, {y, 4}}}; }
+
+  int32_t factor;
+  const float* x;
+  int32_t* y;
 };
 
 template <class Launcher>
 void launch_to_accumulators(Launcher& launcher, const ToAccumulatorsArgs& a) {
-  each(launcher, a.numel, ToAccumulatorsItem{a});
+  if (a.adds) return pass_flat(launcher, ToAccumulatorsOp<true>{a.factor, a.x, a.y}, a.numel);
+  pass_flat(launcher, ToAccumulatorsOp<false>{a.factor, a.x, a.y}, a.numel);
 }
 
 struct ExactTotal : AccumulatorTotal {

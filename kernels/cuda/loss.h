@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "kernels/cuda/each.h"
+#include "kernels/cuda/ops.h"
 #include "kernels/loss_cuda.h"
 
 namespace halftone::kernels::cuda {
@@ -157,24 +158,36 @@ void launch_loss(Launcher& launcher, const LossArgs& a) {
   go(SquaredHingeRule{rows * static_cast<double>(a.classes)});
 }
 
-// Elementwise, but a loss: the gradient on the way to the sum.
-struct MseItem {
-  using Total = LossTotal;
-  MseArgs a;
+// Elementwise, but a loss: the gradient on the way to the sum. GradientOp's dy is the target.
+struct MseOp : GradientOp<float> {
+  using Constants = Nothing;
+  using Tile = SumTotal<1>;
+  struct Total : SumTotal<1> {
+    HALFTONE_HD void take(const SumTotal<1>& tile) { this->merge(tile); }
+  };
+  HALFTONE_HD Nothing constants(int64_t) const { return {}; }
+  HALFTONE_HD void apply(int j, const Input& in, const Nothing&, Output& out, Tile& tile) const {
+    const float difference = in.x.v[j] - in.dy.v[j];
+    out.dx.v[j] = factor * difference;
+    tile.sum[0] += static_cast<double>(difference) * static_cast<double>(difference);
+  }
+  HALFTONE_HD void finish(int64_t, const Total& total) const {
+    LossTotal loss;
+    loss.loss = total.sum[0];
+    keep_loss(loss, 1.0 / static_cast<double>(numel), result);
+  }
+  int64_t numel;
   float factor;
-  HALFTONE_HD void add(int64_t i, Total& total) const {
-    const float difference = a.x[i] - a.target[i];
-    a.dx[i] = factor * difference;
-    total.loss += static_cast<double>(difference) * static_cast<double>(difference);
-  }
-  HALFTONE_HD void finish(const Total& total) const {
-    keep_loss(total, 1.0 / static_cast<double>(a.numel), a.result);
-  }
+  LossResult* result;
 };
 
 template <class Launcher>
 void launch_mse(Launcher& launcher, const MseArgs& a) {
-  sum_each(launcher, a.numel, MseItem{a, static_cast<float>(2.0 / static_cast<double>(a.numel))});
+  MseOp op{};
+  op.dy = a.target, op.x = a.x, op.dx = a.dx;
+  op.numel = a.numel, op.factor = static_cast<float>(2.0 / static_cast<double>(a.numel));
+  op.result = a.result;
+  pass_flat(launcher, op, a.numel);
 }
 
 // Rows whose largest entry (lowest index on ties) is the label; none with a NaN.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/grids.h"
+#include "kernels/cuda/pack.h"
 #include "kernels/cuda/range.h"
 #include "kernels/integer/binary_math.h"
 #include "kernels/weights_cuda.h"
@@ -18,6 +19,7 @@ struct WeightsBody {
     }
   };
   static constexpr int kShared = kThreads * static_cast<int>(sizeof(Total));
+  static constexpr int kWidth = 4;
 
   template <class Thread>
   HALFTONE_HD void operator()(const Thread& t) const {
@@ -27,10 +29,16 @@ struct WeightsBody {
     Total* totals = t.template shared<Total>();
     if (s.rule == WeightRule::kAlpha || s.rule == WeightRule::kRange) {
       Total total{};
-      for (int64_t i = t.index(); i < s.length; i += kThreads) {
-        total.range.see(w[i]);
-        total.magnitude += static_cast<double>(fabsf(w[i]));
-      }
+      walk(t, s, [&](auto at) {
+        Pack<float, kWidth> values;
+        at.load(w, values);
+        HALFTONE_UNROLL
+        for (int j = 0; j < kWidth; ++j) {
+          if (!at.has(j)) continue;
+          total.range.see(values.v[j]);
+          total.magnitude += static_cast<double>(fabsf(values.v[j]));
+        }
+      });
       totals[t.index()] = total;
       merge_places(t, totals + t.index(), t.index(), kThreads, 1);
       if (t.index() == 0) keep(s, row, totals[0]);
@@ -39,6 +47,36 @@ struct WeightsBody {
     t.fence();
     t.sync();
     write(t, s, row, w);
+  }
+
+  // visit(Access) of the thread's packs of a row: whole ones where all rows are aligned.
+  template <class Thread, class Visit>
+  HALFTONE_HD static void walk(const Thread& t, const WeightSegment& s, const Visit& visit) {
+    const uintptr_t addresses =
+        reinterpret_cast<uintptr_t>(s.w) | reinterpret_cast<uintptr_t>(s.y) |
+        reinterpret_cast<uintptr_t>(s.high) | reinterpret_cast<uintptr_t>(s.low);
+    const bool aligned = addresses % 16 == 0 && s.length % kWidth == 0;
+    for (int64_t i = int64_t{t.index()} * kWidth; i < s.length; i += kThreads * kWidth) {
+      if (aligned) {
+        visit(Access<kWidth, true>{i, 0, kWidth});
+      } else {
+        const int64_t left = s.length - i;
+        visit(Access<kWidth, false>{i, 0, static_cast<int>(left < kWidth ? left : kWidth)});
+      }
+    }
+  }
+
+  // y = f(w) of a row.
+  template <class Thread, class Rule>
+  HALFTONE_HD static void map(const Thread& t, const WeightSegment& s, const float* w, float* y,
+                              const Rule& rule) {
+    walk(t, s, [&](auto at) {
+      Pack<float, kWidth> values;
+      at.load(w, values);
+      HALFTONE_UNROLL
+      for (int j = 0; j < kWidth; ++j) values.v[j] = at.has(j) ? rule(values.v[j]) : 0.0f;
+      at.store(y, values);
+    });
   }
 
   // Of the segments, the last that does not begin behind the block's row.
@@ -82,17 +120,13 @@ struct WeightsBody {
     float* y = s.y + row * s.length;
     if (s.rule == WeightRule::kSign || s.rule == WeightRule::kAlpha) {
       const float alpha = s.rule == WeightRule::kAlpha ? s.scale[row] : 1.0f;
-      for (int64_t i = t.index(); i < s.length; i += kThreads) {
-        y[i] = alpha * quant_math::binary_sign(w[i]);
-      }
-      return;
+      return map(t, s, w, y, [=](float v) { return alpha * quant_math::binary_sign(v); });
     }
     const quant_math::Grid g = grid_of(s, row);
     const SharedGrid shared(g);
     if (s.result != WeightResult::kReals) return write_integers(t, s, row, shared);
-    for (int64_t i = t.index(); i < s.length; i += kThreads) {
-      y[i] = OnnxRule::value(w[i], shared, static_cast<float>(g.zero_point));
-    }
+    const float zero = static_cast<float>(g.zero_point);
+    map(t, s, w, y, [=](float v) { return OnnxRule::value(v, shared, zero); });
   }
 
   template <class Thread>
@@ -100,15 +134,23 @@ struct WeightsBody {
                                   const SharedGrid& grid) const {
     const bool negated = s.gamma != nullptr && s.gamma[row] < 0.0f;
     const int32_t factor = (negated ? -1 : 1) * (1 << s.shift);
-    for (int64_t k = t.index(); k < s.length; k += kThreads) {
-      const int64_t i = row * s.length + k;
-      const int32_t v = OnnxRule::code(s.w[i], grid, 0) * factor;  // code - zero point
-      s.y[i] = static_cast<float>(v);
-      if (s.result != WeightResult::kParts) continue;
-      const int32_t top = (v + 8) >> 4;  // floor((v + 8) / 16)
-      s.high[i] = static_cast<float>(top);
-      s.low[i] = static_cast<float>(v - 16 * top);
-    }
+    const int64_t from = row * s.length;
+    walk(t, s, [&](auto at) {
+      Pack<float, kWidth> w, whole, high, low;
+      at.load(s.w + from, w);
+      HALFTONE_UNROLL
+      for (int j = 0; j < kWidth; ++j) {
+        const float value = at.has(j) ? w.v[j] : 0.0f;
+        const int32_t v = OnnxRule::code(value, grid, 0) * factor;  // code - zero point
+        const int32_t top = (v + 8) >> 4;                           // floor((v + 8) / 16)
+        whole.v[j] = static_cast<float>(v);
+        high.v[j] = static_cast<float>(top), low.v[j] = static_cast<float>(v - 16 * top);
+      }
+      at.store(s.y + from, whole);
+      if (s.result != WeightResult::kParts) return;
+      at.store(s.high + from, high);
+      at.store(s.low + from, low);
+    });
   }
 
   QuantizeWeightsArgs a;

@@ -199,7 +199,7 @@ struct Normed : Module {
   std::string type_name() const override { return "Normed"; }
   Variable forward(const std::vector<Variable>& x) override {
     Variable y = x.at(0);
-    for (Slot& child : children()) y = (*child)(y);
+    for (Slot& child : children()) y = (*child.get())(y);
     return y;
   }
   BatchNorm* norm;
