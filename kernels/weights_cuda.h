@@ -10,12 +10,14 @@ namespace halftone::kernels::cuda {
 
 enum class WeightRule : uint8_t {
   kSign,   // y = sign(w)
-  kAlpha,  // y = mean |w| of the row times sign(w); scale gets the mean (XNOR-Net)
+  kAlpha,  // y = mean |w| of the row times sign(w); scale gets the mean (XNOR-Net), or, of the
+           // whole, the mean and at least the floor (DoReFa of one bit)
   kGrid,   // fake quantization on the row's grid (LSQ)
   kRange,  // the same on the grid of the row's own range (QAT); scale and zero_point are written
+  kTanh,   // DoReFa's of more bits, of the whole; integers on the grid of `scale`
 };
 
-// What kGrid and kRange write.
+// What is written: kSign has reals only.
 enum class WeightResult : uint8_t {
   kReals,
   kIntegers,  // (code - zero point) 2^shift as floats, negated where gamma is negative
@@ -31,26 +33,32 @@ struct WeightSegment {
   float* y = nullptr;
   float *high = nullptr, *low = nullptr;  // kParts
   float* scale = nullptr;                 // rows; not read nor written by kSign
-  bool one_scale = false;                 // kGrid: scale and zero_point are one for all rows
+  bool one_scale = false;                 // scale and zero_point are one for all rows
+  bool whole = false;                     // kAlpha, kRange, kTanh: of all rows; with one_scale
+  int bits = 0;                           // kTanh
   int32_t* zero_point = nullptr;          // rows; of kGrid null: 0
   quant_math::GridRule grid;              // kRange
-  int32_t qmin = -127, qmax = 127;        // kGrid
+  int32_t qmin = -127, qmax = 127;        // all but kRange
   const float* gamma = nullptr;           // rows; null: positive
   int shift = 0;
   // kRange, rows, may be null: the range, and 1 where one was not finite, which keeps its grid.
   float *range_low = nullptr, *range_high = nullptr;
   int32_t* not_finite = nullptr;
-  int64_t first_row = 0;  // rows of the segments before it: weights_from
+  // Rows and pieces of the segments before it, and its own pieces: weights_from.
+  int64_t first_row = 0, first_piece = 0, pieces = 0;
 };
 
 // As many as a kernel's arguments hold: nothing of them has to lie on the device.
 constexpr int kWeightSegments = 64;
 
-// `first_row` filled in; `rows` is the sum of theirs. A block takes a row: it looks for its
-// segment, reduces where the rule wants it, and writes.
+// Weights that a block reduces, of a segment that is reduced as a whole.
+constexpr int64_t kWeightPiece = 16384;
+
+// A block takes a row: it looks for its segment, reduces where the rule wants it, and writes. Where
+// that is a whole segment, blocks that take its pieces come first, and it waits for them.
 struct QuantizeWeightsArgs {
-  int64_t rows = 0;
-  int count = 0;  // of segments
+  int64_t rows = 0, pieces = 0;  // the sums of the segments'
+  int count = 0;                 // of segments
   WeightSegment segments[kWeightSegments];
 };
 void quantize_weights(Stream& stream, const QuantizeWeightsArgs& args);
@@ -63,8 +71,9 @@ inline QuantizeWeightsArgs weights_from(const std::vector<WeightSegment>& segmen
   for (size_t i = first; i < segments.size() && args.count < kWeightSegments; ++i) {
     WeightSegment& s = args.segments[args.count++];
     s = segments[i];
-    s.first_row = args.rows;
-    args.rows += s.rows;
+    s.first_row = args.rows, s.first_piece = args.pieces;
+    s.pieces = s.whole ? (s.rows * s.length + kWeightPiece - 1) / kWeightPiece : 0;
+    args.rows += s.rows, args.pieces += s.pieces;
   }
   return args;
 }

@@ -14,12 +14,11 @@ float* floats(const Tensor& t) {
   return t.defined() ? static_cast<float*>(const_cast<void*>(t.raw())) : nullptr;
 }
 
-// Whether the weights themselves are rounded, on grids that are known or of their rows.
+// Whether the launch does all that is done with the weights.
 bool joins(const Chain& chain) {
   const FakeQuantize& q = *chain.weight;
   if (!q.stays_on_device() || chain.quantizes_folded()) return false;
-  const bool rounds = dynamic_cast<const DorefaQuantize*>(&q) == nullptr;
-  return rounds && (!q.observes() || launch_observes(chain));
+  return !q.observes() || launch_observes(chain);
 }
 
 device::WeightSegment segment_of(const Chain& chain, const Tensor& w, int shift,
@@ -38,9 +37,13 @@ device::WeightSegment segment_of(const Chain& chain, const Tensor& w, int shift,
   if (chain.norm != nullptr && chain.norm->weight.defined())
     s.gamma = floats(chain.norm->weight.value());
   s.shift = shift;
+  if (&w == &chain.weights().value() && dynamic_cast<DorefaQuantize*>(chain.weight.get())) {
+    s.bits = chain.weight->spec().bits, s.whole = true;
+    s.rule = s.bits == 1 ? device::WeightRule::kAlpha : device::WeightRule::kTanh;
+  }
   if (!chain.weight->observes() || !launch_observes(chain)) return s;
   const device::ObserveArgs track = dynamic_cast<RangeQuantize&>(*chain.weight).tracking();
-  s.rule = device::WeightRule::kRange;
+  s.rule = device::WeightRule::kRange, s.whole = s.one_scale;
   s.grid = track.rule, s.zero_point = track.zero_point;
   s.range_low = track.low, s.range_high = track.high, s.not_finite = track.not_finite;
   return s;
@@ -59,8 +62,9 @@ WeightIntegers room_for(const Tensor& w, bool parts) {
 bool launch_observes(const Chain& chain) {
   const auto* range = dynamic_cast<const RangeQuantize*>(chain.weight.get());
   const QuantSpec spec = chain.weight->spec();
-  return range != nullptr && spec.per_channel && !range->shares_scale() &&
-         memory_axis(spec.axis, chain.weights().value().rank()) == 0;
+  const bool rows =
+      !spec.per_channel || memory_axis(spec.axis, chain.weights().value().rank()) == 0;
+  return range != nullptr && !range->shares_scale() && rows;
 }
 
 WeightBatch::Entry* WeightBatch::find(const std::shared_ptr<Chain>& chain) {

@@ -24,8 +24,7 @@ class WeightBatch {
  public:
   // chain: its weight's quantizer stays on the device. The first chain of a forward has the weights
   // of all chains quantized that ran in its last one; what a forward leaves is not used again, as
-  // weights may have changed. A rule that comes before rounding (DoReFa), and the range of a whole
-  // tensor, take a launch of their own.
+  // weights may have changed. Weights that are folded first take a launch of their own.
   WeightIntegers take(const std::shared_ptr<Chain>& chain, int shift, bool parts);
 
  private:

@@ -4,6 +4,7 @@
 
 #include "kernels/binary.h"
 #include "kernels/binary_cuda.h"
+#include "kernels/dorefa.h"
 #include "kernels/quantize.h"
 #include "kernels/weights_cuda.h"
 #include "test/kernels/cuda/values.h"
@@ -51,13 +52,15 @@ template <class Machine>
 void check_weight_segments(Machine& machine) {
   using namespace kernels::cuda;
   const Context context;
-  const int64_t rows[] = {6, 1, 17, 3}, lengths[] = {27, 1, 300, 2000};
+  const int64_t rows[] = {6, 1, 17, 3}, lengths[] = {27, 1, 300, 12000};
   std::vector<WeightSegment> segments;
   std::vector<Tensor> weights;
-  for (int k = 0; k < 16; ++k) {
+  for (int k = 0; k < 28; ++k) {
     WeightSegment s;
-    s.rule = static_cast<WeightRule>(k % 4);
-    s.rows = rows[k / 4], s.length = lengths[k / 4];
+    s.rule = static_cast<WeightRule>(k % 7 < 5 ? k % 7 : (k % 7 == 5 ? 1 : 3));
+    s.whole = s.one_scale = k % 7 >= 4;
+    s.bits = 3;
+    s.rows = rows[k / 7], s.length = lengths[k / 7];
     weights.push_back(
         Tensor::from(context, {s.rows, s.length}, random_values(s.rows * s.length, 70 + k)));
     s.w = machine.put(weights.back().to_vector<float>());
@@ -78,19 +81,23 @@ void check_weight_segments(Machine& machine) {
     const std::vector<float> scale = machine.get(s.scale, s.rows);
     if (s.rule == WeightRule::kSign) kernels::binarize(w, want);
     if (s.rule == WeightRule::kAlpha) {
-      require_near_means(scale, kernels::mean_magnitude(w, true));
-      kernels::binarize_scaled(w, scale, want);
+      const std::vector<float> kept(scale.begin(), scale.begin() + (s.whole ? 1 : s.rows));
+      require_near_means(kept, kernels::mean_magnitude(w, !s.whole));
+      kernels::binarize_scaled(w, kept, want);
+    }
+    if (s.rule == WeightRule::kTanh) {
+      kernels::dorefa_weights(w, kernels::dorefa_largest(w), s.bits, want);
     }
     if (s.rule == WeightRule::kGrid) {
       kernels::fake_quantize(w, {{{0.05f, 0, s.qmin, s.qmax}}, -1, {}}, want);
     }
     if (s.rule == WeightRule::kRange) {
       kernels::Grids grids;
-      grids.axis = 0;
-      for (const kernels::Range& r : kernels::observe_ranges(w, 0)) {
+      grids.axis = s.whole ? -1 : 0;
+      for (const kernels::Range& r : kernels::observe_ranges(w, grids.axis)) {
         grids.list.push_back(quant_math::choose_grid(r.low, r.high, s.grid));
       }
-      for (int64_t r = 0; r < s.rows; ++r) REQUIRE(scale[r] == grids.list[r].scale);
+      for (size_t r = 0; r < grids.list.size(); ++r) REQUIRE(scale[r] == grids.list[r].scale);
       kernels::fake_quantize(w, grids, want);
     }
     require_same_bits(machine.get(s.y, w.numel()), want.to_vector<float>());
@@ -106,7 +113,8 @@ void check_all_weights(Machine& machine) {
     check_scaled_sign(machine, s[0], s[1], 0);
     check_scaled_sign(machine, s[0], s[1], 1);
   }
-  check_weight_segments(machine);
+  // Blocks in either order, and counters that are zero again.
+  for (int launch = 0; launch < 3; ++launch) check_weight_segments(machine);
 }
 
 }  // namespace halftone::test
