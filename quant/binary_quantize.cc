@@ -76,8 +76,13 @@ kernels::Grids BinaryQuantize::grids(int) const {
   return out;
 }
 
+// In a step that leaves its values there.
+bool BinaryQuantize::trains_on_device() const {
+  return !context().on_cpu() && training() && !watched();
+}
+
 bool BinaryQuantize::joins_batch() const {
-  return batch_ != nullptr && stays_on_device() && will_quantize() && !spec().stochastic &&
+  return batch_ != nullptr && trains_on_device() && will_quantize() && !spec().stochastic &&
          !emits_codes();
 }
 
@@ -137,7 +142,7 @@ std::shared_ptr<FusedSign> BinaryQuantize::fused_sign() {
   fused_sign_ = std::make_shared<FusedSign>();
   fused_sign_->wanted = [weak = weak_from_this()] {
     const auto self = std::dynamic_pointer_cast<BinaryQuantize>(weak.lock());
-    return self != nullptr && self->stays_on_device() && self->will_quantize() &&
+    return self != nullptr && self->trains_on_device() && self->will_quantize() &&
            !self->checks_values();
   };
   return fused_sign_;

@@ -50,6 +50,7 @@ class BinaryQuantize : public RuleQuantize {
 
  private:
   bool has_alpha() const { return is_weight() && spec().per_channel; }
+  bool trains_on_device() const;
   Variable quantize_stochastic(const Variable& x);
   void write_on_device(const Tensor& w, Tensor& y) const;
 

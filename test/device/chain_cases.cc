@@ -1,6 +1,6 @@
 // Chains in training steps that stay on a device: the CPU's bits, whatever ran before them.
 #include "autograd/ops.h"
-#include "kernels/batch_norm_cuda.h"
+#include "kernels/batch_norm.h"
 #include "kernels/device.h"
 #include "nn/layers.h"
 #include "quant/quantizer.h"
@@ -242,12 +242,11 @@ void check_fused_signs(test::Both& b, const std::string& config) {
 
 TEST_CASE("batch norm, Hardtanh and sign are one launch, with the bits of two") {
   NEED_DEVICE();
-  namespace device = kernels::cuda;
-  auto& body = kernels::device_body<&device::batch_norm_quantize>;
+  auto& body = kernels::device_body<&kernels::batch_norm_sign>;
   static const auto launch = body;
-  body = [](device::Stream& stream, const device::BatchNormQuantizeArgs& args) {
+  body = [](const Tensor& x, const kernels::Normalization& norm, Tensor& y) {
     ++t_signs;
-    launch(stream, args);
+    launch(x, norm, y);
   };
   test::Both b;
   check_fused_signs(b, R"([{"quant_types": ["weight", "input"], "quant_bits": 1,

@@ -103,10 +103,11 @@ void check_histogram(Machine& machine, int64_t n, int shift, float low, float hi
 template <class Machine>
 void check_widening(Machine& machine, bool exact, int bins, float first) {
   using namespace kernels;
+  namespace device = kernels::cuda;
   const Context context;
   SymmetricHistogram symmetric;
   RangeHistogram ranged;
-  cuda::WidenHistogramArgs widen;
+  device::WidenHistogramArgs widen;
   widen.bins = bins;
   float* low = machine.put(std::vector<float>{INFINITY});
   float* high = machine.put(std::vector<float>{-INFINITY});
@@ -122,16 +123,16 @@ void check_widening(Machine& machine, bool exact, int bins, float first) {
     const Tensor batch = Tensor::from(context, {static_cast<int64_t>(x.size())}, x);
     exact ? update_histogram(batch, bins, symmetric)
           : update_histogram(batch, {bins, 128, false}, ranged);
-    cuda::ObserveArgs observe;
-    observe.layout = {1, 1, batch.numel()}, observe.tracking = cuda::Tracking::kMinMax;
+    device::ObserveArgs observe;
+    observe.layout = {1, 1, batch.numel()}, observe.tracking = device::Tracking::kMinMax;
     observe.x = machine.put(x), observe.low = low, observe.high = high;
     machine.run(observe);
     machine.run(widen);
-    cuda::HistogramArgs add;
+    device::HistogramArgs add;
     add.numel = batch.numel(), add.x = observe.x, add.bins = bins;
     add.low = widen.range, add.high = widen.range + 1, add.counts = counted;
     machine.run(add);
-    if (!exact) machine.run(cuda::MoveCountsArgs{bins, counted, widen.counts});
+    if (!exact) machine.run(device::MoveCountsArgs{bins, counted, widen.counts});
     const auto range = machine.get(widen.range, 2);
     REQUIRE(range[1] == (exact ? symmetric.high : ranged.high));
     REQUIRE(range[0] == (exact ? -symmetric.high : ranged.low));
