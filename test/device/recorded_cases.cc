@@ -2,7 +2,9 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
+#include "kernels/augment.h"
 #include "kernels/device.h"
+#include "kernels/optimizer_cuda.h"
 #include "kernels/weights_cuda.h"
 #include "test/device/device_under_test.h"
 #include "test/device/training_run.h"
@@ -12,6 +14,14 @@ using namespace halftone;
 using namespace halftone::test;
 
 namespace {
+
+// Another learning rate in every step.
+const std::string kCosine = "schedule: {name: cosine, per: step, warmup_epochs: 1}\n";
+// XNOR-Net's scales, and plain signs.
+const char* const kXnor = R"([{"quant_types": ["weight"], "quant_bits": 1,
+  "op_types": ["Conv2d", "Linear"], "xnor_scale": true}])";
+const char* const kSigns = R"([
+  {"quant_types": ["weight", "input"], "quant_bits": 1, "op_types": ["Conv2d", "Linear"]}])";
 
 // Epochs of `steps` steps of two images.
 Recipe of_few_images(Recipe recipe, int steps) {
@@ -41,7 +51,8 @@ void check_recorded(Recipe recipe, int epochs, int64_t launches) {
 // Three steps of an epoch: of 24 and 12 images. The first two make the memory plan.
 TEST_CASE("recorded steps have the bits of those launched one by one") {
   NEED_DEVICE();
-  for (const std::string& text : {kFloat + kAdam, kFloat + kAdam + "accumulate: 2\n", kBinary}) {
+  for (const std::string& text :
+       {kFloat + kAdam + kCosine, kFloat + kAdam + "accumulate: 2\n", kBinary}) {
     check_recorded(parse_recipe(text, "graph.yaml"), 5, 4);
   }
 }
@@ -50,6 +61,9 @@ TEST_CASE("recorded steps of a quantized network have the bits of those launched
   NEED_DEVICE();
   for (const char* name : {"LsqQuantizer", "LsqPlusQuantizer", "DoReFaQuantizer"}) {
     check_recorded(of_few_images(quantized(name, kFloat, kFourBits), 3), 4, 4);
+  }
+  for (const char* config : {kXnor, kSigns}) {
+    check_recorded(of_few_images(quantized("BNNQuantizer", kFloat, config), 3), 4, 4);
   }
   for (const char* config : {kInteger.c_str(), kEightBits}) {
     check_recorded(of_few_images(quantized("QAT_Quantizer", kFloat, config), 3), 4, 4);
@@ -67,6 +81,51 @@ TEST_CASE("recorded steps of a residual network have the bits of those launched 
     const Recipe recipe = quantized(name, kImages, name[0] == 'L' ? kEightBits : kInteger);
     check_recorded(of_few_images(recipe, 2), 4, 2);
   }
+}
+
+// Its learning rates and what Adam makes of the step's number are in the device's memory.
+TEST_CASE("a step's optimizer is one launch for all parameters, and part of the recorded step") {
+  NEED_DEVICE();
+  namespace device = kernels::cuda;
+  static int launches;
+  auto& body = kernels::device_body<&device::adam_pieces>;
+  static const auto launch = body;
+  body = [](device::Stream& stream, const device::AdamPiecesArgs& args) {
+    ++launches;
+    launch(stream, args);
+  };
+  Recipe recipe = parse_recipe(kFloat + kAdam + kCosine, "adam.yaml");
+  recipe.epochs = 3;  // of three steps
+  for (const bool graph : {false, true}) {
+    launches = 0;
+    const test::TempFolder folder;
+    const Run run = train(recipe, folder.path() + "/run", kDevice, false, graph);
+    REQUIRE(run.launches == (graph ? 7 : 0));  // of nine steps; the first of them records
+    REQUIRE(launches == (graph ? 3 : 9));
+  }
+  body = launch;
+}
+
+// Samples and epoch of a recorded step are in the device's memory.
+TEST_CASE("the batch of a recorded step is made in it") {
+  NEED_DEVICE();
+  static int made;
+  auto& body = kernels::device_body<&kernels::gather_batch>;
+  static const auto launch = body;
+  body = [](const kernels::ImageSet& set, const Tensor& draws,
+            const kernels::AugmentOptions& options, Tensor& x, Tensor& y) {
+    made += x.dim(0) == 8;  // of the training
+    launch(set, draws, options, x, y);
+  };
+  Recipe recipe = parse_recipe(kFloat + kAdam, "adam.yaml");
+  recipe.epochs = 3;  // of three steps
+  for (const bool graph : {false, true}) {
+    made = 0;
+    const test::TempFolder folder;
+    train(recipe, folder.path() + "/run", kDevice, false, graph);
+    REQUIRE(made == (graph ? 3 : 9));
+  }
+  body = launch;
 }
 
 namespace {
@@ -87,17 +146,25 @@ TEST_CASE("one launch quantizes the weights of all layers") {
     t_weights.push_back(args.count);
     launch(stream, args);
   };
-  for (const char* name : {"LsqQuantizer", "QAT_Quantizer"}) {
+  const auto check = [](const std::string& name, const std::string& config, size_t alone,
+                        size_t together) {
+    CAPTURE(name, config);
     t_weights.clear();
     const test::TempFolder folder;
-    Recipe recipe =
-        of_few_images(quantized(name, kFloat, name[0] == 'L' ? kFourBits : kInteger), 3);
+    Recipe recipe = of_few_images(quantized(name, kFloat, config), 3);
     recipe.epochs = 4;
     train(recipe, folder.path() + "/run", kDevice, false, false);
-    std::vector<int> want(name[0] == 'L' ? 6 : 5, 1);
-    want.resize(want.size() + 10, 5);
-    REQUIRE(t_weights == want);
-  }
+    std::vector<int> want(alone, 1);
+    want.resize(alone + together, 5);
+    CHECK(t_weights == want);
+  };
+  check("LsqQuantizer", kFourBits, 6, 10);
+  check("QAT_Quantizer", kInteger, 5, 10);
+  check("QAT_Quantizer", kEightBits, 5, 10);  // a range per weight
+  // Nothing comes before these.
+  check("DoReFaQuantizer", kFourBits, 5, 11);
+  check("DoReFaQuantizer", kSixBitGradients, 5, 11);  // weights of one bit
+  check("BNNQuantizer", kSigns, 5, 11);
   body = launch;
 }
 
