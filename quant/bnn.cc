@@ -59,7 +59,7 @@ void BnnQuantizer::finish_prepare() {
 void BnnQuantizer::fuse_sign(const QuantPoint& point) const {
   auto* sign = dynamic_cast<BinaryQuantize*>(point.quantizer.get());
   int node = graph()->only_node(point.place);
-  if (sign == nullptr || node < 0) return;
+  if (sign == nullptr || point.type == QuantType::kWeight || node < 0) return;
   const auto before = [&](int at) {
     const int found = graph()->producer(graph()->nodes()[at].inputs.at(0));
     return found >= 0 && graph()->only_consumer(found) == at ? found : -1;

@@ -100,8 +100,9 @@ TEST_CASE("a step's optimizer is one launch for all parameters, and part of the 
     launches = 0;
     const test::TempFolder folder;
     const Run run = train(recipe, folder.path() + "/run", kDevice, false, graph);
-    REQUIRE(run.launches == (graph ? 7 : 0));  // of nine steps; the first of them records
-    REQUIRE(launches == (graph ? 3 : 9));
+    REQUIRE(run.launches == (graph ? 6 : 0));  // of nine steps
+    // Three before, and twice recorded: the first evaluation needs a larger arena.
+    REQUIRE(launches == (graph ? 5 : 9));
   }
   body = launch;
 }
@@ -123,7 +124,7 @@ TEST_CASE("the batch of a recorded step is made in it") {
     made = 0;
     const test::TempFolder folder;
     train(recipe, folder.path() + "/run", kDevice, false, graph);
-    REQUIRE(made == (graph ? 3 : 9));
+    REQUIRE(made == (graph ? 5 : 9));  // as the optimizer is launched
   }
   body = launch;
 }
