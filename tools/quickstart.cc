@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "tools/command_line.h"
 #include "tools/program.h"
 #include "train/report.h"
 #include "train/resume.h"
@@ -15,6 +16,7 @@ using namespace halftone;
 struct Arguments {
   std::string recipe = "examples/recipes/quickstart.yaml", data, out;
   std::vector<std::string> set;
+  tools::DeviceWords device;
   bool quiet = false;
 };
 
@@ -42,6 +44,7 @@ std::vector<std::string> overrides(const Arguments& a) {
 int run(const Arguments& a) {
   TrainOptions options;
   options.quiet = a.quiet;
+  options.device = a.device.choose();
   const Recipe recipe = prepare_run(a.recipe, overrides(a), a.out, "", options);
   const ClaimedFolder claimed(a.out.empty() ? options.out : "");
   Trainer trainer(recipe, options);
@@ -72,6 +75,7 @@ int main(int argc, char** argv) {
   app.add_option("--recipe", a.recipe, "The recipe to run")->capture_default_str();
   app.add_option("--set", a.set, "Change one value of the recipe: --set epochs=2 (repeatable)")
       ->allow_extra_args(false);
+  tools::add_device(app, a.device);
   app.add_flag("--quiet", a.quiet, "No progress bar");
   try {
     tools::check_arguments(argc, argv);

@@ -4,12 +4,13 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=$PWD
-setup=() data='' recipe='' args=()
+setup=() data='' recipe='' device='' args=() config=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h)
       cat <<'E'
-usage: tools/quickstart [--no-install] [--data DIR] [--out DIR] [--set KEY=VALUE] [--quiet]
+usage: tools/quickstart [--no-install] [--data DIR] [--out DIR] [--set KEY=VALUE] [--device WORD]
+                        [--quiet]
 
 Installs what is missing (tools/setup), builds Halftone, and trains a first quantized
 network on handwritten digits.
@@ -19,6 +20,8 @@ network on handwritten digits.
   --out DIR      where results go (default: runs/quickstart-1, -2, ...)
   --recipe FILE  another recipe
   --set KEY=VALUE  change one value of the recipe, as in --set epochs=2 (repeatable)
+  --device WORD  cpu (the default), cuda, or auto: a GPU where there is one. These two build with
+                 --config=cuda, auto only where nvcc is: some minutes more
   --quiet        no progress bar
 
 Without --data, MNIST is looked for in $HALFTONE_DATA/mnist, then in
@@ -38,9 +41,10 @@ E
       shift
       ;;
     --recipe=*) recipe=${1#--recipe=} ;;
-    --out | --set)
+    --device=*) device=${1#--device=} ;;
+    --out | --set | --device)
       [ $# -ge 2 ] || { echo "quickstart: $1 needs a value; try --help" >&2; exit 2; }
-      args+=("$1" "$2")
+      if [ "$1" = --device ]; then device=$2; else args+=("$1" "$2"); fi
       shift
       ;;
     --out=* | --set=* | --quiet) args+=("$1") ;;
@@ -50,7 +54,13 @@ E
 done
 
 "$root/tools/setup" ${setup[@]+"${setup[@]}"}
-(cd "$root" && bazel build //tools:quickstart)
+case $device in
+  '' | cpu) ;;
+  auto) [ ! -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ] || config=(--config=cuda) ;;
+  *) config=(--config=cuda) ;;
+esac
+[ -z "$device" ] || args+=(--device "$device")
+(cd "$root" && bazel build ${config[@]+"${config[@]}"} //tools:quickstart)
 
 has_mnist() {
   local f

@@ -384,6 +384,7 @@ quantizer: {name: BNNQuantizer, config_list: [{quant_types: [weight], quant_bits
         self.assertIn("found gpu", self.fails("train", recipe, "--device", "gpu"))
         done = self.call("train", recipe, "--out", self.path("run"), "--device", "auto", *small)
         self.assertEqual(len(re.findall("^halftone: running on the CPU: .+$", done.stderr, re.M)), 1)
+        self.assertIn("expected a CUDA device", self.fails("--out", self.path("quick"), "--device", "cuda", program=QUICKSTART))
         for command in (["eval", self.path("run")], ["quantize", self.path("run"), "--config", recipe]):
             self.assertIn("expected a CUDA device", self.fails(*command, "--device", "cuda"))
 

@@ -148,6 +148,13 @@ class QuickstartTest(ToolTest):
         self.assertIn(self.ran("--data /d --set epochs=2 --quiet"), self.output)
         self.assertNotIn("get_data", self.calls)
 
+    def test_a_device_is_passed_on_and_wants_a_build_with_cuda(self):
+        self.assertEqual(self.run_tool("quickstart.sh", "--data", "/d", "--device", "cuda"), 0)
+        self.assertIn(self.ran("--data /d --device cuda"), self.output)
+        self.assertIn("--config=cuda", self.calls)
+        self.assertEqual(self.run_tool("quickstart.sh", "--data", "/d", "--device=cpu"), 0)
+        self.assertIn(self.ran("--data /d --device cpu"), self.output)
+
     def test_halftone_data_comes_first(self):
         folder = self.mnist("sets/mnist")
         self.mnist("home/.cache/halftone/mnist")
