@@ -114,15 +114,15 @@ class Step {
   }
   // As train/trainer.cc makes them.
   void run_on_device() {
-    graph_.run(step_key(batch_, quantizer_.get()), batch_, [this](const Batch& batch) {
+    const auto work = [this](const Batch& batch) {
       optimizer_->zero_grad();
       const Variable logits = (*model_.module)(Variable(batch.images));
       Variable loss = cross_entropy(logits, batch.labels);
       const StepOutputs out{logits.value(), loss.value()};
       loss.backward();
       return out;
-    });
-    optimizer_->step();
+    };
+    graph_.run(step_key(batch_, quantizer_.get()), batch_, work, optimizer_.get());
   }
 
   Context context_;
