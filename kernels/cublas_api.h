@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/cuda_library.h"
+#include "tensor/cuda.h"
 #include "tensor/device.h"
 #include "tensor/error.h"
 
@@ -46,10 +47,11 @@ inline const CublasApi& cublas() {
 
 inline void check_cublas(cublasStatus_t status, const char* call, const char* file, int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? kOutOfDeviceMemory : "cublasLt", __FILE__,
-              line)
+  const bool full = status == CUBLAS_STATUS_ALLOC_FAILED;
+  const std::string what = "status " + std::to_string(static_cast<int>(status));
+  throw Error(full ? kOutOfDeviceMemory : "cublasLt", file, line)
       .what_happened(std::string(call) + " failed")
-      .found("status " + std::to_string(static_cast<int>(status)));
+      .found(full ? what + ", " + halftone::cuda::memory_text() : what);
 }
 #define HALFTONE_CUBLAS(call) \
   ::halftone::kernels::check_cublas(cublas().call, #call, __FILE__, __LINE__)

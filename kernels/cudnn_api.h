@@ -57,9 +57,10 @@ inline const CudnnApi& cudnn() {
 inline void check_cudnn(cudnnStatus_t status, const char* call, const char* file, int line) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   const bool full = status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+  const std::string what = cudnn().cudnnGetErrorString(status);
   throw Error(full ? kOutOfDeviceMemory : "cudnn", file, line)
       .what_happened(std::string(call) + " failed")
-      .found(cudnn().cudnnGetErrorString(status));
+      .found(full ? what + ", " + halftone::cuda::memory_text() : what);
 }
 #define HALFTONE_CUDNN(call) \
   ::halftone::kernels::check_cudnn(cudnn().call, #call, __FILE__, __LINE__)

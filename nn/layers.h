@@ -85,7 +85,6 @@ enum class NormStatistics : uint8_t {
   kFrozen    // the running ones, which stay
 };
 
-// BatchNorm1d for (N, C), BatchNorm2d for (N, H, W, C).
 // A sign behind a batch norm and its activation, computed with them where it is wanted.
 struct FusedSign {
   std::function<bool()> wanted;  // by the next forward
@@ -94,6 +93,7 @@ struct FusedSign {
   uint64_t call = 0;  // Module::call_number
 };
 
+// BatchNorm1d for (N, C), BatchNorm2d for (N, H, W, C).
 class BatchNorm : public Module {
  public:
   BatchNorm(const Context& context, int features, int spatial_rank, const BatchNormArgs& args = {});

@@ -157,14 +157,14 @@ void run_backward(const Layer& layer, const DorefaGradient* gradient, const Chai
   // Under the batch's statistics a bias cancels, and k.dbias is 0.
   if (needs_dv && !s.batch_statistics) kernels::column_sums(dv, sink.out(kBias));
   std::vector<float> scales = weight_scales(s);
-  if (dy.context().backward_math() == DeviceMath::kFloat32) {
+  // A device's products round reals.
+  if (!dy.context().on_cpu() || dy.context().backward_math() == DeviceMath::kFloat32) {
     if (sink.needs(kX)) layer.backward_data(dv, dequantized_weights(s, scales), sink.out(kX));
     if (needs_weight(s, sink)) weight_gradient(layer, s, dv, {}, sink);
     return;
   }
   // Codes are exact in bfloat16, codes times scales are not: the scale goes into the gradient, once
   // for both products.
-  for (float& scale : scales) scale = scale == 0.0f ? 1.0f : scale;
   const int channels = dv.rank() - 1;
   kernels::scale_channels(dv, channels, scales, dv);
   if (sink.needs(kX)) {

@@ -344,7 +344,7 @@ ChainStep deployed_step(const Chain& chain, const QuantParams& x) {
   const ActivationBounds act = bounds_of(chain.activation.get());
   step.act_low = act.low, step.act_high = act.high;
   const FakeQuantize* output = deployed_output(chain);
-  if (output != nullptr && output->initialised()) set_output(*output, step);
+  if (output != nullptr && output->initialised() && !output->warm_up()) set_output(*output, step);
   fold_channels(chain, numbers, step);
   step.channels = code_channels(step);
   for (int64_t c = 0; c < step.out_channels(); ++c) {

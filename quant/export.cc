@@ -129,7 +129,11 @@ void Quantizer::export_model(const std::string& model_path, const std::string& c
   check_known();
   TensorFile file;
   file.tensors = model_.state_dict();
-  const std::map<std::string, std::string> floats = float_layers();
+  std::map<std::string, std::string> floats = float_layers();
+  for (const QuantPoint& point : points_) {
+    const std::string why = waits_for(point.module);
+    if (!why.empty()) floats.emplace(point.module, why);
+  }
   Json layers = Json::object();
   for (const QuantPoint& point : points_) {
     const FakeQuantize& q = *point.quantizer;

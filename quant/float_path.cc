@@ -87,7 +87,8 @@ std::map<std::string, std::string> Quantizer::float_layers() const {
     quantized.insert(p.module);
     std::string why = integer_obstacle(p.module);
     if (why.empty()) why = unknown_scale(p.module);
-    if (p.type == QuantType::kWeight && !why.empty()) found[p.module] = why;
+    if (p.type != QuantType::kWeight) why = step() > 1 ? waits_for(p.module) : "";
+    if (!why.empty()) found.emplace(p.module, why);
   }
   if (!graph_.has_value() || !options_.integer) return found;
   const auto has_output = [this](const std::string& path) {

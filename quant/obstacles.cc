@@ -9,6 +9,12 @@ namespace {
 
 bool known(const std::shared_ptr<FakeQuantize>& q) { return q != nullptr && q->initialised(); }
 
+// Why nothing of it is quantized yet, or "".
+std::string waits(const std::string& what, const FakeQuantize* q) {
+  if (q == nullptr || !q->warm_up()) return "";
+  return what + " is in float until step " + std::to_string(q->spec().start_step);
+}
+
 }  // namespace
 
 void Quantizer::reject(const std::string& module, const std::string& why) {
@@ -59,14 +65,23 @@ std::string Quantizer::integer_obstacle(const std::string& module) const {
   return "its weight is not quantized";
 }
 
+// Why the layer computes on floats for now: a quantizer that it needs has not begun.
+std::string Quantizer::waits_for(const std::string& path) const {
+  std::string why = waits("it", quantizer_of(path, QuantType::kWeight).get());
+  if (why.empty()) why = waits("its input", quantizer_of(path, QuantType::kInput).get());
+  if (why.empty()) why = waits("its output", quantizer_of(path, QuantType::kOutput).get());
+  const Chain* chain = chain_of(path);
+  return !why.empty() || chain == nullptr ? why : waits("its input", chain->grid.get());
+}
+
 // Of what has an integer form, and computes on floats nevertheless: it does not quantize yet, or
-// nothing but zeros, or nothing at all, has reached a quantizer in training.
+// nothing but zeros, or nothing at all, has reached a quantizer in training. Before training that
+// is said of nothing.
 std::string Quantizer::unknown_scale(const std::string& path) const {
-  const auto weight = quantizer_of(path, QuantType::kWeight);
-  if (weight != nullptr && weight->warm_up() && step() > 1)
-    return "it is in float until step " + std::to_string(weight->spec().start_step);
-  const Chain* chain = step() > 1 ? chain_of(path) : nullptr;
-  if (chain == nullptr) return "";
+  if (step() <= 1) return "";
+  const std::string why = waits_for(path);
+  const Chain* chain = chain_of(path);
+  if (!why.empty() || chain == nullptr) return why;
   if (!known(chain->weight)) return "training has found no scale of its weight";
   return known(chain->grid) ? "" : "training has found no range of its input";
 }

@@ -221,6 +221,7 @@ class Quantizer {
   bool runs_on_integers(const GraphNode& node) const;
   std::string reason_on_floats(const GraphNode& node) const;
   void warn_of_floats();
+  std::string waits_for(const std::string& path) const;
   std::string unknown_scale(const std::string& path) const;
   void check_known() const;
   const Chain* chain_of(const std::string& module) const;  // null where there is none

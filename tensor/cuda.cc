@@ -46,9 +46,12 @@ std::string unusable_reason() {
 void check(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  throw Error(status == cudaErrorMemoryAllocation ? kOutOfDeviceMemory : "cuda", file, line)
+  const bool full = status == cudaErrorMemoryAllocation;
+  const std::string what =
+      std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status);
+  throw Error(full ? kOutOfDeviceMemory : "cuda", file, line)
       .what_happened(std::string(call) + " failed")
-      .found(std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status));
+      .found(full ? what + ", " + memory_text() : what);
 }
 
 std::string memory_text() {

@@ -33,7 +33,10 @@ using tools::run_command;
 using Json = nlohmann::ordered_json;
 
 const std::vector<std::string> kForms = {"eager", "channels_last", "channels_last+compile"};
-const std::vector<std::string> kDeviceForms = {"eager", "channels_last+bf16",
+const std::vector<std::string> kDeviceForms = {"eager",
+                                               "channels_last+graphs",
+                                               "channels_last+compile+graphs",
+                                               "channels_last+bf16",
                                                "channels_last+bf16+graphs",
                                                "channels_last+bf16+compile+graphs"};
 const char* const kScript = "tools/bench_train_torch.py";

@@ -1,6 +1,7 @@
 """PyTorch's float simulation of the quantizers of //tools:bench_train: its own fake_quantize operations where it has them.
 
-Scales of qat8 and naive8 come from the smallest and largest value of every step; lsq4 learns them; dorefa_w1a2g4 leaves the
+On a GPU the operations want float32, under autocast too, and the learnable one reads its scale on the host, which no CUDA graph can
+hold: there lsq4 is the same arithmetic as an autograd function. Scales of qat8 and naive8 come from the smallest and largest value of every step; lsq4 learns them; dorefa_w1a2g4 leaves the
 first and the last layer alone, and bnn the first input.
 """
 import torch
@@ -15,14 +16,35 @@ def per_channel_int8(w):
 
 def per_tensor_int8(w):
     scale = (w.detach().abs().amax() / 127).clamp_min(1e-8)
-    return torch.fake_quantize_per_tensor_affine(w, scale, torch.zeros((), dtype=torch.int32), -128, 127)
+    return torch.fake_quantize_per_tensor_affine(w, scale, torch.zeros((), dtype=torch.int32, device=w.device), -128, 127)
 
 
 def per_tensor_uint8(x):
+    x = x.float()
     low, high = torch.aminmax(x.detach())
     low, high = low.clamp_max(0), high.clamp_min(0)
     scale = ((high - low) / 255).clamp_min(1e-8)
     return torch.fake_quantize_per_tensor_affine(x, scale, (-low / scale).round().to(torch.int32), 0, 255)
+
+
+class LearnedStepFunction(torch.autograd.Function):
+    """What torch._fake_quantize_learnable_per_tensor_affine computes with zero point 0."""
+
+    @staticmethod
+    def forward(ctx, x, scale, low, high, factor):
+        ctx.save_for_backward(x, scale)
+        ctx.range = low, high, factor
+        return (x / scale).round().clamp(low, high) * scale
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, scale = ctx.saved_tensors
+        low, high, factor = ctx.range
+        v = x / scale
+        code = v.round()
+        inside = (code >= low) & (code <= high)
+        slope = torch.where(inside, code - v, code.clamp(low, high))
+        return dy * inside, (dy * slope).sum().reshape(1) * factor, None, None, None
 
 
 class LearnedStep(nn.Module):
@@ -36,6 +58,8 @@ class LearnedStep(nn.Module):
 
     def forward(self, x):
         factor = (x.numel() * self.high) ** -0.5
+        if x.is_cuda:
+            return LearnedStepFunction.apply(x.float(), self.scale, self.low, self.high, factor)
         return torch._fake_quantize_learnable_per_tensor_affine(x, self.scale, self.zero_point, self.low, self.high, factor)
 
 

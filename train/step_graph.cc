@@ -169,7 +169,7 @@ void StepGraph::record(Kind& kind, const Step& step) {
   const std::vector<int64_t> before = counts();
   kind.first_stream = context_.random().next;
   const Traces traces(context_);
-  {
+  try {
     const MemoryStep memory(context_.memory(), step.key);
     Capture capture(*context_.runtime());
     if (step.batch.gather) step.batch.gather(kind.draws, kind.inputs.images, kind.inputs.labels);
@@ -179,6 +179,9 @@ void StepGraph::record(Kind& kind, const Step& step) {
       step.optimizer->launch(&loss_);
     }
     kind.graph = capture.end();
+  } catch (Error& e) {  // what a recording cannot hold may run kernel by kernel
+    const bool library = e.op() == "cuda" || e.op() == "cudnn" || e.op() == "cublasLt";
+    throw library ? e.fix("halftone train --no-graph launches kernel by kernel") : e;
   }
   const bool fits = Traces(context_) == traces;
   kind.streams = context_.random().next - kind.first_stream;

@@ -115,6 +115,7 @@ struct WeightsBody {
     if (t.index() == 0) {
       while (t.add(counters + kReduced + k, uint32_t{0}) < s.pieces) {
       }
+      t.fence();
     }
     t.sync();
     t.fence();

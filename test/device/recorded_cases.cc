@@ -164,7 +164,6 @@ TEST_CASE("one launch quantizes the weights of all layers") {
   check("QAT_Quantizer", kEightBits, 5, 10);  // a range per weight
   // Nothing comes before these.
   check("DoReFaQuantizer", kFourBits, 5, 11);
-  check("DoReFaQuantizer", kSixBitGradients, 5, 11);  // weights of one bit
   check("BNNQuantizer", kSigns, 5, 11);
   body = launch;
 }

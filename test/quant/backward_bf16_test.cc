@@ -62,3 +62,57 @@ TEST_CASE("gradients in bfloat16 are float32's but for one rounding, and the for
     }
   }
 }
+
+namespace {
+
+float bfloat16(double v) {
+  const Context context;
+  const Tensor t = Tensor::from(context, {1}, std::vector<float>{static_cast<float>(v)});
+  return t.to(DType::kBFloat16).to(DType::kFloat32).item<float>();
+}
+
+}  // namespace
+
+TEST_CASE("of a layer's gradients the incoming one alone is rounded, times the weight's scale") {
+  Case c = cases()[8];  // linear without batch norm, one scale per channel
+  ContextOptions options = Net::options(2);
+  options.backward = DeviceMath::kBFloat16;
+  Net net(c, options);
+  Variable x(net.x, true);
+  Variable y = (*net.model)(x);
+  REQUIRE(y.codes() != nullptr);
+  // One row has a gradient, so that the bias's is that of its sums.
+  const int64_t in = net.x.dim(1), out = y.shape()[1];
+  Tensor up = Tensor::zeros(net.context, y.shape());
+  const Tensor row = spread(net.context, {out}, -1.0f, 1.0f, 11);
+  std::copy_n(row.data<float>(), out, up.data<float>());
+  y.backward(up);
+  auto& layer = dynamic_cast<Linear&>(*net.layer);
+  const auto dv = layer.bias.grad().to_vector<float>();
+  const auto dx = x.grad().to_vector<float>(), dw = layer.weight.grad().to_vector<float>();
+  const FakeQuantize& quantizer = net.quantizer_of(QuantType::kWeight);
+  const auto scales = quantizer.grids(2).list;
+  const auto codes = quantizer.codes(layer.weight.value()).to_vector<int32_t>();
+  const QuantParams p = net.quantizer_of(QuantType::kInput).params();
+  const auto reals = net.x.to_vector<float>();
+  int passed = 0;
+  std::vector<double> sums(static_cast<size_t>(in));
+  for (int64_t o = 0; o < out; ++o) {
+    const double scale = static_cast<double>(scales[static_cast<size_t>(o)].scale);
+    const double rounded = static_cast<double>(bfloat16(static_cast<double>(dv[o]) * scale));
+    passed += dv[o] != 0.0f;
+    for (int64_t i = 0; i < in; ++i) {
+      sums[i] += rounded * codes[o * in + i];
+      const double code = std::nearbyint(static_cast<double>(reals[i] / p.scale));
+      const double low = p.qmin - p.zero_point, high = p.qmax - p.zero_point;
+      const double real = static_cast<double>(p.scale) * std::min(std::max(code, low), high);
+      // Three float roundings of the product.
+      REQUIRE(static_cast<double>(dw[o * in + i]) ==
+              Approx(rounded / scale * real).epsilon(1e-6).margin(1e-9));
+    }
+  }
+  REQUIRE(passed > 2);
+  // A sum of eight products in float32, and one scale of each in float.
+  for (int64_t i = 0; i < in; ++i)
+    REQUIRE(static_cast<double>(dx[i]) == Approx(sums[i]).epsilon(1e-6).margin(1e-7));
+}

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "test/tensor/temp_folder.h"
+#include "train/evaluate_run.h"
 #include "train/report.h"
 #include "train/resume.h"
 
@@ -251,6 +252,61 @@ TEST_CASE("a run that ends before it quantizes says so, and its export has no co
   const TensorFile file = load_safetensors(Context(), f.path() + "/model_quantized.safetensors");
   for (const auto& [name, tensor] : file.tensors) CHECK(name.find("_codes") == std::string::npos);
   CHECK(file.metadata.at("layers").find("\"waits_for_step\":5000") != std::string::npos);
+}
+
+TEST_CASE("layers whose codes wait for others that have not begun are named, and have no codes") {
+  const std::string late = R"(quantizer={name: QAT_Quantizer, config_list: [
+      {quant_types: [weight], quant_bits: 8, op_types: [Conv2d, Linear]},
+      {quant_types: [weight, input], quant_bits: 8, op_names: [conv1]},
+      {quant_types: [output], quant_bits: 8, op_types: [ReLU], quant_start_step: 5000}]})";
+  const test::TempFolder f;
+  Trainer trainer(parse_recipe(kRecipe, "r.yaml", {late, "epochs=1"}), quiet(f.path()));
+  const TrainResult result = trainer.run();
+  const RunReport r = finish_run(trainer, result, f.path());
+  for (const char* name : {"conv2", "fc1", "fc2", "fc3"})
+    CHECK_THAT(r.float_layers.at(name), Catch::Contains("its input is in float until step 5000"));
+  CHECK(r.float_layers.count("conv1") == 0);
+  const TensorFile file = load_safetensors(Context(), f.path() + "/model_quantized.safetensors");
+  for (const auto& [name, tensor] : file.tensors) {
+    INFO(name);
+    CHECK((name.find(".integer.") == std::string::npos || name.rfind("conv1.", 0) == 0));
+    CHECK(name != "conv1.integer.output_scale");
+  }
+}
+
+TEST_CASE("compute, backward and quantizer.integer of a recipe are what its run computes with") {
+  const auto losses = [](const std::vector<std::string>& set) {
+    const test::TempFolder f;
+    std::vector<std::string> all = {"epochs=1"};
+    all.insert(all.end(), set.begin(), set.end());
+    const Recipe recipe = parse_recipe(kRecipe, "r.yaml", all);
+    Trainer trainer(recipe, quiet(f.path()));
+    const TrainResult result = trainer.run();
+    REQUIRE(result.finished);
+    std::vector<float> weights;
+    for (const auto& [name, parameter] : trainer.network().model.module->named_parameters()) {
+      const std::vector<float> v = parameter.value().to_vector<float>();
+      weights.insert(weights.end(), v.begin(), v.end());
+    }
+    // Evaluated from its folder, a run computes as it did.
+    EvaluateRequest again;
+    again.path = f.path();
+    CHECK(evaluate_run(again).result.accuracy == result.test.accuracy);
+    CHECK(evaluate_run(again).result.loss == result.test.loss);
+    TrainOptions resumed = quiet(f.path());
+    resumed.resume = true;
+    CHECK_THROWS_WITH(
+        prepare_run("", {"backward=" + std::string(recipe.backward == "bf16" ? "fp32" : "bf16")},
+                    "", f.path(), resumed),
+        Catch::Contains("as in the run"));
+    return weights;
+  };
+  const auto plain = losses({});
+  CHECK(losses({"compute=fp32", "backward=fp32", "quantizer.integer=true"}) == plain);
+  const auto backward = losses({"backward=bf16"}), compute = losses({"compute=bf16"});
+  CHECK(backward != plain);
+  CHECK(compute != plain);
+  CHECK(losses({"quantizer.integer=false"}) != plain);
 }
 
 TEST_CASE("compat: nni of a recipe is the arithmetic that QuantizerOptions::nni gives") {
