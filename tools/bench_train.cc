@@ -272,8 +272,10 @@ void add_options(CLI::App& app, Options& o) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember(quantizer_words()));
-  app.add_option("--threads", o.threads, "For both sides; 0: all cores");
-  app.add_option("--steps", o.steps, "Measured steps; 0: 400, 30, 8");
+  app.add_option("--threads", o.threads, "For both sides; 0: all cores")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--steps", o.steps, "Measured steps; 0: 400, 30, 8")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--batch", o.batch, "Images of a step; 0: 64, 128, 64")
       ->check(CLI::Range(0, 1 << 16));
   app.add_option("--device", o.device,

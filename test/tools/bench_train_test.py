@@ -27,6 +27,12 @@ class BenchTrainTest(unittest.TestCase):
         return subprocess.run([BENCH, "lenet5", "--steps", "1", "--threads", "1", "--rounds", rounds, "--python", self.folder + "/python", *args],
                               stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
 
+    def test_numbers_that_count_nothing_are_refused(self):
+        for option in ["--steps", "--threads"]:
+            done = subprocess.run([BENCH, "lenet5", option, "-5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(option, done.stderr)
+
     def test_every_form_has_a_process_of_its_own(self):
         rows = json.loads(self.bench("--forms", "eager", "compile", "--json"))["bench_train"]
         with open(os.path.join(self.folder, "calls")) as f:
