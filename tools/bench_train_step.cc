@@ -67,8 +67,7 @@ class Step {
  public:
   Step(const Context& context, const BenchNetwork& network, const std::string& quantizer)
       : context_(context),
-        model_(make_model(network.name, context, ModelOptions{10, network.variant, {}})),
-        graph_(*model_.module, true) {
+        model_(make_model(network.name, context, ModelOptions{10, network.variant, {}})) {
     fill_batch(network.batch);
     store_ = std::make_unique<ParameterStore>(*model_.module);
     optimizer_ = make_optimizer(*store_, {});
@@ -82,6 +81,7 @@ class Step {
       quantizer_->compress();
     }
     model_->train();
+    graph_ = std::make_unique<StepGraph>(*model_.module, true);  // knows all buffers that are there
   }
 
   void run() {
@@ -93,7 +93,7 @@ class Step {
     }
     optimizer_->step();
   }
-  int64_t recorded() const { return graph_.launches(); }
+  int64_t recorded() const { return graph_->launches(); }
 
   // What the quantizer leaves on the float path, with its reasons.
   Json float_layers() const {
@@ -122,16 +122,16 @@ class Step {
       loss.backward();
       return out;
     };
-    graph_.run(step_key(batch_, quantizer_.get()), batch_, work, optimizer_.get());
+    graph_->run(step_key(batch_, quantizer_.get()), batch_, work, optimizer_.get());
   }
 
   Context context_;
   Model model_;
   Batch batch_;
-  StepGraph graph_;
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Quantizer> quantizer_;
+  std::unique_ptr<StepGraph> graph_;
 };
 
 // Of a step, the mean of `count`.
