@@ -87,7 +87,6 @@ std::vector<QuantBodies::Body> all(const QuantBodies& b) {
           b.sign,
           b.sign_gradient[0],
           b.sign_gradient[1],
-          b.sign_gradient[2],
           b.dorefa_activation,
           b.dorefa_activation_gradient};
 }
