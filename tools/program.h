@@ -32,7 +32,7 @@ inline void check_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const bool option = word.rfind("--", 0) == 0 && word.find('=') + 1 == word.size();
-    if (word.empty() || (option && word.size() > 2 && word.back() == '=')) {
+    if (word.empty() || option) {
       throw HALFTONE_ERROR("arguments")
           .at("argument " + std::to_string(i) +
               (i > 1 ? ", behind " + std::string(argv[i - 1]) : ""))

@@ -53,8 +53,7 @@ DeviceChoice choose_device(const std::string& words, const std::string& math) {
   if (math.empty()) return choose_device(words);
   const DeviceMath wanted = math_of(math);
   const Device device = choose_device(words);
-  if (device.type == DeviceType::kCuda) return {device, wanted};
-  if (wanted == DeviceMath::kFloat32) return {device, wanted};
+  if (device.type == DeviceType::kCuda || wanted == DeviceMath::kFloat32) return {device, wanted};
   if (words != "auto") {
     throw HALFTONE_ERROR("--math")
         .expected("a GPU: on the CPU the recipe says what is multiplied")
