@@ -23,8 +23,8 @@ inline const std::string kSgd =
     "optimizer: {name: SGD, lr: 0.02, momentum: 0.9, weight_decay: 1e-4}\n";
 inline const std::string kAdam = "optimizer: {name: Adam, lr: 0.002}\n";
 
-inline const std::string kBinary = R"(
-name: binary
+inline const std::string kImages = R"(
+name: quantized
 seed: 3
 threads: 1
 epochs: 1
@@ -32,7 +32,9 @@ batch_size: 6
 test_batch_size: 6
 data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 1}
 model: {name: resnet20}
-loss: {name: squared_hinge}
+)";
+
+inline const std::string kBinary = kImages + R"(loss: {name: squared_hinge}
 optimizer: {name: SGD, lr: 0.01, momentum: 0.9}
 quantizer:
   name: BNNQuantizer
@@ -65,17 +67,6 @@ inline Run train(const Recipe& recipe, const std::string& folder, const Device& 
 }
 
 inline const Device kDevice{DeviceType::kCuda, 0};
-
-inline const std::string kImages = R"(
-name: quantized
-seed: 3
-threads: 1
-epochs: 1
-batch_size: 6
-test_batch_size: 6
-data: {name: generated-colour, train_samples: 12, test_samples: 6, workers: 1}
-model: {name: resnet20}
-)";
 
 inline Recipe quantized(const std::string& name, const std::string& base,
                         const std::string& config) {
